@@ -1,0 +1,385 @@
+"""The operation specification, version 1: every operation a module may implement, declared once.
+
+`Operations` is the whole contract of the file-system level. Everything else is derived from it: the
+checks at registration, the compiled chain, the groups of audit, the reference pages and the conformance kit.
+
+Rules that hold for every operation:
+
+* The first argument is the token of whom it is done for; the second says on what (a handle).
+* A *name* or *path* is a `str` relative to a directory handle, with "/" between components, never
+  absolute, never "." or "..": ntfsa has validated it. Characters that UTF-8 cannot hold are passed as
+  surrogates (bytes that are not UTF-8 as U+DC80..U+DCFF, PEP 383); the backend encodes.
+* Resolution never leaves the share's root, whatever symbolic links say.
+* A failure is an `OSError` with its errno; `None` is an ordinary result. `ENOTSUP` says "not here".
+* Times are nanoseconds since 1970-01-01 UTC; sizes and offsets are bytes.
+* Any operation may wait (`engine.wait`, `engine.offload`) unless it is marked `waits=False`.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, Flag, IntEnum, auto
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
+
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.token import ImpersonationToken
+
+API_VERSION = (1, 0)
+"""The version of this specification. Operations are only ever appended, with a default, in a minor version."""
+
+
+class Target(Enum):
+    """What an operation acts on, which decides how audit, faults and the reference pages group it."""
+
+    SHARE = auto()
+    PATH = auto()
+    HANDLE = auto()
+
+
+class Access(IntEnum):
+    """What a handle is opened for. PATH reaches the file's attributes but not its data."""
+
+    PATH = 0
+    READ = 1
+    WRITE = 2
+    READ_WRITE = 3
+
+
+class Capability(Flag):
+    """What a chain can do. A backend states what it has; modules above mask or add.
+
+    The protocol layer advertises exactly these (MS-FSCC 2.5.1 FileFsAttributeInformation and the share's
+    capabilities), so a capability that is claimed is a promise to clients.
+    """
+
+    CASE_SENSITIVE = auto()
+    HARD_LINKS = auto()
+    SYMLINKS = auto()
+    XATTRS = auto()
+    DOS_ATTRIBUTES = auto()
+    CREATION_TIME = auto()
+    SECURITY = auto()
+    STREAMS = auto()
+    SPARSE = auto()
+    REFLINK = auto()
+    QUOTAS = auto()
+    OBJECT_IDS = auto()
+    SNAPSHOTS = auto()
+    WATCH = auto()
+    DURABLE_HANDLES = auto()
+    PERSISTENT_HANDLES = auto()
+    CONTINUOUS_AVAILABILITY = auto()
+
+
+class FileStat(NamedTuple):
+    """What statx says of a file. `btime_ns` is None where the file system keeps no birth time."""
+
+    dev: int
+    ino: int
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    allocated: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+    btime_ns: int | None
+
+
+class DosAttributes(NamedTuple):
+    """What NT keeps beside POSIX: FILE_ATTRIBUTE_* bits (MS-FSCC 2.6) and the creation time.
+
+    `attributes` holds only stored bits (READONLY, HIDDEN, SYSTEM, ARCHIVE, …), never DIRECTORY or NORMAL,
+    which ntfsa derives from the type of the file. `creation_ns` is None where none is stored.
+    """
+
+    attributes: int
+    creation_ns: int | None
+
+
+class DirectoryEntry(NamedTuple):
+    """One entry of a directory. `stat` and `dos` are filled where the reader asked and the backend can."""
+
+    name: str
+    stat: FileStat | None = None
+    dos: DosAttributes | None = None
+
+
+class VolumeStatistics(NamedTuple):
+    """Sizes of the file system in bytes; `available` is what this token may still use."""
+
+    block_size: int
+    total: int
+    free: int
+    available: int
+    volume_id: int
+
+
+class Times(NamedTuple):
+    """Times to set, in nanoseconds; None leaves a time alone."""
+
+    access_ns: int | None = None
+    write_ns: int | None = None
+    change_ns: int | None = None
+    creation_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHow:
+    """How `open` opens. `create` makes a missing regular file; with `exclusive` an existing one is EEXIST.
+
+    `directory` insists on a directory (else ENOTDIR). `follow` False opens a symbolic link itself (PATH only).
+    `mode` are the permission bits of a new file.
+    """
+
+    access: Access = Access.PATH
+    create: bool = False
+    exclusive: bool = False
+    directory: bool = False
+    follow: bool = True
+    mode: int = 0o644
+
+
+class NameEvent(NamedTuple):
+    """A change of a watched directory: `name` was added, removed, or changed inside ("modified").
+
+    `name` None means that events were lost and everything known about the directory must be read again.
+    """
+
+    kind: str
+    name: str | None
+
+
+class Watch(Protocol):
+    """A directory being watched. Events that happened before `poll` is called are in its answer."""
+
+    def poll(self) -> list[NameEvent]:
+        """Everything that happened since the last poll, in order; never waits."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching and give back what it cost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the operation table, made by the `operation` decorator."""
+
+    name: str
+    target: Target
+    mutates: bool
+    waits: bool
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_table: dict[str, Operation] = {}
+
+
+def operation(target: Target, *, mutates: bool = False, waits: bool = True) -> Callable[[_Method], _Method]:
+    """Declare a method of `Operations` as an operation and enter it in the table."""
+
+    def declare(method: _Method) -> _Method:
+        _table[method.__name__] = Operation(method.__name__, target, mutates, waits)
+        return method
+
+    return declare
+
+
+def _unsupported(name: str) -> NoReturn:
+    raise OSError(errno.ENOTSUP, f"{os.strerror(errno.ENOTSUP)}: {name}")
+
+
+class Operations:
+    """The contract. Each default below is what a chain does when nobody implements the operation."""
+
+    @operation(Target.SHARE)
+    def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
+        """Sizes of the file system that `handle` is on. Default: ENOTSUP."""
+        _unsupported("statfs")
+
+    @operation(Target.PATH)
+    def open_root(self, token: ImpersonationToken) -> VfsHandle:
+        """Open the share's root directory for PATH. Closed with `close`. A backend must implement it."""
+        _unsupported("open_root")
+
+    @operation(Target.PATH, mutates=True)
+    def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
+        """Open or create what `path` names beneath `directory`; "" is the directory itself.
+
+        Never truncates and never blocks on a FIFO or device. The kernel's permission check is made for `token`.
+        May raise ENOENT, ENOTDIR, EISDIR, EEXIST, EACCES, ELOOP, EXDEV (a link leads out of the share), ENAMETOOLONG.
+        A backend must implement it.
+        """
+        _unsupported("open")
+
+    @operation(Target.PATH)
+    def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
+        """Look at what `path` names without opening it. A backend must implement it."""
+        _unsupported("stat")
+
+    @operation(Target.PATH, mutates=True)
+    def mkdir(self, token: ImpersonationToken, directory: VfsHandle, path: str, mode: int) -> None:
+        """Make a directory. EEXIST where the name is taken. Default: ENOTSUP."""
+        _unsupported("mkdir")
+
+    @operation(Target.PATH, mutates=True)
+    def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Remove a name that is not a directory's. Default: ENOTSUP."""
+        _unsupported("unlink")
+
+    @operation(Target.PATH, mutates=True)
+    def rmdir(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Remove an empty directory; ENOTEMPTY otherwise. Default: ENOTSUP."""
+        _unsupported("rmdir")
+
+    @operation(Target.PATH, mutates=True)
+    def rename(
+        self,
+        token: ImpersonationToken,
+        source_directory: VfsHandle,
+        source: str,
+        target_directory: VfsHandle,
+        target: str,
+        replace: bool,
+    ) -> None:
+        """Rename atomically; without `replace` an existing target is EEXIST and untouched. Default: ENOTSUP."""
+        _unsupported("rename")
+
+    @operation(Target.PATH, mutates=True)
+    def link(self, token: ImpersonationToken, handle: VfsHandle, directory: VfsHandle, path: str) -> None:
+        """Give the file of `handle` a further name; EEXIST where it is taken. Default: ENOTSUP."""
+        _unsupported("link")
+
+    @operation(Target.PATH, mutates=True)
+    def symlink(self, token: ImpersonationToken, target: str, directory: VfsHandle, path: str) -> None:
+        """Make a symbolic link holding `target` as it is given. Default: ENOTSUP."""
+        _unsupported("symlink")
+
+    @operation(Target.PATH)
+    def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
+        """The target that a symbolic link holds; EINVAL for anything else. Default: ENOTSUP."""
+        _unsupported("readlink")
+
+    @operation(Target.HANDLE)
+    def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+        """Give a handle back; it is never used again, also when this raises. A backend must implement it."""
+        _unsupported("close")
+
+    @operation(Target.HANDLE)
+    def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+        """Look at the file of a handle. A backend must implement it."""
+        _unsupported("fstat")
+
+    @operation(Target.HANDLE)
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset`; the bytes read, fewer than asked only at the end of the file.
+
+        Access has been checked at open: no credentials are needed. A backend must implement it.
+        """
+        _unsupported("pread")
+
+    @operation(Target.HANDLE, mutates=True)
+    def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
+        """Write all of `data` at `offset` (not before the end of a gap); the bytes written, never fewer.
+
+        ENOSPC, EDQUOT, EFBIG after part of it was written are raised. Default: ENOTSUP.
+        """
+        _unsupported("pwrite")
+
+    @operation(Target.HANDLE)
+    def fsync(self, token: ImpersonationToken, handle: VfsHandle, data_only: bool = False) -> None:
+        """Return when everything written through this handle is on stable storage. Default: ENOTSUP."""
+        _unsupported("fsync")
+
+    @operation(Target.HANDLE, mutates=True)
+    def ftruncate(self, token: ImpersonationToken, handle: VfsHandle, length: int) -> None:
+        """Set the end of file; new bytes read as zeros. Default: ENOTSUP."""
+        _unsupported("ftruncate")
+
+    @operation(Target.HANDLE, mutates=True)
+    def fallocate(self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int) -> None:
+        """Reserve space without changing the end of file. Default: ENOTSUP, which callers may ignore."""
+        _unsupported("fallocate")
+
+    @operation(Target.HANDLE)
+    def readdir(
+        self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
+    ) -> Iterator[DirectoryEntry]:
+        """The entries of a directory from its beginning, without "." and "..", in no order, read as they are asked for.
+
+        With `with_attributes` entries carry `stat` and `dos` where that is cheaper than asking later. One iteration
+        at a time per handle. A backend must implement it.
+        """
+        _unsupported("readdir")
+
+    @operation(Target.HANDLE, mutates=True)
+    def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
+        """Set the times that are not None; one that the file system cannot keep is left out. Default: ENOTSUP."""
+        _unsupported("set_times")
+
+    @operation(Target.HANDLE, mutates=True)
+    def fchmod(self, token: ImpersonationToken, handle: VfsHandle, mode: int) -> None:
+        """Set the permission bits. Default: ENOTSUP."""
+        _unsupported("fchmod")
+
+    @operation(Target.HANDLE, mutates=True)
+    def fchown(self, token: ImpersonationToken, handle: VfsHandle, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one alone. Default: ENOTSUP."""
+        _unsupported("fchown")
+
+    @operation(Target.HANDLE)
+    def getxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bytes:
+        """The value of an extended attribute (full name, "user.x"); ENODATA where there is none. Default: ENOTSUP."""
+        _unsupported("getxattr")
+
+    @operation(Target.HANDLE, mutates=True)
+    def setxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str, value: bytes) -> None:
+        """Create or replace an extended attribute. Default: ENOTSUP."""
+        _unsupported("setxattr")
+
+    @operation(Target.HANDLE, mutates=True)
+    def removexattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
+        """Remove an extended attribute; ENODATA where there is none. Default: ENOTSUP."""
+        _unsupported("removexattr")
+
+    @operation(Target.HANDLE)
+    def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
+        """Full names of the extended attributes that `token` may see. Default: ENOTSUP."""
+        _unsupported("listxattr")
+
+    @operation(Target.HANDLE)
+    def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
+        """The NT attributes of a file whose `stat` the caller has. Default: none stored, birth time from `stat`."""
+        return DosAttributes(0, stat.btime_ns)
+
+    @operation(Target.HANDLE, mutates=True)
+    def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
+        """Store the NT attributes, all at once. Default: ENOTSUP."""
+        _unsupported("set_dos_attributes")
+
+    @operation(Target.HANDLE)
+    def get_security(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> bytes | None:
+        """The stored security descriptor, self-relative (MS-DTYP 2.4.6), or None: ntfsa then makes one from `stat`."""
+        return None
+
+    @operation(Target.HANDLE, mutates=True)
+    def set_security(self, token: ImpersonationToken, handle: VfsHandle, descriptor: bytes) -> None:
+        """Store a complete self-relative security descriptor. Default: ENOTSUP: ntfsa then maps it to mode and owner."""
+        _unsupported("set_security")
+
+    @operation(Target.HANDLE, waits=False)
+    def watch(self, token: ImpersonationToken, handle: VfsHandle) -> Watch:
+        """Watch a directory for names that come and go, whoever does it. Default: ENOTSUP."""
+        _unsupported("watch")
+
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(_table)
+"""The operation table, by name, in the order of the contract."""
+
+BACKEND_MUST_IMPLEMENT = frozenset({"open_root", "open", "stat", "close", "fstat", "pread", "readdir"})
+"""Operations without which nothing can be shared."""
