@@ -1,0 +1,55 @@
+"""Settings of a running server, as the protocol layer sees them; the application makes them from its configuration."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from uuid import uuid4
+
+
+class Dialect(IntEnum):
+    """Dialect revisions (MS-SMB2 2.2.3)."""
+
+    SMB_2_0_2 = 0x0202
+    SMB_2_1 = 0x0210
+    SMB_3_0 = 0x0300
+    SMB_3_0_2 = 0x0302
+    SMB_3_1_1 = 0x0311
+
+
+class EncryptionPolicy(StrEnum):
+    """Whether messages are encrypted: never offered, used where the client can, or plaintext refused."""
+
+    OFF = "off"
+    DESIRED = "desired"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client can make the server hold. Every number bounds memory that a peer could otherwise claim."""
+
+    connections: int = 10_000
+    connections_per_address: int = 1_000
+    sessions_per_connection: int = 1_024
+    trees_per_session: int = 4_096
+    opens_per_session: int = 65_536
+    pending_requests: int = 8_192
+    credits: int = 8_192
+    compound_depth: int = 128
+    unauthenticated_message: int = 65_536
+    seconds_to_authenticate: float = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Global settings. `max_io` bounds one read, write or transact in bytes (8 MiB is what Windows offers)."""
+
+    name: str = "LAMINA"
+    comment: str = ""
+    server_guid: bytes = field(default_factory=lambda: uuid4().bytes_le)
+    min_dialect: Dialect = Dialect.SMB_2_0_2
+    max_dialect: Dialect = Dialect.SMB_3_1_1
+    require_signing: bool = True
+    encryption: EncryptionPolicy = EncryptionPolicy.DESIRED
+    multichannel: bool = True
+    max_io: int = 8 * 1024 * 1024
+    limits: Limits = field(default_factory=Limits)
