@@ -1,0 +1,18 @@
+"""NtContext: who an operation of the NT level is done for."""
+
+from dataclasses import dataclass
+
+from lamina.vfs_modules.token import ImpersonationToken
+
+
+@dataclass(frozen=True, slots=True)
+class NtContext:
+    """Who asks: one per session and tree, made again when the session authenticates again.
+
+    `client_guid` (MS-SMB2 3.3.1.7) and `session_id` identify the client to caching grants; `client_address` is for people.
+    """
+
+    token: ImpersonationToken
+    client_guid: bytes = bytes(16)
+    session_id: int = 0
+    client_address: str = ""
