@@ -1,0 +1,85 @@
+"""What to serve, as a value: the one thing that the configuration, the command line and `lamina.Server` make.
+
+Nothing here is opened or started; `runtime` does that. A plan made twice from the same input compares equal, share by
+share, which is how a reload knows what changed.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lamina.core.settings import ServerSettings
+from lamina.vfs_modules.module import VfsModule
+
+DEFAULT_CHAIN: tuple[str, ...] = ("dos_attributes", "posix")
+"""The chain of a share that names none."""
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """One module of a chain: its name, its class or a ready instance, and the options to make it with."""
+
+    module: str | type[VfsModule] | VfsModule
+    options: Mapping[str, Any] = field(default_factory=lambda: _NO_OPTIONS)
+
+
+ChainLink = str | type[VfsModule] | VfsModule | ModuleSpec
+"""What a chain may be written as, from the top to the backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSpec:
+    """One share: a folder, who may connect, and the chain that its operations go through.
+
+    `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on.
+    """
+
+    path: Path
+    comment: str = ""
+    read_only: bool = False
+    encrypt: bool = False
+    hidden: bool = False
+    guest: bool = False
+    allow: frozenset[str] = frozenset()
+    deny: frozenset[str] = frozenset()
+    chain: Sequence[ChainLink] = DEFAULT_CHAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address to accept connections on; "" is every address of the machine, port 0 any free one."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address or '*'}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """Everything that a server is started from, except the accounts, which live longer than a plan."""
+
+    settings: ServerSettings
+    shares: Mapping[str, ShareSpec]
+    listeners: tuple[Listener, ...]
+
+
+def folder_owner(folder: os.PathLike[str] | str) -> tuple[int, int]:
+    """The uid and gid that files of a made-up user belong to, when `folder` is served without configuration.
+
+    Without root everything is done as the user who started the server. Root serves for whoever called sudo, and
+    otherwise for the owner of the folder: never as root by accident.
+    """
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    sudo_uid, sudo_gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if sudo_uid.isdecimal() and sudo_gid.isdecimal():
+        return int(sudo_uid), int(sudo_gid)
+    status = os.stat(folder)
+    return status.st_uid, status.st_gid

@@ -1,0 +1,192 @@
+"""A plan brought to life: chains, volumes, shares and the SMB server, on the event loop of the calling thread.
+
+The one place that knows how the layers fit together; the command line, `lamina.Server` and reload all go through it.
+Everything is built and connected before the first socket accepts, so a fault never leaves half a server.
+"""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lamina.core.auth.accounts import AccountStore
+from lamina.core.auth.authenticator import Authenticator, AuthSettings
+from lamina.core.plan import ChainLink, Listener, ModuleSpec, ServerPlan, ShareSpec
+from lamina.core.server_core import ServerEvents, SmbServer
+from lamina.core.share import Share
+from lamina.ntfsa.registry import MemoryRegistry, Registry
+from lamina.ntfsa.volume import NtVolume, VolumeSettings
+from lamina.vfs_modules.chain import Chain, ShareInfo, build_chain
+from lamina.vfs_modules.engine import Engine
+from lamina.vfs_modules.loader import load_module
+from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.token import SERVER_TOKEN
+
+log = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """The server cannot be started as it is planned; the message is for the person who planned it."""
+
+
+def make_module(link: ChainLink) -> VfsModule:
+    """The module instance that a link of a chain stands for; raises what the loader or its options raise."""
+    spec = link if isinstance(link, ModuleSpec) else ModuleSpec(link)
+    if isinstance(spec.module, VfsModule):
+        return spec.module
+    kind = load_module(spec.module) if isinstance(spec.module, str) else spec.module
+    return kind(kind.Options(**spec.options))
+
+
+def make_chain(name: str, spec: ShareSpec) -> Chain:
+    """Compose the chain of a share without connecting it."""
+    return build_chain([make_module(link) for link in spec.chain], ShareInfo(name, str(spec.path), spec.read_only))
+
+
+class _OpenShare:
+    """A share that is connected: what it was made from, and its volume until nobody uses it any more."""
+
+    __slots__ = ("share", "spec")
+
+    def __init__(self, spec: ShareSpec, share: Share) -> None:
+        self.spec = spec
+        self.share = share
+
+
+class Runtime:
+    """A running server. Made by `start`, changed by `apply`, ended by `close`; all on one event loop."""
+
+    def __init__(self, engine: Engine, server: SmbServer, accounts: AccountStore, plan: ServerPlan) -> None:
+        self.engine = engine
+        self.server = server
+        self.accounts = accounts
+        self.plan = plan
+        self.registry: Registry = MemoryRegistry()
+        self.bound: list[Listener] = []
+        self._open: dict[str, _OpenShare] = {}
+        self._retired: list[Share] = []
+
+    @classmethod
+    async def start(
+        cls,
+        engine: Engine,
+        plan: ServerPlan,
+        accounts: AccountStore,
+        auth: AuthSettings,
+        events: ServerEvents,
+    ) -> "Runtime":
+        """Open every share of `plan`, then listen. Raises StartError or OSError, with everything given back."""
+        authenticator = Authenticator(accounts, auth)
+        runtime = cls(engine, SmbServer(engine, plan.settings, authenticator, {}, events), accounts, plan)
+        try:
+            await runtime._open_shares(plan.shares)
+            runtime.server.set_shares(runtime.shares())
+            for listener in plan.listeners:
+                port = await runtime.server.listen(listener.address, listener.port)
+                runtime.bound.append(replace(listener, port=port))
+        except BaseException:
+            await runtime.close()
+            raise
+        return runtime
+
+    def shares(self) -> Mapping[str, Share]:
+        """The shares that new tree connects find, by name."""
+        return {name: open_share.share for name, open_share in self._open.items()}
+
+    async def apply(self, plan: ServerPlan) -> None:
+        """Serve `plan` from now on, without dropping a connection. Raises StartError, and nothing has changed then.
+
+        Shares apply to new tree connects; whoever is connected to a share that changed or went keeps it as it was.
+        """
+        before = dict(self._open)
+        try:
+            await self._open_shares(plan.shares)
+            await self._listen_anew(plan.listeners)
+        except BaseException:
+            failed, self._open = self._open, before
+            await self._close_unused([item.share for item in failed.values()])
+            raise
+        self.plan = plan
+        self.server.apply(plan.settings)
+        self.server.set_shares(self.shares())
+        self._retired += [item.share for item in before.values()]
+        await self.sweep()
+
+    async def _listen_anew(self, listeners: tuple[Listener, ...]) -> None:
+        for listener in listeners:
+            if listener not in self.plan.listeners:
+                port = await self.server.listen(listener.address, listener.port)
+                self.bound.append(replace(listener, port=port))
+
+    async def _open_shares(self, specs: Mapping[str, ShareSpec]) -> None:
+        opened: dict[str, _OpenShare] = {}
+        previous, self._open = self._open, opened
+        for name, spec in specs.items():
+            old = previous.get(name)
+            volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
+            opened[name] = _OpenShare(spec, _make_share(name, spec, volume or await self._open_volume(name, spec)))
+
+    async def _open_volume(self, name: str, spec: ShareSpec) -> NtVolume:
+        try:
+            chain = make_chain(name, spec)
+            return await self.engine.run(self._connect, name, spec, chain)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
+
+    def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
+        chain.connect(SERVER_TOKEN)
+        try:
+            return NtVolume(name, chain, self.registry, self.accounts, VolumeSettings(read_only=spec.read_only))
+        except BaseException:
+            chain.disconnect(SERVER_TOKEN)
+            raise
+
+    async def sweep(self) -> None:
+        """Close the volumes of shares that are gone and that no client is connected to any more."""
+        in_use = self.server.volumes_in_use()
+        waiting, self._retired = self._retired, []
+        idle = [share for share in waiting if share.volume not in in_use]
+        self._retired = [share for share in waiting if share.volume in in_use]
+        await self._close_unused(idle)
+
+    async def _close_unused(self, shares: list[Share]) -> None:
+        serving = [item.share.volume for item in self._open.values()]
+        for volume in {id(share.volume): share.volume for share in shares}.values():
+            if volume is not None and volume not in serving:
+                await self.engine.run(self._close_volume, volume)
+
+    @staticmethod
+    def _close_volume(volume: NtVolume) -> None:
+        with contextlib.suppress(OSError):
+            volume.close()
+        volume.chain.disconnect(SERVER_TOKEN)
+
+    async def close(self) -> None:
+        """Stop accepting, end the connections, close the volumes, and let the chains disconnect."""
+        await self.server.close()
+        shares = [item.share for item in self._open.values()] + self._retired
+        self._open, self._retired = {}, []
+        await self._close_unused(shares)
+
+
+def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
+    return (old.path, old.read_only, tuple(old.chain)) == (new.path, new.read_only, tuple(new.chain))
+
+
+def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:
+    return Share(
+        name=name,
+        volume=volume,
+        comment=spec.comment,
+        read_only=spec.read_only,
+        encrypt=spec.encrypt,
+        hidden=spec.hidden,
+        guest=spec.guest,
+        allow=frozenset(name.lower() if not name.startswith("S-1-") else name for name in spec.allow),
+        deny=frozenset(name.lower() if not name.startswith("S-1-") else name for name in spec.deny),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
