@@ -1,0 +1,131 @@
+"""Encrypting and decrypting messages with the transform header (MS-SMB2 2.2.41, 3.1.4.3, 3.3.5.2.1.1).
+
+Everything happens in place in the caller's buffer: the transform header, then the message, sealed over itself. That
+output may overlap input is not promised by the `cryptography` package; a test of this project holds it to it. The
+algorithms put their tag behind the text, the protocol puts it into the header; so both ways need 16 spare bytes
+(`SPARE`) behind the message for a moment.
+
+A cipher object is one key in one direction. It counts the nonces of what it seals, so it must be the only one to seal
+with its key: all channels of a session share one. The counter never starts again, and sealing ends long before it, or
+the algorithm's limits, run out.
+"""
+
+from struct import Struct
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+
+from lamina.core.crypto.kdf import AES_128_CCM, AES_128_GCM, AES_256_CCM, AES_256_GCM
+
+TRANSFORM_HEADER_LENGTH: Final = 52
+TRANSFORM_PROTOCOL_ID: Final = b"\xfdSMB"
+ENCRYPTED: Final = 0x0001
+SPARE: Final = 16
+"""Bytes behind the message that sealing and opening write to: the length of a tag."""
+
+MAX_SEALED_MESSAGES: Final = 1 << 40
+"""How many messages one key may seal: beyond any session's life, and far from the 2^64 of the counter."""
+
+MAX_SEALED_BLOCKS: Final = 1 << 60
+"""How many AES blocks one key may seal: half of what SP800-38C allows for CCM, the tighter of the two."""
+
+_HEADER = Struct("<4s16s16sIHHQ")
+_FIXED = Struct("<IHH")  # OriginalMessageSize, Reserved, Flags, at 36
+_COUNTER = Struct("<Q")
+_SIGNATURE: Final = slice(4, 20)
+_NONCE_OFFSET: Final = 20
+_NONCE_PADDING: Final = bytes(8)
+_UNSIGNED: Final = bytes(16)
+
+
+class NonceExhaustedError(Exception):
+    """A key has sealed all it may; the session must be ended. Nothing was written."""
+
+
+class Cipher:
+    """One key of one direction. Made by `make_cipher`."""
+
+    __slots__ = ("_aead", "_blocks", "_nonce_end", "_nonce_length", "_sealed")
+
+    def __init__(self, aead: AESGCM | AESCCM, nonce_length: int) -> None:
+        self._aead = aead
+        self._nonce_length = nonce_length
+        self._nonce_end = _NONCE_OFFSET + nonce_length
+        self._sealed = 0
+        self._blocks = 0
+
+    def _next_nonce(self, size: int) -> bytes:
+        # The counter is spent before it is used: a failure in between cannot lead to using it twice.
+        sealed = self._sealed = self._sealed + 1
+        self._blocks += (size >> 4) + 4
+        if sealed > MAX_SEALED_MESSAGES or self._blocks > MAX_SEALED_BLOCKS:
+            raise NonceExhaustedError("this session has encrypted as much as one key may")
+        return _COUNTER.pack(sealed) + _NONCE_PADDING
+
+    def seal_in_place(self, buffer: bytearray | memoryview, transform_offset: int, session_id: int) -> None:
+        """Write the transform header at `transform_offset` of `buffer` and encrypt what follows it.
+
+        The last SPARE bytes of `buffer` are not part of the message: it is everything between the header's 52 bytes
+        and them. Send `buffer[transform_offset:-SPARE]`. Raises NonceExhaustedError when the key is used up.
+        """
+        with memoryview(buffer)[transform_offset:] as whole, whole[TRANSFORM_HEADER_LENGTH:] as text:
+            size = len(text) - SPARE
+            if size <= 0:
+                raise ValueError("there is no message between the transform header and the spare bytes")
+            nonce = self._next_nonce(size)
+            _HEADER.pack_into(whole, 0, TRANSFORM_PROTOCOL_ID, _UNSIGNED, nonce, size, 0, ENCRYPTED, session_id)
+            associated = whole[_NONCE_OFFSET:TRANSFORM_HEADER_LENGTH]
+            self._aead.encrypt_into(nonce[: self._nonce_length], text[:size], associated, text)
+            whole[_SIGNATURE] = text[size:]
+
+    def open_in_place(self, message: memoryview, spare: bool = False) -> memoryview | None:
+        """Decrypt a transform message over itself: the view of the plaintext, or None if it is not authentic.
+
+        `message` starts at the transform header, is writable, and ends with the ciphertext - or, with `spare`, SPARE
+        bytes behind it, which are written to and restored; without them the ciphertext is copied once. The caller has
+        checked protocol id and session id. After a failure the buffer's content is of no use.
+        """
+        end = len(message) - SPARE if spare else len(message)
+        size = end - TRANSFORM_HEADER_LENGTH
+        if size <= 0:
+            return None
+        original_size, _, flags = _FIXED.unpack_from(message, 36)
+        if original_size != size or flags != ENCRYPTED:
+            return None
+        try:
+            return self._open_with_spare(message, end) if spare else self._open_copied(message)
+        except InvalidTag:
+            return None
+
+    def _open_with_spare(self, message: memoryview, end: int) -> memoryview:
+        behind = bytes(message[end:])
+        message[end:] = message[_SIGNATURE]
+        try:
+            return self._decrypt(message, message[TRANSFORM_HEADER_LENGTH:], message[TRANSFORM_HEADER_LENGTH:end])
+        finally:
+            message[end:] = behind
+
+    def _open_copied(self, message: memoryview) -> memoryview:
+        text = message[TRANSFORM_HEADER_LENGTH:]
+        return self._decrypt(message, b"".join((text, message[_SIGNATURE])), text)
+
+    def _decrypt(self, message: memoryview, sealed: bytes | memoryview, plain: memoryview) -> memoryview:
+        associated = message[_NONCE_OFFSET:TRANSFORM_HEADER_LENGTH]
+        self._aead.decrypt_into(message[_NONCE_OFFSET : self._nonce_end], sealed, associated, plain)
+        return plain
+
+
+_KEY_LENGTHS: Final = {AES_128_CCM: 16, AES_128_GCM: 16, AES_256_CCM: 32, AES_256_GCM: 32}
+
+
+def make_cipher(cipher_id: int, key: bytes) -> Cipher:
+    """The cipher `cipher_id` (MS-SMB2 2.2.3.1.2) with `key` of 16 or 32 bytes; ValueError if they do not fit.
+
+    The nonce has 11 bytes for CCM and 12 for GCM (2.2.41).
+    """
+    if _KEY_LENGTHS.get(cipher_id) != len(key):
+        raise ValueError(f"cipher {cipher_id:#06x} does not exist or does not take a key of {len(key)} bytes")
+    if cipher_id in (AES_128_CCM, AES_256_CCM):
+        return Cipher(AESCCM(key, tag_length=16), 11)
+    return Cipher(AESGCM(key), 12)
