@@ -9,7 +9,8 @@ from lamina.vfs_modules.token import ImpersonationToken
 class NtContext:
     """Who asks: one per session and tree, made again when the session authenticates again.
 
-    `client_guid` (MS-SMB2 3.3.1.7) and `session_id` identify the client to caching grants; `client_address` is for people.
+    `client_guid` (MS-SMB2 3.3.1.7) and `session_id` identify the client to caching grants; `client_address` is
+    for people.
     """
 
     token: ImpersonationToken

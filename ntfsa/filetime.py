@@ -26,4 +26,4 @@ def to_filetime(ns: int) -> int:
 
 def from_filetime(filetime: int) -> int:
     """Nanoseconds since 1970-01-01 UTC (negative before) of a FILETIME; values beyond 2^63 - 1 count as that."""
-    return ((filetime if filetime <= MAX_FILETIME else MAX_FILETIME) - EPOCH_DIFFERENCE) * 100
+    return (min(filetime, MAX_FILETIME) - EPOCH_DIFFERENCE) * 100
