@@ -16,9 +16,14 @@ class Dialect(IntEnum):
 
 
 class EncryptionPolicy(StrEnum):
-    """Whether messages are encrypted: never offered, used where the client can, or plaintext refused."""
+    """Whether messages are encrypted (MS-SMB2 3.3.1.5 EncryptData, RejectUnencryptedAccess).
+
+    off: not even announced. offered: where a share or the client asks. desired: every session of a client that
+    can. required: and a client that cannot is refused.
+    """
 
     OFF = "off"
+    OFFERED = "offered"
     DESIRED = "desired"
     REQUIRED = "required"
 
@@ -49,7 +54,7 @@ class ServerSettings:
     min_dialect: Dialect = Dialect.SMB_2_0_2
     max_dialect: Dialect = Dialect.SMB_3_1_1
     require_signing: bool = True
-    encryption: EncryptionPolicy = EncryptionPolicy.DESIRED
+    encryption: EncryptionPolicy = EncryptionPolicy.OFFERED
     multichannel: bool = True
     max_io: int = 8 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,38 @@
+"""QUERY_INFO (MS-SMB2 3.3.5.20)."""
+
+from lamina.core.open_lookup import check_charge, open_of
+from lamina.core.request import Reply, Request
+from lamina.core.wire.query_info import QueryInfoRequest, decode_query_info_request, encode_query_info_response
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.information import Information, query_file, query_filesystem, query_security
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+
+def handle(request: Request) -> bytes | Reply:
+    """Tell about a file, its file system, or its security."""
+    asked = decode_query_info_request(request.message)
+    check_charge(request, max(asked.output_buffer_length, len(asked.input)))
+    open_ = open_of(request, asked.persistent, asked.volatile)
+    assert request.tree is not None
+    if open_.nt is None:
+        assert open_.pipe is not None
+        answer = open_.pipe.query_info(asked.info_type, asked.info_class, asked.output_buffer_length)
+    else:
+        answer = _query(request.tree.context, open_.nt, asked)
+    return Reply(answer.status, encode_query_info_response(answer.data))
+
+
+def _query(context: NtContext, open_: NtOpen, asked: QueryInfoRequest) -> Information:
+    length = asked.output_buffer_length
+    match asked.info_type:
+        case 1:
+            return query_file(context, open_, asked.info_class, length, bytes(asked.input))
+        case 2:
+            return query_filesystem(context, open_, asked.info_class, length)
+        case 3:
+            return query_security(context, open_, asked.additional_information, length)
+        case 4:
+            raise NtStatusError(NtStatus.NOT_SUPPORTED, "quotas are not kept")
+        case other:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown information type {other}")

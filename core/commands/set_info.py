@@ -1,0 +1,32 @@
+"""SET_INFO (MS-SMB2 3.3.5.21)."""
+
+from lamina.core.open_lookup import check_charge, open_of
+from lamina.core.request import Reply, Request
+from lamina.core.wire.set_info import decode_set_info_request, encode_set_info_response
+from lamina.ntfsa.information import set_file, set_filesystem, set_security
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+_RESPONSE = encode_set_info_response()
+
+
+def handle(request: Request) -> bytes | Reply:
+    """Change what is kept about a file, its file system, or its security."""
+    asked = decode_set_info_request(request.message)
+    check_charge(request, len(asked.buffer))
+    open_ = open_of(request, asked.persistent, asked.volatile)
+    if open_.nt is None:
+        raise NtStatusError(NtStatus.NOT_SUPPORTED, "nothing can be set on a pipe")
+    assert request.tree is not None
+    context = request.tree.context
+    match asked.info_type:
+        case 1:
+            set_file(context, open_.nt, asked.info_class, asked.buffer)
+        case 2:
+            set_filesystem(context, open_.nt, asked.info_class, asked.buffer)
+        case 3:
+            set_security(context, open_.nt, asked.additional_information, asked.buffer)
+        case 4:
+            raise NtStatusError(NtStatus.NOT_SUPPORTED, "quotas are not kept")
+        case other:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown information type {other}")
+    return _RESPONSE

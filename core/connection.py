@@ -1,0 +1,315 @@
+"""A client's connection (MS-SMB2 3.3.1.7): from the bytes of a message to requests, and from replies to a frame.
+
+Here messages are opened, split and paid for with credits; replies are signed or sealed and sent. What a request
+means is decided in `dispatch`; what it does in `commands`.
+"""
+
+import logging
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from lamina.core import dispatch
+from lamina.core.credit_window import CreditWindow
+from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
+from lamina.core.session import Channel, SmbSession
+from lamina.core.wire.constants import (
+    FLAGS_ASYNC_COMMAND,
+    FLAGS_RELATED_OPERATIONS,
+    FLAGS_SERVER_TO_REDIR,
+    FLAGS_SIGNED,
+    Command,
+)
+from lamina.core.wire.errors import WireError
+from lamina.core.wire.header import Header, decode_header, pack_header_into, split_compound
+from lamina.core.wire.transform import decode_transform_header
+from lamina.ntfsa.status import NtStatus
+
+if TYPE_CHECKING:
+    from lamina.core.server_core import SmbServer
+    from lamina.core.transport import TcpTransport
+
+log = logging.getLogger(__name__)
+
+_FRAME = struct.Struct(">I")
+_PLAIN: Final = 0x424D53FE
+_SEALED: Final = 0x424D53FD
+_SMB1: Final = 0x424D53FF
+_PROTOCOL_ID: Final = struct.Struct("<I")
+_PREAUTH_COMMANDS: Final = Command.SESSION_SETUP
+_MAX_FRAME: Final = 0xFFFFFF
+
+
+class Connection:
+    """One transport connection and what was negotiated on it."""
+
+    def __init__(self, server: "SmbServer", transport: "TcpTransport") -> None:
+        self.server = server
+        self.transport = transport
+        self.peer_address: str = transport.peer[0]
+        self.local_address: str = transport.local[0]
+        self.opened_at = time.monotonic()
+        self.message_limit = server.settings.limits.unauthenticated_message
+        self.window = CreditWindow(server.settings.limits.credits)
+        self.channels: dict[int, Channel] = {}
+        self.parked: dict[int, Exchange] = {}
+        self.running: set[Exchange] = set()
+        self.next_async_id = 1
+        self.closed = False
+        self.requests = 0
+        self._outgoing: list[memoryview] = []
+        self._reusable: list[bytearray] = []
+        self._in_batch = False
+        # Negotiated (3.3.5.4); dialect 0 until then.
+        self.negotiated = False
+        self.dialect = 0
+        self.client_guid = bytes(16)
+        self.client_capabilities = 0
+        self.client_security_mode = 0
+        self.client_dialects: tuple[int, ...] = ()
+        self.server_capabilities = 0
+        self.cipher_id = 0
+        self.signing_algorithm = 0
+        self.preauth_hash = bytes(64)
+        self.multi_credit = False
+
+    # -- messages in --------------------------------------------------------------------------------------------
+
+    def receive(self, message: memoryview) -> bool:
+        """Take one message from the transport; True if a parked request still refers to its bytes."""
+        self._in_batch = True
+        try:
+            return self._receive(message)
+        except WireError as error:
+            self.malformed(str(error))
+            self.transport.abort()
+            return False
+
+    def _receive(self, message: memoryview) -> bool:
+        if len(message) < HEADER:
+            raise WireError(f"message of {len(message)} bytes is shorter than a header")
+        protocol_id = _PROTOCOL_ID.unpack_from(message)[0]
+        sealed = None
+        if protocol_id == _SEALED:
+            sealed, message = self._open_sealed(message)
+            protocol_id = _PROTOCOL_ID.unpack_from(message)[0]
+        if protocol_id != _PLAIN:
+            if protocol_id == _SMB1 and not self.negotiated and sealed is None:
+                return self._receive_smb1(message)
+            raise WireError(f"unknown protocol id {protocol_id:#010x}")
+        exchange = self._take_apart(message, sealed)
+        if exchange is None:
+            return False
+        self.running.add(exchange)
+        self.server.engine.spawn(exchange.task, self._run, exchange)
+        return not exchange.task.done
+
+    def _open_sealed(self, message: memoryview) -> tuple[SmbSession, memoryview]:
+        channel = self.channels.get(decode_transform_header(message).session_id)
+        if channel is None or channel.session.opener is None:
+            raise WireError("encrypted message for a session that does not encrypt")
+        plain = channel.session.opener.open_in_place(message)
+        if plain is None or len(plain) < HEADER:
+            raise WireError("encrypted message that cannot be decrypted")
+        return channel.session, plain
+
+    def _receive_smb1(self, message: memoryview) -> bool:
+        self.window.consume(0, 1)
+        exchange = Exchange(self, [(message, Header.for_smb1_negotiate())], None)
+        self.running.add(exchange)
+        self.server.engine.spawn(exchange.task, self._run, exchange)
+        return not exchange.task.done
+
+    def _take_apart(self, message: memoryview, sealed: SmbSession | None) -> Exchange | None:
+        """The requests of a message, each paid for with its credits (3.3.5.2.3); CANCEL is done at once."""
+        messages = []
+        for part in split_compound(message, self.server.settings.limits.compound_depth):
+            header = decode_header(part)
+            if header.flags & FLAGS_SERVER_TO_REDIR:
+                raise WireError("a response was sent to the server")
+            if header.command == Command.CANCEL:
+                self._cancel(part, header)
+                continue
+            charge = (header.credit_charge or 1) if self.multi_credit else 1
+            if not self.window.consume(header.message_id, charge):
+                raise WireError(f"message id {header.message_id} (charge {charge}) was not granted or is used up")
+            messages.append((part, header))
+        if not messages:
+            return None
+        self.requests += len(messages)
+        return Exchange(self, messages, sealed)
+
+    def _cancel(self, message: memoryview, header: Header) -> None:
+        """CANCEL (3.3.5.16): never answered; a wrong signature or an unknown request is ignored."""
+        channel = self.channels.get(header.session_id)
+        if header.flags & FLAGS_SIGNED and channel is not None and channel.signer is not None:
+            if not channel.signer.verify(message):
+                return
+        if header.flags & FLAGS_ASYNC_COMMAND:
+            exchange = self.parked.get(header.async_id)
+            if exchange is not None:
+                exchange.task.cancel(CancelledByClient())
+            return
+        for exchange in self.running:
+            current = exchange.current
+            if current is not None and current.header.message_id == header.message_id:
+                exchange.task.cancel(CancelledByClient())
+                return
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def _run(self, exchange: Exchange) -> None:
+        """Run the requests of a message in order (in the exchange's greenlet)."""
+        try:
+            for message, header in exchange.messages:
+                exchange.position += 1
+                request = Request(exchange, message, header)
+                exchange.current = request
+                reply = dispatch.execute(request)
+                if exchange.timer is not None:
+                    exchange.stop_timer()
+                exchange.replies.append((request, reply))
+                exchange.previous = request
+            self._finish(exchange)
+        finally:
+            self.running.discard(exchange)
+            if exchange.current is not None and exchange.current.async_id:
+                self.parked.pop(exchange.current.async_id, None)
+            exchange.stop_timer()
+
+    def _finish(self, exchange: Exchange) -> None:
+        if self.closed:
+            return
+        replies = exchange.replies
+        if len(replies) == 1:
+            self._queue_single(*replies[0], exchange.sealed)
+        else:
+            self._queue_compound(replies, exchange.sealed)
+        if not self._in_batch:
+            self.flush()
+
+    # -- replies out --------------------------------------------------------------------------------------------
+
+    def _pack_header(self, buffer: bytearray, offset: int, request: Request, reply: Reply, next_command: int) -> bool:
+        """Write a reply's header; whether the reply must be signed."""
+        header = request.header
+        channel = request.channel
+        sign = (
+            channel is not None
+            and channel.signer is not None
+            and request.exchange.sealed is None
+            and (request.signed or (request.session is not None and request.session.signing_required))
+        )
+        flags = FLAGS_SERVER_TO_REDIR | (header.flags & FLAGS_RELATED_OPERATIONS) | (FLAGS_SIGNED if sign else 0)
+        final = request.async_id and reply.status != NtStatus.PENDING
+        if request.async_id:
+            flags |= FLAGS_ASYNC_COMMAND
+        pack_header_into(
+            buffer,
+            offset,
+            command=header.command,
+            status=reply.status,
+            credits=0 if final else self.window.grant(header.credits),
+            flags=flags,
+            next_command=next_command,
+            message_id=header.message_id,
+            session_id=header.session_id,
+            tree_id=header.tree_id,
+            async_id=request.async_id,
+            credit_charge=header.credit_charge,
+        )
+        return sign
+
+    def _queue_single(self, request: Request, reply: Reply, sealed: SmbSession | None) -> None:
+        size = HEADROOM + HEADER + reply.size
+        buffer = reply.buffer
+        if buffer is None:
+            buffer = bytearray(HEADROOM + HEADER) + reply.body
+        sign = self._pack_header(buffer, HEADROOM, request, reply, 0)
+        frame = memoryview(buffer)[:size]
+        if sign:
+            request.channel.signer.sign(frame[HEADROOM:])  # type: ignore[union-attr]
+        if request.header.command <= _PREAUTH_COMMANDS:
+            dispatch.after_setup(request, reply, frame[HEADROOM:])
+        self._queue_frame(frame, sealed)
+        if reply.buffer is not None:
+            self._reusable.append(buffer)
+
+    def _queue_compound(self, replies: list[tuple[Request, Reply]], sealed: SmbSession | None) -> None:
+        """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3)."""
+        sizes = [HEADER + reply.size for _, reply in replies]
+        padded = [(size + 7) & ~7 for size in sizes[:-1]] + sizes[-1:]
+        if sum(padded) > _MAX_FRAME:
+            for request, reply in replies:
+                self._queue_single(request, reply, sealed)
+            return
+        buffer = bytearray(HEADROOM + sum(padded))
+        offset = HEADROOM
+        last = len(replies) - 1
+        for index, (request, reply) in enumerate(replies):
+            body = reply.body
+            if reply.buffer is not None:
+                start = HEADROOM + HEADER
+                buffer[offset + HEADER : offset + HEADER + reply.size] = reply.buffer[start : start + reply.size]
+            else:
+                buffer[offset + HEADER : offset + HEADER + len(body)] = body
+            sign = self._pack_header(buffer, offset, request, reply, padded[index] if index < last else 0)
+            if sign:
+                request.channel.signer.sign(memoryview(buffer)[offset : offset + padded[index]])  # type: ignore[union-attr]
+            offset += padded[index]
+        self._queue_frame(memoryview(buffer), sealed)
+
+    def _queue_frame(self, frame: memoryview, sealed: SmbSession | None) -> None:
+        """Seal what must be sealed, and put the length before it; `frame` has its headroom in front."""
+        if sealed is not None and sealed.sealer is not None:
+            sealed.sealer.seal_in_place(frame, sealed.session_id, 4)
+            _FRAME.pack_into(frame, 0, len(frame) - 4)
+            self._outgoing.append(frame)
+        else:
+            _FRAME.pack_into(frame, HEADROOM - 4, len(frame) - HEADROOM)
+            self._outgoing.append(frame[HEADROOM - 4 :])
+
+    def send_interim(self, exchange: Exchange) -> None:
+        """Tell the client that the current request is pending (3.3.4.2), together with the replies before it."""
+        request = exchange.current
+        if request is None or self.closed:
+            return
+        request.async_id = self.next_async_id
+        self.next_async_id += 1
+        self.parked[request.async_id] = exchange
+        replies = [*exchange.replies, (request, Reply(NtStatus.PENDING, ERROR_BODY))]
+        exchange.replies = []
+        if len(replies) == 1:
+            self._queue_single(*replies[0], exchange.sealed)
+        else:
+            self._queue_compound(replies, exchange.sealed)
+        if not self._in_batch:
+            self.flush()
+
+    def end_of_batch(self) -> None:
+        """All that one receive brought has run or is parked: send the replies that have gathered."""
+        self._in_batch = False
+        if self._outgoing:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is queued in one gathering write; buffers that the kernel has taken go back to the pool."""
+        outgoing, self._outgoing = self._outgoing, []
+        reusable, self._reusable = self._reusable, []
+        if self.transport.send(outgoing):
+            del outgoing
+            for buffer in reusable:
+                self.server.buffers.give(buffer)
+
+    # -- end ----------------------------------------------------------------------------------------------------
+
+    def malformed(self, explanation: str) -> None:
+        """The peer broke the protocol: one line that says why, then the connection ends."""
+        log.warning("closing the connection from %s: %s", self.peer_address, explanation)
+
+    def lost(self) -> None:
+        """The transport is gone: end what was running, and the sessions that have no other connection."""
+        self.closed = True
+        for exchange in list(self.running):
+            exchange.task.cancel()
+        self.server.connection_lost(self)

@@ -1,0 +1,188 @@
+"""Dispatch: one table from command to handler, and the checks that stand before every handler (MS-SMB2 3.3.5.2).
+
+A handler finds its session, tree and (through `open_of`) open resolved and verified. It returns the body of a
+success, or a `Reply`, or raises `NtStatusError`.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from lamina.core.commands import (
+    change_notify,
+    close,
+    create,
+    echo,
+    flush,
+    ioctl,
+    lock,
+    logoff,
+    negotiate,
+    oplock_break,
+    query_directory,
+    query_info,
+    read,
+    session_setup,
+    set_info,
+    tree_connect,
+    tree_disconnect,
+    write,
+)
+from lamina.core.crypto import preauth
+from lamina.core.request import ERROR_BODY, CancelledByClient, Reply, Request
+from lamina.core.session import SessionState, SmbSession
+from lamina.core.settings import Dialect
+from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS, FLAGS_SIGNED, Command
+from lamina.core.wire.error import encode_error_response
+from lamina.core.wire.errors import WireError
+from lamina.ntfsa.errors import status_of
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+log = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """What a command needs before its handler runs. `expired`: also served when the session has expired."""
+
+    handle: Callable[[Request], bytes | Reply]
+    session: bool = True
+    tree: bool = True
+    expired: bool = False
+
+
+TABLE: Final[dict[int, Entry]] = {
+    Command.NEGOTIATE: Entry(negotiate.handle, session=False, tree=False),
+    Command.SESSION_SETUP: Entry(session_setup.handle, session=False, tree=False, expired=True),
+    Command.LOGOFF: Entry(logoff.handle, tree=False, expired=True),
+    Command.TREE_CONNECT: Entry(tree_connect.handle, tree=False),
+    Command.TREE_DISCONNECT: Entry(tree_disconnect.handle),
+    Command.CREATE: Entry(create.handle),
+    Command.CLOSE: Entry(close.handle, expired=True),
+    Command.FLUSH: Entry(flush.handle),
+    Command.READ: Entry(read.handle),
+    Command.WRITE: Entry(write.handle),
+    Command.LOCK: Entry(lock.handle, expired=True),
+    Command.IOCTL: Entry(ioctl.handle),
+    Command.ECHO: Entry(echo.handle, session=False, tree=False),
+    Command.QUERY_DIRECTORY: Entry(query_directory.handle),
+    Command.CHANGE_NOTIFY: Entry(change_notify.handle),
+    Command.QUERY_INFO: Entry(query_info.handle),
+    Command.SET_INFO: Entry(set_info.handle),
+    Command.OPLOCK_BREAK: Entry(oplock_break.handle),
+}
+
+
+def execute(request: Request) -> Reply:
+    """Check and run one request. Whatever goes wrong becomes its status; only the engine's cancellation passes."""
+    try:
+        entry = TABLE.get(request.header.command)
+        if entry is None:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown command {request.header.command}")
+        _resolve(request, entry)
+        result = entry.handle(request)
+        return Reply(NtStatus.SUCCESS, result) if type(result) is bytes else result  # type: ignore[return-value]
+    except NtStatusError as error:
+        return _failed(request, error.status, error.data)
+    except WireError:
+        return _failed(request, NtStatus.INVALID_PARAMETER)
+    except CancelledByClient as cancelled:
+        return _failed(request, cancelled.status)
+    except OSError as error:
+        return _failed(request, status_of(error))
+    except Exception:
+        log.exception("command %s failed; this is a bug in Lamina or in a module", request.header.command)
+        return _failed(request, NtStatus.INTERNAL_ERROR)
+    finally:
+        if request.open is not None:
+            request.open.release()
+
+
+def _failed(request: Request, status: NtStatus, data: bytes = b"") -> Reply:
+    if status != NtStatus.BUFFER_OVERFLOW and request.header.command == Command.CREATE:
+        request.exchange.chain_failed = status
+    return Reply(status, encode_error_response(data) if data else ERROR_BODY)
+
+
+def _resolve(request: Request, entry: Entry) -> None:
+    """Find the session and the tree of a request, and verify that it may speak for them."""
+    header = request.header
+    if header.flags & FLAGS_RELATED_OPERATIONS:
+        _inherit(request)
+    else:
+        request.exchange.chain_failed = None
+    connection = request.connection
+    if not connection.negotiated and header.command != Command.NEGOTIATE:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a request before NEGOTIATE")
+    channel = connection.channels.get(header.session_id) if header.session_id else None
+    if channel is not None:
+        request.channel = channel
+        request.session = channel.session
+        _check_protection(request, channel.session)
+    if entry.session:
+        _check_session(request, entry)
+    if entry.tree:
+        _find_tree(request)
+
+
+def _inherit(request: Request) -> None:
+    """A related request goes on with the ids of the one before it (3.3.5.2.7.2)."""
+    previous = request.exchange.previous
+    if previous is None:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "the first request of a compound is marked as related")
+    request.header.session_id = previous.header.session_id
+    request.header.tree_id = previous.header.tree_id
+    request.file_id = previous.file_id
+
+
+def _check_protection(request: Request, session: SmbSession) -> None:
+    """Signature (3.3.5.2.4) and encryption (3.3.5.2.5) of a request whose session is known."""
+    header = request.header
+    sealed = request.exchange.sealed
+    if sealed is not None:
+        if sealed is not session:
+            raise NtStatusError(NtStatus.ACCESS_DENIED, "encrypted with the key of another session")
+        return
+    signer = request.channel.signer if request.channel is not None else None
+    if header.flags & FLAGS_SIGNED:
+        if signer is not None:
+            if not signer.verify(request.message):
+                raise NtStatusError(NtStatus.ACCESS_DENIED, "wrong signature")
+            request.signed = True
+    elif session.signing_required and header.command != Command.SESSION_SETUP:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "a request without a signature")
+    if session.encrypt_data and header.command not in (Command.SESSION_SETUP, Command.NEGOTIATE):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "a request without encryption")
+
+
+def _check_session(request: Request, entry: Entry) -> None:
+    session = request.session
+    if session is None:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED)
+    if session.state is SessionState.IN_PROGRESS or (request.channel is not None and request.channel.binding):
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is not authenticated yet")
+    if session.expires_at is not None and time.time() >= session.expires_at:
+        session.state = SessionState.EXPIRED
+    if session.state is SessionState.EXPIRED and not entry.expired:
+        raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
+
+
+def _find_tree(request: Request) -> None:
+    assert request.session is not None
+    tree = request.session.trees.get(request.header.tree_id)
+    if tree is None:
+        raise NtStatusError(NtStatus.NETWORK_NAME_DELETED)
+    if tree.share.encrypt and request.exchange.sealed is None:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the share wants encryption")
+    request.tree = tree
+
+
+def after_setup(request: Request, reply: Reply, message: memoryview) -> None:
+    """Go on with the preauthentication hashes once the bytes of a NEGOTIATE or SESSION_SETUP reply are known (3.3.5.4)."""
+    connection = request.connection
+    if connection.dialect != Dialect.SMB_3_1_1:
+        return
+    if request.header.command == Command.NEGOTIATE:
+        connection.preauth_hash = preauth.update(connection.preauth_hash, message)
+    elif reply.status == NtStatus.MORE_PROCESSING_REQUIRED and request.channel is not None:
+        request.channel.preauth_hash = preauth.update(request.channel.preauth_hash, message)

@@ -1,0 +1,49 @@
+"""What a FileId in a request means (MS-SMB2 3.3.5.2.7.2 and the first step of every command with a FileId)."""
+
+from typing import Final
+
+from lamina.core.request import Request
+from lamina.core.session import SmbOpen
+from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
+_CREDIT_BYTES: Final = 65536
+
+
+def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
+    """The open a request names, held until the request ends. Raises FILE_CLOSED where there is none."""
+    if request.header.flags & FLAGS_RELATED_OPERATIONS:
+        volatile = _inherited(request, volatile)
+    assert request.session is not None
+    open_ = request.session.opens.get(volatile)
+    if open_ is None or open_.closing or open_.tree is not request.tree:
+        raise NtStatusError(NtStatus.FILE_CLOSED)
+    if persistent not in (open_.file_id, NO_FILE_ID):
+        raise NtStatusError(NtStatus.FILE_CLOSED)
+    open_.busy += 1
+    request.open = open_
+    request.file_id = volatile
+    return open_
+
+
+def _inherited(request: Request, volatile: int) -> int:
+    if request.exchange.chain_failed is not None:
+        raise NtStatusError(request.exchange.chain_failed, "the request before it in the compound failed")
+    if request.file_id is not None:
+        return request.file_id
+    if volatile == NO_FILE_ID:
+        raise NtStatusError(NtStatus.INVALID_HANDLE, "no request before it in the compound has a FileId")
+    return volatile
+
+
+def check_charge(request: Request, size: int) -> None:
+    """Refuse a payload that its credits do not pay for (3.3.5.2.5). `size`: bytes sent or asked for."""
+    connection = request.connection
+    if not connection.multi_credit:
+        if size > _CREDIT_BYTES:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER, "more than 64 KiB without multi-credit operations")
+    elif size > _CREDIT_BYTES and (size - 1) // _CREDIT_BYTES + 1 > request.header.credit_charge:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, f"{size} bytes with a charge of {request.header.credit_charge}")
+    if size > connection.server.settings.max_io:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, f"{size} bytes are more than was negotiated")

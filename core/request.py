@@ -1,0 +1,153 @@
+"""Requests and replies: what one received message asks, and the frame that answers it.
+
+A message holds one request or a compound (MS-SMB2 3.3.5.2.7). Its requests run in order in one greenlet; their
+replies gather in one frame. A request that must wait for somebody turns asynchronous: the client gets an interim
+response (3.3.4.2) and the final one later, in a frame of its own.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND
+from lamina.core.wire.header import Header
+from lamina.ntfsa.status import NtStatus
+from lamina.vfs_modules.engine import RequestCancelled, Task
+
+if TYPE_CHECKING:
+    from lamina.core.connection import Connection
+    from lamina.core.session import Channel, SmbOpen, SmbSession, SmbTree
+
+HEADROOM: Final = 56
+"""Bytes before the SMB2 header in a reply's buffer: the frame length (4) and the transform header (52)."""
+
+HEADER: Final = 64
+
+INTERIM_DELAY: Final = 0.25
+"""Seconds after which a client is told that a slow operation is pending; waits for somebody are told at once."""
+
+ERROR_BODY: Final = b"\x09\x00" + bytes(7)
+"""The body of an error response without data (2.2.2)."""
+
+
+class CancelledByClient(RequestCancelled):
+    """The request ends with `status`: CANCEL, or its open, tree or session went away."""
+
+    def __init__(self, status: NtStatus = NtStatus.CANCELLED) -> None:
+        super().__init__(status.name)
+        self.status = status
+
+
+class Reply:
+    """The outcome of one request: a body behind a header, in a buffer with headroom.
+
+    Either `body` is given, or `buffer` already holds it at HEADROOM + HEADER, `size` bytes long (large reads).
+    """
+
+    __slots__ = ("body", "buffer", "size", "status")
+
+    def __init__(self, status: int, body: bytes = b"", buffer: bytearray | None = None, size: int = 0) -> None:
+        self.status = status
+        self.body = body
+        self.buffer = buffer
+        self.size = len(body) if buffer is None else size
+
+
+class Request:
+    """One request: its header, and what the header's ids were found to mean."""
+
+    __slots__ = (
+        "async_id",
+        "channel",
+        "connection",
+        "exchange",
+        "file_id",
+        "header",
+        "message",
+        "open",
+        "session",
+        "signed",
+        "tree",
+    )
+
+    def __init__(self, exchange: "Exchange", message: memoryview, header: Header) -> None:
+        self.exchange = exchange
+        self.connection = exchange.connection
+        self.message = message
+        self.header = header
+        self.channel: Channel | None = None
+        self.session: SmbSession | None = None
+        self.tree: SmbTree | None = None
+        self.open: SmbOpen | None = None
+        self.file_id: int | None = None
+        self.async_id = 0
+        self.signed = False
+
+
+class Exchange:
+    """One received message and its way to the reply. `sealed` is the session whose key it came encrypted with."""
+
+    __slots__ = (
+        "chain_failed",
+        "connection",
+        "current",
+        "messages",
+        "position",
+        "previous",
+        "replies",
+        "sealed",
+        "task",
+        "timer",
+    )
+
+    def __init__(
+        self, connection: "Connection", messages: list[tuple[memoryview, Header]], sealed: "SmbSession | None"
+    ) -> None:
+        self.connection = connection
+        self.messages = messages
+        self.sealed = sealed
+        self.task = Task(self.on_park)
+        self.replies: list[tuple[Request, Reply]] = []
+        self.current: Request | None = None
+        self.previous: Request | None = None
+        self.position = 0
+        self.timer: asyncio.TimerHandle | None = None
+        # The status with which the related requests after a failed one fail, too.
+        self.chain_failed: NtStatus | None = None
+
+    def is_last(self) -> bool:
+        """Whether the current request ends the message."""
+        return self.position == len(self.messages)
+
+    def on_park(self, indefinite: bool) -> None:
+        """The current request begins to wait (the engine calls this)."""
+        request = self.current
+        if request is None or request.async_id or not self.is_last():
+            return
+        if indefinite:
+            self.connection.send_interim(self)
+        elif self.timer is None:
+            loop = self.connection.server.engine.loop
+            self.timer = loop.call_later(INTERIM_DELAY, self._tell_pending)
+
+    def _tell_pending(self) -> None:
+        self.timer = None
+        if self.current is not None and not self.current.async_id and not self.task.done:
+            self.connection.send_interim(self)
+
+    def stop_timer(self) -> None:
+        """The current request has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+__all__ = [
+    "ERROR_BODY",
+    "FLAGS_ASYNC_COMMAND",
+    "HEADER",
+    "HEADROOM",
+    "CancelledByClient",
+    "Exchange",
+    "Reply",
+    "Request",
+]

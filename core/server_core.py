@@ -1,0 +1,296 @@
+"""The SMB server: listening sockets, connections, sessions and shares (MS-SMB2 3.3.1.5), on one event loop.
+
+It knows nothing of configuration or of folders: shares come with their volumes, users with their authenticator.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from lamina.core.auth.authenticator import Authenticator
+from lamina.core.buffers import BufferPool
+from lamina.core.connection import Connection
+from lamina.core.request import CancelledByClient, Exchange
+from lamina.core.rpc.pipes import RpcPipe
+from lamina.core.rpc.view import ServerView
+from lamina.core.server_view import LiveView
+from lamina.core.session import SessionState, SmbOpen, SmbSession, SmbTree
+from lamina.core.settings import ServerSettings
+from lamina.core.share import Share
+from lamina.core.transport import TcpTransport
+from lamina.ntfsa.close import close as nt_close
+from lamina.ntfsa.information import NetworkOpenInformation
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.volume import NtVolume
+from lamina.vfs_modules.engine import Engine, Task
+
+log = logging.getLogger(__name__)
+
+SIGNING_ENABLED: Final = 0x01
+SIGNING_REQUIRED: Final = 0x02
+_SWEEP_SECONDS: Final = 5.0
+
+
+class ServerEvents:
+    """What happens on a server, for whoever wants to tell it; override what is of interest. Calls must return soon."""
+
+    def connection_opened(self, connection: Connection) -> None:
+        """A client has connected; it is not authenticated."""
+
+    def session_started(self, connection: Connection, session: SmbSession) -> None:
+        """A user has been authenticated."""
+
+    def tree_connected(self, connection: Connection, tree: SmbTree) -> None:
+        """A share has been connected."""
+
+    def connection_closed(self, connection: Connection) -> None:
+        """A connection has ended; its `transport` has the counts of bytes."""
+
+
+class SmbServer:
+    """One server. All methods belong to the thread of the engine's event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ServerSettings,
+        authenticator: Authenticator,
+        shares: Mapping[str, Share],
+        events: ServerEvents | None = None,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.authenticator = authenticator
+        self.events = events or ServerEvents()
+        self.buffers = BufferPool()
+        self.connections: set[Connection] = set()
+        self.sessions: dict[int, SmbSession] = {}
+        self.started_at = time.time()
+        self.statistics: Counter[str] = Counter()
+        self._listeners: list[asyncio.Server] = []
+        self._shares: dict[str, Share] = {}
+        self._next_file_id = 1
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closing = False
+        self.set_shares(shares)
+
+    # -- settings and shares ------------------------------------------------------------------------------------
+
+    @property
+    def security_mode(self) -> int:
+        """SecurityMode of NEGOTIATE (MS-SMB2 2.2.4)."""
+        return SIGNING_ENABLED | (SIGNING_REQUIRED if self.settings.require_signing else 0)
+
+    def apply(self, settings: ServerSettings) -> None:
+        """Use other settings for what is negotiated and connected from now on."""
+        self.settings = settings
+
+    def set_shares(self, shares: Mapping[str, Share]) -> None:
+        """Serve these shares to new tree connects; IPC$ is always there. Connected trees keep what they have."""
+        self._shares = {share.name.lower(): share for share in shares.values()}
+        self._shares["ipc$"] = Share("IPC$", None, comment="Remote IPC", hidden=True, guest=True)
+
+    @property
+    def shares(self) -> Collection[Share]:
+        """The shares served to new tree connects."""
+        return self._shares.values()
+
+    def find_share(self, name: str) -> Share | None:
+        """The share of that name, whatever its case."""
+        return self._shares.get(name.lower())
+
+    def volumes_in_use(self) -> set[NtVolume]:
+        """The volumes that some session is connected to."""
+        trees = (tree for session in self.sessions.values() for tree in session.trees.values())
+        return {tree.share.volume for tree in trees if tree.share.volume is not None}
+
+    # -- sockets ------------------------------------------------------------------------------------------------
+
+    async def listen(self, address: str, port: int) -> int:
+        """Accept connections on `address` ("" is every address of the machine); the port that was bound.
+
+        Raises OSError where the address or port cannot be had.
+        """
+        loop = self.engine.loop
+        server = await loop.create_server(self._make_transport, address or None, port, backlog=1024)
+        self._listeners.append(server)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        return int(server.sockets[0].getsockname()[1])
+
+    def _make_transport(self) -> TcpTransport:
+        return _AcceptedTransport(self)
+
+    def accepted(self, transport: TcpTransport) -> None:
+        """A client has connected."""
+        limits = self.settings.limits
+        peer = transport.peer[0]
+        from_there = sum(1 for connection in self.connections if connection.peer_address == peer)
+        if self._closing or len(self.connections) >= limits.connections or from_there >= limits.connections_per_address:
+            log.warning("refusing a connection from %s: %d connections are open", peer, len(self.connections))
+            transport.abort()
+            return
+        connection = Connection(self, transport)
+        transport.attach(connection)
+        self.connections.add(connection)
+        self.statistics["connections"] += 1
+        self.events.connection_opened(connection)
+
+    def connection_lost(self, connection: Connection) -> None:
+        """A connection is gone: sessions that have no other channel end with it."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        for channel in list(connection.channels.values()):
+            session = channel.session
+            session.channels.pop(connection, None)
+            if not session.channels and not channel.binding:
+                self.engine.spawn(Task(), self.end_session, session)
+        connection.channels.clear()
+        self.statistics["bytes_received"] += connection.transport.bytes_received
+        self.statistics["bytes_sent"] += connection.transport.bytes_sent
+        self.statistics["requests"] += connection.requests
+        self.events.connection_closed(connection)
+
+    def _sweep(self) -> None:
+        """Close connections that have not authenticated in time."""
+        self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        oldest = time.monotonic() - self.settings.limits.seconds_to_authenticate
+        for connection in list(self.connections):
+            authenticated = any(c.session.state is not SessionState.IN_PROGRESS for c in connection.channels.values())
+            if connection.opened_at < oldest and not authenticated:
+                log.info("closing the connection from %s: nobody has logged on", connection.peer_address)
+                connection.transport.abort()
+
+    async def close(self) -> None:
+        """Stop accepting, end every connection and session, and wait until their files are closed."""
+        self._closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for server in self._listeners:
+            server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for connection in list(self.connections):
+            connection.lost()
+        for session in list(self.sessions.values()):
+            await self.engine.run(self.end_session, session)
+        for server in self._listeners:
+            await server.wait_closed()
+        self._listeners.clear()
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    def new_session(self, connection: Connection) -> SmbSession:
+        """A session that is not authenticated yet, under an id that cannot be guessed."""
+        session_id = 0
+        while not session_id or session_id in self.sessions:
+            session_id = secrets.randbits(63)
+        session = self.sessions[session_id] = SmbSession(session_id, connection)
+        self.statistics["sessions"] += 1
+        return session
+
+    def end_session(self, session: SmbSession, keep: Exchange | None = None) -> None:
+        """End a session on all its connections: cancel its requests (but `keep`), close its opens (3.3.4.17)."""
+        if self.sessions.pop(session.session_id, None) is None:
+            return
+        for connection in list(session.channels):
+            if keep is None or connection is not keep.connection:
+                connection.channels.pop(session.session_id, None)
+        for tree in list(session.trees.values()):
+            self.end_tree(tree, keep)
+        for connection in list(session.channels):
+            connection.channels.pop(session.session_id, None)
+        session.channels.clear()
+
+    def end_previous_session(self, previous_id: int, session: SmbSession) -> None:
+        """A client that has logged on anew says which session it lost (3.3.5.5.3): end that, if it is the same user's."""
+        previous = self.sessions.get(previous_id)
+        if previous is not None and previous.token.user_sid == session.token.user_sid:
+            self.end_session(previous)
+
+    # -- trees and opens ----------------------------------------------------------------------------------------
+
+    def connect_tree(self, session: SmbSession, share: Share, maximal_access: int) -> SmbTree:
+        """Enter a share in a session."""
+        tree = SmbTree(session.next_tree_id, session, share, maximal_access)
+        session.next_tree_id += 1
+        session.trees[tree.tree_id] = tree
+        return tree
+
+    def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
+        """Leave a share: cancel what waits in it, close its opens (3.3.5.8)."""
+        session = tree.session
+        session.trees.pop(tree.tree_id, None)
+        self._cancel_in(tree, keep)
+        for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
+            try:
+                self.close_open(open_, post_query=False)
+            except NtStatusError as error:
+                log.debug("closing an open of a disconnected tree: %s", error)
+
+    def _cancel_in(self, tree: SmbTree, keep: Exchange | None) -> None:
+        for connection in self._connections_of(tree.session):
+            for exchange in list(connection.running):
+                current = exchange.current
+                if exchange is not keep and current is not None and current.tree is tree:
+                    exchange.task.cancel(CancelledByClient(NtStatus.RANGE_NOT_LOCKED))
+
+    def _connections_of(self, session: SmbSession) -> list[Connection]:
+        return [connection for connection in self.connections if connection in session.channels]
+
+    def add_open(self, tree: SmbTree, nt: NtOpen | None = None, pipe: RpcPipe | None = None) -> SmbOpen:
+        """Enter a file or pipe that was just opened."""
+        open_ = SmbOpen(self._next_file_id, tree, nt, pipe)
+        self._next_file_id += 1
+        tree.session.opens[open_.file_id] = open_
+        self.statistics["opens"] += 1
+        return open_
+
+    def close_open(self, open_: SmbOpen, post_query: bool, own_uses: int = 0) -> NetworkOpenInformation | None:
+        """Close an open once nobody else uses it; `own_uses` of its uses are the caller's. Raises NtStatusError."""
+        open_.closing = True
+        session = open_.tree.session
+        if open_.busy > own_uses:
+            self._cancel_on(open_)
+            open_.wait_until_idle(own_uses)
+        if session.opens.pop(open_.file_id, None) is None:
+            return None
+        if open_.pipe is not None:
+            open_.pipe.close()
+            return None
+        assert open_.nt is not None
+        return nt_close(open_.tree.context, open_.nt, post_query)
+
+    def _cancel_on(self, open_: SmbOpen) -> None:
+        for connection in self._connections_of(open_.tree.session):
+            for exchange in list(connection.running):
+                current = exchange.current
+                if current is not None and current.open is open_ and current.async_id:
+                    exchange.task.cancel(CancelledByClient(NtStatus.RANGE_NOT_LOCKED))
+
+    def view_for(self, connection: Connection) -> ServerView:
+        """What RPC may tell about this server, to a client of this connection."""
+        return LiveView(self, connection)
+
+
+class _AcceptedTransport(TcpTransport):
+    """A transport that reports to its server as soon as it is connected."""
+
+    def __init__(self, server: SmbServer) -> None:
+        super().__init__(server.buffers)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up and enter the connection. Called by the event loop."""
+        super().connection_made(transport)
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._server.accepted(self)

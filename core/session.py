@@ -1,0 +1,158 @@
+"""Sessions, channels, tree connects and opens (MS-SMB2 3.3.1.8, 3.3.1.9, 3.3.1.10, 3.3.1.14): the SMB level's state."""
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from lamina.core.auth.authenticator import Authenticated, AuthExchange
+from lamina.core.crypto.kdf import SessionKeys
+from lamina.core.crypto.sealing import Cipher
+from lamina.core.crypto.signing import Signer
+from lamina.core.share import Share
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.open_state import NtOpen
+from lamina.vfs_modules import engine
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+
+if TYPE_CHECKING:
+    from lamina.core.connection import Connection
+    from lamina.core.rpc.pipes import RpcPipe
+
+
+class SessionState(Enum):
+    """Session.State of MS-SMB2 3.3.1.8."""
+
+    IN_PROGRESS = auto()
+    VALID = auto()
+    EXPIRED = auto()
+
+
+class Channel:
+    """A session on one connection (3.3.1.14): its signing key, and the authentication under way on it."""
+
+    __slots__ = ("binding", "connection", "exchange", "preauth_hash", "session", "signer")
+
+    def __init__(self, session: "SmbSession", connection: "Connection") -> None:
+        self.session = session
+        self.connection = connection
+        self.signer: Signer | None = None
+        self.exchange: AuthExchange | None = None
+        self.preauth_hash = b""
+        # A binding that has not succeeded yet gives the connection no right to use the session.
+        self.binding = False
+
+
+class SmbSession:
+    """An authenticated user, over one or more connections."""
+
+    __slots__ = (
+        "application_key",
+        "channels",
+        "cipher",
+        "cipher_id",
+        "client_guid",
+        "dialect",
+        "encrypt_data",
+        "expires_at",
+        "is_anonymous",
+        "is_guest",
+        "next_tree_id",
+        "opener",
+        "opens",
+        "sealer",
+        "session_id",
+        "signing_algorithm",
+        "signing_required",
+        "state",
+        "token",
+        "trees",
+        "user",
+    )
+
+    def __init__(self, session_id: int, connection: "Connection") -> None:
+        self.session_id = session_id
+        self.state = SessionState.IN_PROGRESS
+        self.dialect = connection.dialect
+        self.client_guid = connection.client_guid
+        self.cipher_id = connection.cipher_id
+        self.signing_algorithm = connection.signing_algorithm
+        self.channels: dict[Connection, Channel] = {}
+        self.trees: dict[int, SmbTree] = {}
+        self.opens: dict[int, SmbOpen] = {}
+        self.next_tree_id = 1
+        self.token: ImpersonationToken = SERVER_TOKEN
+        self.user = ""
+        self.is_guest = False
+        self.is_anonymous = False
+        self.signing_required = False
+        self.encrypt_data = False
+        self.expires_at: float | None = None
+        self.application_key = b""
+        self.sealer: Cipher | None = None
+        self.opener: Cipher | None = None
+
+    def authenticated_as(self, who: Authenticated) -> None:
+        """Take on an identity: at the first authentication, and again at each later one (3.3.5.5.2)."""
+        self.token = who.token
+        self.user = f"{who.domain}\\{who.user}" if who.domain else who.user
+        self.is_guest = who.is_guest
+        self.is_anonymous = who.is_anonymous
+        self.expires_at = who.expires_at
+        self.state = SessionState.VALID
+        for tree in self.trees.values():
+            tree.remake_context()
+
+    def set_keys(self, keys: SessionKeys, sealer: Cipher | None, opener: Cipher | None) -> None:
+        """Keep what the session's own authentication derived; later ones change nothing here."""
+        self.application_key = keys.application
+        self.sealer = sealer
+        self.opener = opener
+
+
+class SmbTree:
+    """A share connected in a session (3.3.1.9)."""
+
+    __slots__ = ("context", "maximal_access", "session", "share", "tree_id")
+
+    def __init__(self, tree_id: int, session: SmbSession, share: Share, maximal_access: int) -> None:
+        self.tree_id = tree_id
+        self.session = session
+        self.share = share
+        self.maximal_access = maximal_access
+        self.context = self._make_context()
+
+    def _make_context(self) -> NtContext:
+        session = self.session
+        address = next((c.peer_address for c in session.channels), "")
+        return NtContext(session.token, session.client_guid, session.session_id, address)
+
+    def remake_context(self) -> None:
+        """The session's identity changed: what is done from now on is done for the new one."""
+        self.context = self._make_context()
+
+
+class SmbOpen:
+    """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set."""
+
+    __slots__ = ("busy", "closing", "file_id", "idle", "nt", "pipe", "tree")
+
+    def __init__(self, file_id: int, tree: SmbTree, nt: NtOpen | None, pipe: "RpcPipe | None" = None) -> None:
+        self.file_id = file_id
+        self.tree = tree
+        self.nt = nt
+        self.pipe = pipe
+        self.busy = 0
+        self.closing = False
+        self.idle: asyncio.Future[None] | None = None
+
+    def wait_until_idle(self, own: int) -> None:
+        """Park until no other request uses this open (`own`: how many uses are the caller's)."""
+        while self.busy > own:
+            self.idle = asyncio.get_running_loop().create_future()
+            engine.wait(self.idle)
+
+    def release(self) -> None:
+        """One request less uses this open."""
+        self.busy -= 1
+        if self.idle is not None and not self.idle.done():
+            self.idle.set_result(None)

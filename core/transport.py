@@ -1,0 +1,199 @@
+"""Direct TCP transport (MS-SMB2 2.1): frames in a reused buffer, gathering writes.
+
+Receives straight into the connection's buffer and hands over a memoryview of each message. A buffer that a parked
+request still refers to is left to it and replaced. Replies are written with one gathering system call; what the
+socket does not take at once is left to the event loop's transport, which also tells when to stop reading from a
+client that does not read its replies.
+"""
+
+import asyncio
+import os
+import struct
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from lamina.core.buffers import BufferPool
+
+_LENGTH = struct.Struct(">I")
+IDLE_BUFFER = 16 * 1024
+"""Bytes of receive buffer that an idle connection holds."""
+
+_EXACT = 64 * 1024
+_HIGH_WATER = 4 * 1024 * 1024
+
+
+class MessageSink(Protocol):
+    """Whoever the messages are for: the connection."""
+
+    message_limit: int
+
+    def receive(self, message: memoryview) -> bool:
+        """Take one message; True if a parked request still refers to its bytes."""
+        ...
+
+    def end_of_batch(self) -> None:
+        """All that one receive brought has been handed over: send what has gathered."""
+        ...
+
+    def malformed(self, explanation: str) -> None:
+        """The peer does not speak the protocol; the transport is closed after this."""
+        ...
+
+    def lost(self) -> None:
+        """The transport is gone."""
+        ...
+
+
+class TcpTransport(asyncio.BufferedProtocol):
+    """One TCP connection. `sink` is set by `attach` before the first byte is read."""
+
+    def __init__(self, pool: BufferPool) -> None:
+        self._pool = pool
+        self._buffer = bytearray(IDLE_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._needed = 0
+        self._fd = -1
+        self._transport: asyncio.Transport | None = None
+        self._sink: MessageSink | None = None
+        self.peer: tuple[str, int] = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    def attach(self, sink: MessageSink) -> None:
+        """Give the messages to `sink` from now on."""
+        self._sink = sink
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the socket. Called by the event loop."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(_HIGH_WATER)
+        self._fd = transport.get_extra_info("socket").fileno()
+        self.peer = tuple(transport.get_extra_info("peername") or ("", 0))[:2]
+        self.local = tuple(transport.get_extra_info("sockname") or ("", 0))[:2]
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the connection. Called by the event loop."""
+        self._transport = None
+        self._fd = -1
+        if self._sink is not None:
+            self._sink.lost()
+            self._sink = None
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies: take no more requests from it. Called by the event loop."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again. Called by the event loop."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go. Called by the event loop."""
+        if self._needed > _EXACT:
+            # Receiving just to the end of a large message spares copying the beginning of the next one.
+            return self._view[self._end : self._start + self._needed]
+        return self._view[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand over each complete message. Called by the event loop."""
+        self._end += nbytes
+        self.bytes_received += nbytes
+        sink = self._sink
+        if sink is None:
+            return
+        kept = False
+        while (end := self._complete(sink)) is not None:
+            message = self._view[self._start + 4 : end]
+            self._start = end
+            if len(message):
+                kept = sink.receive(message) or kept
+        sink.end_of_batch()
+        self._make_room(kept)
+
+    def _complete(self, sink: MessageSink) -> int | None:
+        """Where the message at `_start` ends if all of it is there; sets `_needed` if not."""
+        available = self._end - self._start
+        if available < 4:
+            self._needed = 4
+            return None
+        length = _LENGTH.unpack_from(self._buffer, self._start)[0]
+        if length > sink.message_limit:
+            # A first byte that is not zero (MS-SMB2 2.1) shows as a length beyond 16 MiB.
+            sink.malformed(f"message of {length} bytes announced, at most {sink.message_limit} are allowed now")
+            self.abort()
+            return None
+        self._needed = 4 + length
+        return self._start + self._needed if available >= self._needed else None
+
+    def _make_room(self, kept: bool) -> None:
+        rest = self._end - self._start
+        fits = self._start + self._needed <= len(self._buffer)
+        if not kept and rest and fits and self._needed > 4:
+            return
+        if (
+            kept
+            or self._needed > len(self._buffer)
+            or (len(self._buffer) > IDLE_BUFFER and self._needed <= IDLE_BUFFER)
+        ):
+            self._replace_buffer(kept, rest)
+        elif rest:
+            self._buffer[:rest] = self._buffer[self._start : self._end]
+        self._start = 0
+        self._end = rest
+
+    def _replace_buffer(self, kept: bool, rest: int) -> None:
+        old, old_view = self._buffer, self._view
+        size = max(IDLE_BUFFER, self._needed)
+        self._buffer = self._pool.take(size) if size > IDLE_BUFFER else bytearray(IDLE_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._view[:rest] = old_view[self._start : self._end]
+        if not kept:
+            self._pool.give(old)
+
+    def send(self, chunks: Sequence[bytes | bytearray | memoryview]) -> bool:
+        """Send all of `chunks`; True if the kernel has them, so that their buffers may be used again."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return True
+        size = sum(map(len, chunks))
+        self.bytes_sent += size
+        sent = 0
+        if transport.get_write_buffer_size() == 0:
+            try:
+                sent = os.writev(self._fd, chunks) if len(chunks) <= 1024 else 0
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                transport.abort()
+                return True
+            if sent == size:
+                return True
+        transport.writelines(_after(chunks, sent))
+        return False
+
+    def close(self) -> None:
+        """Close after what was sent has gone out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _after(chunks: Sequence[bytes | bytearray | memoryview], sent: int) -> list[memoryview]:
+    rest = []
+    for chunk in chunks:
+        view = memoryview(chunk)
+        if sent >= len(view):
+            sent -= len(view)
+        else:
+            rest.append(view[sent:])
+            sent = 0
+    return rest

@@ -1,0 +1,122 @@
+"""Framing: messages come out whole however the bytes arrive, and buffers are given up while somebody refers to them."""
+
+import asyncio
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina.core.buffers import BufferPool
+from lamina.core.transport import IDLE_BUFFER, TcpTransport
+
+
+class Sink:
+    """Keeps copies of messages, or the views themselves when asked to."""
+
+    message_limit = 1 << 20
+
+    def __init__(self, keep: Callable[[int], bool] = lambda _: False) -> None:
+        self.messages: list[bytes] = []
+        self.views: list[tuple[memoryview, bytes]] = []
+        self.complaints: list[str] = []
+        self._keep = keep
+
+    def receive(self, message: memoryview) -> bool:
+        self.messages.append(bytes(message))
+        if self._keep(len(self.messages)):
+            self.views.append((message, bytes(message)))
+            return True
+        return False
+
+    def end_of_batch(self) -> None:
+        pass
+
+    def malformed(self, explanation: str) -> None:
+        self.complaints.append(explanation)
+
+    def lost(self) -> None:
+        pass
+
+
+def feed(transport: TcpTransport, data: bytes, cuts: random.Random) -> None:
+    while data:
+        view = transport.get_buffer(-1)
+        count = min(len(view), len(data), cuts.choice([1, 3, 100, 5_000, 70_000]))
+        view[:count] = data[:count]
+        data = data[count:]
+        transport.buffer_updated(count)
+
+
+def frames(sizes: list[int]) -> tuple[list[bytes], bytes]:
+    bodies = [random.Random(size).randbytes(size) for size in sizes]
+    return bodies, b"".join(struct.pack(">I", len(body)) + body for body in bodies)
+
+
+@given(st.lists(st.sampled_from([1, 64, 100, 5_000, IDLE_BUFFER, 70_000, 300_000]), max_size=12), st.integers())
+def test_messages_come_out_whole_however_the_bytes_arrive(sizes: list[int], seed: int) -> None:
+    bodies, stream = frames(sizes)
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    feed(transport, stream, random.Random(seed))
+    assert sink.messages == bodies
+
+
+@given(st.lists(st.sampled_from([64, 100, 5_000, 70_000]), max_size=12), st.integers())
+def test_a_message_that_is_still_referred_to_keeps_its_bytes(sizes: list[int], seed: int) -> None:
+    _, stream = frames(sizes)
+    transport, sink = TcpTransport(BufferPool()), Sink(keep=lambda count: count % 2 == 0)
+    transport.attach(sink)
+    feed(transport, stream, random.Random(seed))
+    assert all(bytes(view) == copy for view, copy in sink.views)
+
+
+def test_an_idle_connection_gives_its_large_buffer_back() -> None:
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    feed(transport, frames([300_000])[1], random.Random(1))
+    assert len(transport.get_buffer(-1)) == IDLE_BUFFER
+
+
+def test_an_empty_message_is_passed_over() -> None:
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    feed(transport, bytes(4) + frames([64])[1], random.Random(1))
+    assert len(sink.messages) == 1
+
+
+@pytest.mark.parametrize("header", [b"\x85\x00\x00\x00", b"\x00\x20\x00\x00", b"GET "])
+def test_a_frame_that_is_too_long_or_no_frame_ends_the_connection(header: bytes) -> None:
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    feed(transport, header, random.Random(1))
+    assert len(sink.complaints) == 1
+    assert not sink.messages
+
+
+def test_what_the_socket_does_not_take_at_once_arrives_later_in_order() -> None:
+    chunks = [bytes([n]) * 400_000 for n in range(20)]
+
+    async def run() -> bytes:
+        loop = asyncio.get_running_loop()
+        made: list[TcpTransport] = []
+
+        def factory() -> TcpTransport:
+            made.append(TcpTransport(BufferPool()))
+            return made[-1]
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        while not made or not made[0].peer[0]:
+            await asyncio.sleep(0)
+        for chunk in chunks:
+            made[0].send([chunk[:10], memoryview(chunk)[10:]])
+        made[0].close()
+        received = await reader.read(-1)
+        writer.close()
+        server.close()
+        return received
+
+    assert asyncio.run(run()) == b"".join(chunks)
