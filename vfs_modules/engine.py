@@ -62,10 +62,12 @@ class Task:
             worker.engine.loop.call_soon(self._interrupt, self._future)
 
     def _interrupt(self, future: "asyncio.Future[Any]") -> None:
-        if self._future is future and self._worker is not None and self._cancelled is not None:
-            self._future = None
+        reason = self._cancelled
+        if self._future is future and self._worker is not None and reason is not None:
+            # Raised once: what the request does about it may itself have to wait.
+            self._future = self._cancelled = None
             future.cancel()
-            self._worker.throw(self._cancelled)
+            self._worker.throw(reason)
 
     def _wake(self, future: "asyncio.Future[Any]") -> None:
         if self._future is future and self._worker is not None:
@@ -193,9 +195,10 @@ def current_task() -> Task | None:
 def _park(worker: _Worker, future: "asyncio.Future[Any]", indefinite: bool) -> None:
     task = worker.task
     assert task is not None
-    if task._cancelled is not None:
+    reason, task._cancelled = task._cancelled, None
+    if reason is not None:
         future.cancel()
-        raise task._cancelled
+        raise reason
     task._future = future
     future.add_done_callback(task._wake)
     if task.on_park is not None:
