@@ -77,7 +77,6 @@ class DirectoryBuffer:
         ea_size: int = 0,
         file_id: int = 0,
         reparse_tag: int = 0,
-        file_index: int = 0,
     ) -> bool:
         """Add an entry; False and nothing added if it does not fit.
 
@@ -96,15 +95,15 @@ class DirectoryBuffer:
         info_class = self._info_class
         if info_class == c.FILE_ID_BOTH_DIRECTORY_INFORMATION:
             data += self._pack(
-                following, file_index, *times, end_of_file, allocation_size, attributes, length,
+                following, 0, *times, end_of_file, allocation_size, attributes, length,
                 reparse_tag or ea_size, file_id,
             )  # fmt: skip
         elif info_class == c.FILE_NAMES_INFORMATION:
-            data += self._pack(following, file_index, length)
+            data += self._pack(following, 0, length)
         else:
             rest = self._rest(ea_size, file_id, reparse_tag)
             data += self._pack(
-                following, file_index, *times, end_of_file, allocation_size, attributes, length, *rest
+                following, 0, *times, end_of_file, allocation_size, attributes, length, *rest
             )  # fmt: skip
         data += encoded
         self._last = start

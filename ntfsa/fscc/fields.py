@@ -39,7 +39,7 @@ FILE_MINIMUM: Final[Mapping[int, int]] = {
 }
 """Bytes that the answer to a query of each file class must at least have room for: less is INFO_LENGTH_MISMATCH.
 
-The size of the structure with a name of one character, rounded up to its alignment (MS-SMB2 3.3.5.20.1, MS-FSA 2.1.5.12).
+The size of the structure with a name of one character, rounded up to its alignment (MS-SMB2 3.3.5.20.1).
 """
 
 FILESYSTEM_MINIMUM: Final[Mapping[int, int]] = {
@@ -56,7 +56,7 @@ FILESYSTEM_MINIMUM: Final[Mapping[int, int]] = {
 
 
 def check_room(minimum: Mapping[int, int], info_class: int, max_length: int) -> None:
-    """Refuse a query before it is answered: INVALID_INFO_CLASS for an unknown class, INFO_LENGTH_MISMATCH for no room."""
+    """Refuse a query before it is answered: INVALID_INFO_CLASS (class unknown) or INFO_LENGTH_MISMATCH (no room)."""
     least = minimum.get(info_class)
     if least is None:
         raise NtStatusError(NtStatus.INVALID_INFO_CLASS)

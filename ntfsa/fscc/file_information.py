@@ -46,7 +46,7 @@ class AllInformation(NamedTuple):
 
 
 class StreamEntry(NamedTuple):
-    """One stream: its whole name (":name:$DATA", "::$DATA" for the file's own data), its size and allocation in bytes."""
+    """One stream: its whole name (":name:$DATA", "::$DATA" for the file's own data) and its sizes in bytes."""
 
     name: str
     size: int
