@@ -1,0 +1,1 @@
+"""Samba's conformance suite, one process per test, held to a list of what must pass."""

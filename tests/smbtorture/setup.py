@@ -1,0 +1,37 @@
+"""The server that smbtorture is let loose on: one share to a worker, and those that single tests ask for by name."""
+
+import os
+from pathlib import Path
+
+from tests.smbtorture.runner import Target
+from tests.support.processes import Folder, Layout, ServerProcess, User, owned_folder, two_users
+
+TIMEOUT = 75.0
+"""Seconds a test may take. smbtorture itself gives up on an answer after 60."""
+
+SPECIAL_SHARES: dict[str, dict[str, str]] = {
+    "noperm": {},
+    "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
+}
+"""Shares for one test each, with the settings that make smbd fit for it."""
+
+
+def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
+    """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's."""
+    users = two_users(kind)
+    names = ["share", *(f"share{number}" for number in range(1, shares))]
+    wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
+    folders = {
+        name: Folder(str(owned_folder(folder / name, users[0])), settings=settings) for name, settings in wanted.items()
+    }
+    # A share that may be connected to and not read: also the modes and Windows' descriptors say so.
+    os.chmod(owned_folder(folder / "noperm", User("root", "", 0, 0)), 0o700 if os.geteuid() == 0 else 0)
+    # smbtorture speaks unsigned and as nobody here and there, which is its business; so signing is only offered.
+    smbd = {"vfs objects": "acl_xattr streams_xattr xattr_tdb", "xattr_tdb:file": str(folder / "xattr.tdb")}
+    return Layout(folders, users, {"require_signing": False, "smbd": smbd})
+
+
+def target(server: ServerProcess, arguments: tuple[str, ...] = ()) -> Target:
+    """How smbtorture reaches `server`."""
+    user, other = server.layout.users[:2]
+    return Target(server.port, user.name, user.password, other.name, other.password, arguments=arguments)

@@ -1,0 +1,117 @@
+"""Lamina in a process of its own, for tests: `python -m tests.support.lamina_process LAYOUT-AS-JSON PORT`.
+
+Says `{"port": N}` on stdout when it accepts connections, answers the questions that come on stdin, one a line, and
+ends when stdin does. Answers are JSON: `statistics` counts what may leak, `explain` names it.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import greenlet
+
+from lamina.core.auth.accounts import MemoryAccounts
+from lamina.core.auth.authenticator import AuthSettings
+from lamina.core.plan import Listener, ServerPlan, ShareSpec
+from lamina.core.runtime import Runtime
+from lamina.core.server import new_event_loop
+from lamina.core.server_core import ServerEvents
+from lamina.core.settings import ServerSettings
+from lamina.vfs_modules.engine import Engine
+
+
+def main() -> None:
+    """Serve what the command line says until stdin ends."""
+    layout, port = json.loads(sys.argv[1]), int(sys.argv[2])
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(layout, port))
+
+
+async def serve(layout: Mapping[str, Any], port: int) -> None:
+    """Start, say so, answer questions, end."""
+    loop = asyncio.get_running_loop()
+    engine = Engine(loop)
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    try:
+        runtime = await Runtime.start(engine, plan(layout, port), accounts(layout), AuthSettings(), ServerEvents())
+        questions = asyncio.create_task(_answer_all(runtime, stop))
+        _say({"port": runtime.bound[0].port})
+        await stop.wait()
+        questions.cancel()
+        await runtime.close()
+    finally:
+        engine.close()
+
+
+def plan(layout: Mapping[str, Any], port: int) -> ServerPlan:
+    """The plan that a layout describes."""
+    settings = {name: value for name, value in layout["settings"].items() if name != "smbd"}
+    shares = {name: _share(folder) for name, folder in layout["shares"].items()}
+    return ServerPlan(ServerSettings(**settings), shares, (Listener("127.0.0.1", port),))
+
+
+def accounts(layout: Mapping[str, Any]) -> MemoryAccounts:
+    """The accounts of a layout; users without a uid are the user who runs this."""
+    store = MemoryAccounts()
+    for user in layout["users"]:
+        uid = user["uid"] if user["uid"] is not None else os.geteuid()
+        gid = user["gid"] if user["gid"] is not None else os.getegid()
+        store.add(user["name"], password=user["password"], uid=uid, gid=gid)
+    return store
+
+
+def statistics(runtime: Runtime) -> dict[str, int]:
+    """Counts of everything that a connection could leave behind."""
+    gc.collect()
+    return {
+        "connections": len(list(runtime.server.connections)),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "tasks": len(asyncio.all_tasks()),
+        "greenlets": sum(1 for item in gc.get_objects() if isinstance(item, greenlet.greenlet) and not item.dead),
+    }
+
+
+def explain(runtime: Runtime) -> dict[str, list[str]]:
+    """The same by name, to find what a leak is."""
+    descriptors = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            descriptors.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            continue
+    return {
+        "connections": [repr(item) for item in runtime.server.connections],
+        "descriptors": sorted(descriptors),
+        "tasks": [repr(task) for task in asyncio.all_tasks()],
+    }
+
+
+_ANSWERS: Mapping[str, Callable[[Runtime], Mapping[str, Any]]] = {"statistics": statistics, "explain": explain}
+
+
+async def _answer_all(runtime: Runtime, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while question := await reader.readline():
+        _say(_ANSWERS[question.decode().strip()](runtime))
+    stop.set()
+
+
+def _say(answer: Mapping[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)  # noqa: T201 - the pipe to the test
+
+
+def _share(folder: Mapping[str, Any]) -> ShareSpec:
+    return ShareSpec(Path(folder["path"]), read_only=folder["read_only"], encrypt=folder["encrypt"])
+
+
+if __name__ == "__main__":
+    main()
