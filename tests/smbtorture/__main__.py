@@ -1,7 +1,7 @@
 """For development: `python -m tests.smbtorture smb2.lock smb2.read` runs those tests and prints a table.
 
-Starts a server of its own (`--server smbd` for the oracle, `--port` for one that runs already), runs `--jobs` tests at a
-time on a share each, and says at the end what is not as `expected.tsv` has it. `--logs DIR` keeps what was printed.
+Starts a server of its own (`--server smbd` for the oracle, `--port` for one that runs already), runs `--jobs` tests at
+a time on a share each, and says at the end what is not as `expected.tsv` has it. `--logs DIR` keeps what was printed.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import contextlib
 import queue
 import re
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, load, select, surprise
 from tests.smbtorture.runner import Outcome, Target, Verdict, run
-from tests.support.processes import ServerProcess, empty, serving
+from tests.support.processes import ServerProcess, empty, serving, shared_scratch
 
 
 def main() -> int:
@@ -62,10 +61,9 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Target, Callable[[str
             lambda _share: empty(options.clean) if options.clean else None,
         )
         return
-    with tempfile.TemporaryDirectory(prefix="lamina-torture-") as scratch:
-        Path(scratch).chmod(0o755)
-        layout = setup.layout(Path(scratch), options.jobs, options.server)
-        with serving(layout, Path(scratch, "state"), options.server) as server:
+    with shared_scratch() as scratch:
+        layout = setup.layout(scratch, options.jobs, options.server)
+        with serving(layout, scratch / "state", options.server) as server:
             yield setup.target(server, arguments), lambda share: empty(server.folder(share))
         _keep_log(server, options.logs)
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -158,6 +159,14 @@ def two_users(kind: str | None = None) -> tuple[User, User]:
 def _unix_user(name: str, password: str) -> User:
     entry = pwd.getpwnam(name)
     return User(name, password, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def shared_scratch() -> Iterator[Path]:
+    """A temporary folder that every user may walk into, as pytest's own may not be; deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="lamina-test-", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 @contextlib.contextmanager

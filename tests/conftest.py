@@ -1,0 +1,44 @@
+"""What holds for all tests: nothing is skipped in CI, and what takes long is started first."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--no-skips`: a skip is a failure; also where CI is set, where everything must be installed."""
+    parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (always so where CI is set)")
+
+
+def _skips_fail(config: pytest.Config) -> bool:
+    return bool(config.getoption("--no-skips")) or os.environ.get("CI", "") not in {"", "0", "false"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # what the wrapper yields and returns is pytest's business
+    """Turn a skip into a failure that says what would have been skipped and why. Known failures stay what they are."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and _skips_fail(item.config):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped here, but this was: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """The same for a whole file that skips itself, by `importorskip` or at its top."""
+    report = yield
+    if report.skipped and _skips_fail(collector.config):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped here, but this file was: {reason}"
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: the workers finish together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
