@@ -1,4 +1,4 @@
-"""Every leaf test of `expected.tsv` against a server; each worker has one of its own, and its share is emptied before."""
+"""Every leaf test of `expected.tsv`; each worker has a server of its own, whose share is emptied before each test."""
 
 import contextlib
 from collections.abc import Iterator

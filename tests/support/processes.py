@@ -122,6 +122,14 @@ def owned_folder(path: Path, user: User) -> Path:
     return path
 
 
+def give_to(folder: Path, user: User) -> None:
+    """Give `folder` and all that lies in it to a user, where the tests run as root and made it as root."""
+    if os.geteuid() != 0 or user.uid is None:
+        return
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, user.uid, user.gid if user.gid is not None else -1)
+
+
 def empty(folder: Path) -> None:
     """Delete all that a folder holds, also what a test has made read-only."""
     for entry in list(os.scandir(folder)):
