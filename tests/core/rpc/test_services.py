@@ -13,8 +13,8 @@ from tests.support.rpc_pipe import ADMINISTRATOR, USER, pipe
 
 pytest.importorskip("impacket", reason="pip install impacket, the oracle of these tests")
 
-from impacket.dcerpc.v5 import rpcrt, srvs, transport, wkst  # noqa: E402
-from impacket.dcerpc.v5.dtypes import NULL  # noqa: E402
+from impacket.dcerpc.v5 import rpcrt, srvs, transport, wkst
+from impacket.dcerpc.v5.dtypes import NULL
 
 ACCESS_DENIED, INVALID_PARAMETER, INVALID_NAME, INVALID_LEVEL, MORE_DATA = 5, 87, 123, 124, 234
 NET_NAME_NOT_FOUND, DEVICE_NOT_SHARED, CLIENT_NAME_NOT_FOUND, USER_NOT_FOUND = 2310, 2311, 2312, 2221
@@ -31,10 +31,10 @@ class PipeTransport(transport.DCERPCTransport):
     def connect(self) -> int:
         return 1
 
-    def send(self, data: bytes, **_: object) -> None:
+    def send(self, data: bytes, *_: object, **__: object) -> None:
         self._pipe.write(memoryview(bytes(data)))
 
-    def recv(self, **_: object) -> bytes:
+    def recv(self, *_: object, **__: object) -> bytes:
         answer = self._pipe.read(1024)
         data = answer.data
         while answer.status is NtStatus.BUFFER_OVERFLOW:
