@@ -81,7 +81,7 @@ def _joined(given: Acl | None, parent: Acl | None, creator: Creator, is_director
 
 
 def inherited_aces(parent: Acl, creator: Creator, is_directory: bool) -> tuple[Ace, ...]:
-    """What a new file or directory inherits from its parent's list (MS-DTYP 2.5.3.4.2 ComputeInheritedACLfromParent)."""
+    """What a new file or directory inherits from its parent's list (MS-DTYP 2.5.3.4.2)."""
     one = _inherited_by_directory if is_directory else _inherited_by_file
     return tuple(ace for parent_ace in parent.aces for ace in one(parent_ace, creator))
 

@@ -1,4 +1,4 @@
-"""Which SID a Unix user or group has, and back. The accounts of a server implement the protocol; here is a plain one."""
+"""Which SID a Unix user or group has, and back. A server's accounts implement the protocol; here is a plain one."""
 
 from typing import Final, Protocol
 

@@ -62,14 +62,14 @@ class MemoryRegistry:
         """
         before = self._records.get(key, EMPTY_RECORD)
         outcome = rule(before, *args)
-        after = outcome.record
+        after, _, messages = outcome
         if after is not before:
             if after.opens:
                 self._records[key] = after
             else:
                 self._records.pop(key, None)
-        if outcome.messages:
-            self._deliver(outcome.messages)
+        if messages:
+            self._deliver(messages)
         return outcome
 
     def read(self, key: FileKey) -> FileRecord:

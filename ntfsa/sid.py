@@ -59,11 +59,20 @@ def pack_sid(sid: str) -> bytes:
     parts = sid.split("-")
     if len(parts) < 3 or parts[0].upper() != "S" or parts[1] != "1" or len(parts) > 3 + MAX_SUB_AUTHORITIES:
         raise _bad(sid)
-    try:
-        authority = int(parts[2], 16) if parts[2][:2].lower() == "0x" else int(parts[2])
-        numbers = [int(part) for part in parts[3:]]
-    except ValueError:
-        raise _bad(sid) from None
-    if not 0 <= authority < 1 << 48 or not all(0 <= number < 1 << 32 for number in numbers):
-        raise _bad(sid)
+    authority = _number(parts[2], 48)
+    numbers = [_number(part, 32) for part in parts[3:]]
     return bytes((1, len(numbers))) + authority.to_bytes(6, "big") + _SUB_AUTHORITIES[len(numbers)].pack(*numbers)
+
+
+def _number(text: str, bits: int) -> int:
+    # An authority beyond 32 bits is written in hexadecimal.
+    digits, base = (text[2:], 16) if bits > 32 and text[:2] in {"0x", "0X"} else (text, 10)
+    if not digits.isascii() or not digits.isalnum() or len(digits) > 15:
+        raise _bad(text)
+    try:
+        number = int(digits, base)
+    except ValueError:
+        raise _bad(text) from None
+    if number >> bits:
+        raise _bad(text)
+    return number
