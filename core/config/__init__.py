@@ -1,0 +1,1 @@
+"""The configuration file: what may stand in it, reading it, and saying what is wrong with it."""

@@ -1,0 +1,130 @@
+"""What may stand in the configuration file: one model per table, strict, immutable, unknown keys refused.
+
+The models are the reference: types, defaults and descriptions; docs/admin/configuration.md tells the same in prose.
+"""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
+
+from lamina.core.auth.settings import AuthSettings
+from lamina.core.plan import DEFAULT_CHAIN, Listener
+from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
+
+DialectName = Literal["2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"]
+_DIALECTS = dict(zip(("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"), Dialect, strict=True))
+_SIZE = re.compile(r"(\d+) ?(KiB|MiB)?", re.IGNORECASE)
+_UNITS = {None: 1, "kib": 1024, "mib": 1024 * 1024}
+DEFAULT_ACCOUNTS = Path("/var/lib/lamina/accounts.db")
+
+
+class Table(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def parse_size(value: object) -> int:
+    """Bytes of a size: a number, or a string with KiB or MiB. Raises ValueError."""
+    match = _SIZE.fullmatch(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if match is None:
+        raise ValueError('must be a size in bytes, such as 65536, "512 KiB" or "8 MiB"')
+    unit = match[2]
+    return int(match[1]) * _UNITS[unit.lower() if unit else None]
+
+
+def parse_listener(text: str) -> Listener:
+    """The listener that "address:port" means; "*" or nothing is every address. Raises ValueError."""
+    address, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError(f'must be "address:port" with a port from 0 to 65535, such as "*:445", not "{text}"')
+    if ":" in address and not (address.startswith("[") and address.endswith("]")):
+        raise ValueError(f'must have its IPv6 address in brackets, such as "[::1]:445", not "{text}"')
+    return Listener("" if address == "*" else address.strip("[]"), int(port))
+
+
+_Size = Annotated[StrictInt, BeforeValidator(parse_size)]
+
+LimitsTable: type[Table] = create_model(
+    "LimitsTable",
+    __base__=Table,
+    __doc__="`[server.limits]`: what one client can make the server hold.",
+    **{
+        item.name: (Annotated[item.type if item.type is float else StrictInt, Field(gt=0)], item.default)
+        for item in fields(Limits)
+    },
+)
+
+
+class ServerTable(Table):
+    """`[server]`: what holds for all the shares."""
+
+    name: StrictStr = Field("LAMINA", pattern=r"^[^\x00-\x1f\"/\\\[\]:;|=,+*?<>. ]{1,15}$")
+    comment: StrictStr = Field("", max_length=255)
+    listen: tuple[Annotated[StrictStr, Field(min_length=1)], ...] = Field(("*:445",), min_length=1)
+    min_dialect: DialectName = "2.0.2"
+    max_dialect: DialectName = "3.1.1"
+    signing: Literal["required", "desired"] = "required"
+    encryption: Literal["off", "desired", "required"] = "desired"
+    multichannel: StrictBool = True
+    max_io: _Size = Field(8 * 1024 * 1024, ge=65536, le=8 * 1024 * 1024)
+    guest: StrictBool = False
+    anonymous: StrictBool = False
+    guest_account: StrictStr = ""
+    keytab: Path | None = None
+    realm: StrictStr = ""
+    accounts: Path = DEFAULT_ACCOUNTS
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    limits: LimitsTable = Field(default_factory=LimitsTable)  # type: ignore[valid-type]  # made of core.settings.Limits
+
+    def settings(self) -> ServerSettings:
+        """These settings as the protocol layer sees them."""
+        return ServerSettings(
+            name=self.name,
+            comment=self.comment,
+            min_dialect=_DIALECTS[self.min_dialect],
+            max_dialect=_DIALECTS[self.max_dialect],
+            require_signing=self.signing == "required",
+            encryption=EncryptionPolicy(self.encryption),
+            multichannel=self.multichannel,
+            max_io=self.max_io,
+            limits=Limits(**self.limits.model_dump()),
+        )
+
+    def authentication(self) -> AuthSettings:
+        """These settings as authentication sees them."""
+        return AuthSettings(
+            server_name=self.name,
+            allow_anonymous=self.anonymous,
+            allow_guest=self.guest,
+            guest_account=self.guest_account,
+            keytab=str(self.keytab or ""),
+            realm=self.realm,
+        )
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """The addresses to listen on; they have been checked."""
+        return tuple(parse_listener(text) for text in self.listen)
+
+
+class ShareTable(Table):
+    """`[share.NAME]`: one share. The options of a module of its chain stand in `[share.NAME.MODULE]`."""
+
+    path: Annotated[StrictStr, Field(min_length=1)]
+    comment: StrictStr = Field("", max_length=255)
+    read_only: StrictBool = False
+    encrypt: StrictBool = False
+    hidden: StrictBool = False
+    guest: StrictBool = False
+    allow: frozenset[StrictStr] = frozenset()
+    deny: frozenset[StrictStr] = frozenset()
+    chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
+
+
+def dialect_order(name: str) -> Any:
+    """Something that sorts dialect names by age."""
+    return _DIALECTS[name]
