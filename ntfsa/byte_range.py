@@ -92,7 +92,7 @@ def unlock(record: FileRecord, owner: int, offset: int, length: int) -> Outcome[
         held = Lock(offset, offset + length, owner, exclusive)
         if held in record.locks:
             record = record._replace(locks=record.locks.removed(held), version=record.version + 1)
-            record, messages = grant_waiters(record)
+            record, messages = grant_waiters(record, held)
             return Outcome(record, NtStatus.SUCCESS, messages)
     return Outcome(record, NtStatus.RANGE_NOT_LOCKED)
 
@@ -126,15 +126,19 @@ def without_owner(record: FileRecord, owner: int) -> FileRecord:
     return record._replace(locks=locks, waiters=waiters, version=record.version + 1)
 
 
-def grant_waiters(record: FileRecord) -> tuple[FileRecord, tuple[Message, ...]]:
-    """Grant what waits and has become possible, first come first served; the record and the messages to send."""
+def grant_waiters(record: FileRecord, released: Lock | None = None) -> tuple[FileRecord, tuple[Message, ...]]:
+    """Grant what waits and has become possible, first come first served; the record and the messages to send.
+
+    With `released`, the one lock that was let go of, only waiters that it was in the way of are tried.
+    """
     if not record.waiters:
         return record, ()
     locks = record.locks
     still_waiting: list[Waiter] = []
     messages: list[Message] = []
     for waiter in record.waiters:
-        table = _try_all(locks, waiter.owner, waiter.ranges)
+        hopeless = released is not None and not _concerns(released, waiter)
+        table = None if hopeless else _try_all(locks, waiter.owner, waiter.ranges)
         if table is None:
             still_waiting.append(waiter)
         else:
@@ -143,3 +147,7 @@ def grant_waiters(record: FileRecord) -> tuple[FileRecord, tuple[Message, ...]]:
     if not messages:
         return record, ()
     return record._replace(locks=locks, waiters=tuple(still_waiting)), tuple(messages)
+
+
+def _concerns(released: Lock, waiter: Waiter) -> bool:
+    return any(offset < released.end and offset + length > released.offset for offset, length, _ in waiter.ranges)

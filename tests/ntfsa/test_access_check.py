@@ -1,4 +1,5 @@
 import pytest
+
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import check_access, maximal_access
 from lamina.ntfsa.security_descriptor import INHERIT_ONLY_ACE, Ace, Acl, SecurityDescriptor

@@ -1,4 +1,5 @@
 import pytest
+
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.acl_inheritance import Creator, create_descriptor, inherited_aces
 from lamina.ntfsa.security_descriptor import (

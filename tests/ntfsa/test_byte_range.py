@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from lamina.ntfsa.byte_range import cancel_wait, lock, read_conflict, release_owner, unlock, write_conflict
 from lamina.ntfsa.record import EMPTY_RECORD, LOCK_GRANTED, FileRecord, LockRange, Message
 from lamina.ntfsa.status import NtStatus

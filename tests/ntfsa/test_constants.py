@@ -1,4 +1,5 @@
 import pytest
+
 from lamina.ntfsa import constants as c
 
 

@@ -1,6 +1,7 @@
 import errno
 
 import pytest
+
 from lamina.ntfsa.errors import nt_error, status_of
 from lamina.ntfsa.status import NtStatus
 

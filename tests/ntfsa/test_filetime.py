@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa.filetime import EPOCH_DIFFERENCE, MAX_FILETIME, from_filetime, to_filetime
 
 

@@ -1,5 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa.lock_table import NO_LOCKS, Lock, LockTable
 
 LOCKS = st.builds(

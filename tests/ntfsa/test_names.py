@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa.names import (
     DATA_STREAM,
     DIRECTORY_STREAM,

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import maximal_access
 from lamina.ntfsa.identities import UnixIdentities

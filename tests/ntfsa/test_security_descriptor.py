@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.security_descriptor import (
     SE_DACL_AUTO_INHERIT_REQ,

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import lock
 from lamina.ntfsa.delete import set_delete_on_close, set_delete_pending
@@ -74,7 +75,8 @@ def naive_conflict(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 @given(st.lists(st.tuples(st.integers(1, 12), ACCESS, st.integers(0, 7)), max_size=30))
 def test_histories_agree_with_asking_every_open(steps: list[tuple[int, int, int]]) -> None:
-    record, model = EMPTY_RECORD, {}
+    record = EMPTY_RECORD
+    model: dict[int, tuple[int, int]] = {}
     for owner, access, share in steps:
         if owner in model:
             outcome = close_file(record, owner)

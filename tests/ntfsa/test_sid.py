@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lamina.ntfsa.sid import pack_sid, parse_sid, sid_size
 from lamina.ntfsa.status import NtStatus, NtStatusError
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lamina.ntfsa.wildcard import is_name_in_expression, matcher
 
 
