@@ -1,0 +1,1 @@
+"""The house itself: its checks, its documents, its packages."""
