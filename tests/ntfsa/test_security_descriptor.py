@@ -43,6 +43,14 @@ def test_packed_form_comes_back(value: SecurityDescriptor) -> None:
     assert parse_security_descriptor(pack_security_descriptor(value)) == value
 
 
+def refusal(data: bytes) -> NtStatus | None:
+    try:
+        parse_security_descriptor(data)
+    except NtStatusError as error:
+        return error.status
+    return None
+
+
 @given(DESCRIPTORS, st.data())
 @settings(max_examples=300)
 def test_damaged_bytes_are_parsed_or_refused(value: SecurityDescriptor, data: st.DataObject) -> None:
@@ -51,11 +59,8 @@ def test_damaged_bytes_are_parsed_or_refused(value: SecurityDescriptor, data: st
         packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     cut = packed[: data.draw(st.integers(0, len(packed)))]
     for damaged in (packed, cut):
-        try:
-            parse_security_descriptor(bytes(damaged))
-        except NtStatusError as error:
-            expected = {NtStatus.INVALID_SECURITY_DESCR, NtStatus.INVALID_ACL, NtStatus.INVALID_SID}
-            assert error.status in expected
+        allowed = {None, NtStatus.INVALID_SECURITY_DESCR, NtStatus.INVALID_ACL, NtStatus.INVALID_SID}
+        assert refusal(bytes(damaged)) in allowed
 
 
 def test_a_null_dacl_stays_one() -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from struct import pack, unpack_from
 
 import pytest
@@ -17,6 +18,14 @@ NAMES = st.text("ABCxyz._é", min_size=1, max_size=20)
 ATTRIBUTES = st.builds(ExtendedAttribute, NAMES, st.binary(max_size=40), st.sampled_from([0, 0x80]))
 
 
+def refusal(parser: Callable[[memoryview], object], data: memoryview) -> NtStatus | None:
+    try:
+        parser(data)
+    except NtStatusError as error:
+        return error.status
+    return None
+
+
 @given(st.lists(ATTRIBUTES, min_size=1, max_size=6))
 def test_a_packed_list_comes_back(attributes: list[ExtendedAttribute]) -> None:
     packed, count = pack_full_ea(attributes, 1 << 20)
@@ -27,11 +36,9 @@ def test_a_packed_list_comes_back(attributes: list[ExtendedAttribute]) -> None:
 
 @given(st.binary(max_size=80) | st.lists(ATTRIBUTES, max_size=3).map(lambda a: pack_full_ea(a, 999)[0][:-1]))
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
-    for parser in (parse_full_ea, parse_get_ea):
-        try:
-            parser(memoryview(data))
-        except NtStatusError as error:
-            assert error.status in {NtStatus.EA_LIST_INCONSISTENT, NtStatus.INVALID_EA_NAME}
+    allowed = {None, NtStatus.EA_LIST_INCONSISTENT, NtStatus.INVALID_EA_NAME}
+    assert refusal(parse_full_ea, memoryview(data)) in allowed
+    assert refusal(parse_get_ea, memoryview(data)) in allowed
 
 
 def test_only_whole_attributes_are_packed() -> None:
