@@ -7,8 +7,16 @@ from typing import Final, NamedTuple
 
 from lamina.core.wire.constants import HEADER_SIZE, IMPERSONATION_IMPERSONATION
 from lamina.core.wire.create_contexts import NO_CONTEXTS, decode_create_contexts, encode_create_contexts
-from lamina.core.wire.fields import FileInformation, decode_name, encode_name, pad8, take, too_short, unpack_body
-from lamina.core.wire.fields import wrong_size as _wrong_size
+from lamina.core.wire.fields import (
+    FileInformation,
+    decode_name,
+    encode_name,
+    pad8,
+    take,
+    too_short,
+    unpack_body,
+    wrong_size,
+)
 
 _REQUEST = Struct("<HBBIQQIIIIIHHII")
 _REQUEST_SIZE: Final = 57
@@ -60,7 +68,7 @@ def decode_create_request(message: memoryview) -> CreateRequest:
     except struct_error:
         raise too_short(message, _REQUEST, "CREATE request") from None
     if size != _REQUEST_SIZE:
-        raise _wrong_size(size, _REQUEST_SIZE, "CREATE request")
+        raise wrong_size(size, _REQUEST_SIZE, "CREATE request")
     name = decode_name(
         take(message, name_offset, name_length, _REQUEST_FIXED, "name of a CREATE request"), "name of a CREATE request"
     )
@@ -99,7 +107,7 @@ def encode_create_request(request: CreateRequest) -> bytes:
     return fixed + buffer
 
 
-def encode_create_response(  # noqa: PLR0913 - the fields of the response
+def encode_create_response(
     *,
     oplock_level: int,
     create_action: int,
@@ -137,4 +145,4 @@ def decode_create_response(message: memoryview) -> CreateResponse:
     fields = unpack_body(_RESPONSE, message, _RESPONSE_SIZE, what)
     *before, _, persistent, volatile, offset, length = fields
     contexts = decode_create_contexts(take(message, offset, length, _RESPONSE_FIXED, "contexts of a " + what))
-    return CreateResponse(*before, persistent, volatile, contexts)
+    return CreateResponse._make((*before, persistent, volatile, contexts))

@@ -103,7 +103,8 @@ def encode_symbolic_link_error(error: SymbolicLinkError) -> bytes:
 def decode_symbolic_link_error(data: memoryview) -> SymbolicLinkError:
     """Decode a Symbolic Link Error Response."""
     (
-        length, tag, reparse_tag, reparse_length, unparsed, substitute_at, substitute_length, print_at, print_length, flags,
+        length, tag, reparse_tag, reparse_length, unparsed,
+        substitute_at, substitute_length, print_at, print_length, flags,
     ) = unpack_at(_SYMLINK, data, 0, "symbolic link error")  # fmt: skip
     if (tag, reparse_tag) != (_SYMLINK_ERROR_TAG, _REPARSE_TAG_SYMLINK):
         raise WireError(f"symbolic link error with the tags {tag:#x} and {reparse_tag:#x}")

@@ -36,7 +36,9 @@ class Header:
         "tree_id",
     )
 
-    def __init__(self, command: int, message_id: int = 0, session_id: int = 0, tree_id: int = 0, flags: int = 0) -> None:
+    def __init__(
+        self, command: int, message_id: int = 0, session_id: int = 0, tree_id: int = 0, flags: int = 0
+    ) -> None:
         self.command = command
         self.message_id = message_id
         self.session_id = session_id
@@ -86,7 +88,7 @@ def decode_header(message: memoryview) -> Header:
 def _not_a_header(message: memoryview, size: int) -> WireError:
     if len(message) < HEADER_SIZE:
         return WireError(f"message of {len(message)} bytes is shorter than a header")
-    if message[:4] != PROTOCOL_ID:
+    if bytes(message[:4]) != PROTOCOL_ID:
         return WireError(f"ProtocolId {bytes(message[:4])!r} is not that of SMB2")
     return WireError(f"header with StructureSize {size} instead of {HEADER_SIZE}")
 
@@ -98,7 +100,7 @@ def pack_header_into(  # noqa: PLR0913 - a header has these fields, and an objec
     command: int,
     message_id: int,
     status: int = 0,
-    credits: int = 0,
+    credits: int = 0,  # noqa: A002 - the name of the field
     flags: int = 0,
     next_command: int = 0,
     session_id: int = 0,
@@ -135,7 +137,7 @@ def split_compound(message: memoryview, depth: int) -> list[memoryview]:
     At most `depth` of them. Raises WireError for a NextCommand that is no multiple of 8, or points into the header or
     behind where the next header could begin. The headers themselves are left to decode_header.
     """
-    parts = []
+    parts: list[memoryview] = []
     while True:
         if len(message) < HEADER_SIZE:
             raise WireError(f"message of {len(message)} bytes is shorter than a header")

@@ -28,9 +28,9 @@ class WriteRequest(NamedTuple):
 
 
 class WriteResponse(NamedTuple):
-    """`count`: bytes written."""
+    """`written` in bytes (Count)."""
 
-    count: int
+    written: int
     remaining: int = 0
 
 
@@ -38,7 +38,8 @@ def decode_write_request(message: memoryview) -> WriteRequest:
     """Decode the request; the data must lie inside the message."""
     try:
         (
-            size, data_offset, length, offset, persistent, volatile, channel, remaining, info_offset, info_length, flags,
+            size, data_offset, length, offset, persistent, volatile,
+            channel, remaining, info_offset, info_length, flags,
         ) = _REQUEST.unpack_from(message, HEADER_SIZE)  # fmt: skip
     except struct_error:
         raise too_short(message, _REQUEST, "WRITE request") from None
