@@ -1,0 +1,111 @@
+"""`lamina run`, `check` and `reload`: a server from a configuration file."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lamina.core.cli.accounts import open_accounts
+from lamina.core.cli.errors import CliError
+from lamina.core.cli.foreground import on_hangup, serve_until_stopped, set_up_log, sink, write
+from lamina.core.config.diagnostics import ConfigurationError
+from lamina.core.config.loading import Configuration, load
+from lamina.core.reload import AlreadyRunningError, Instance, NotRunningError, Reloader, ReloadResult, request_reload
+from lamina.core.reporter import Reporter
+from lamina.core.runtime import Runtime
+
+DEFAULT_CONFIG = Path("/etc/lamina/lamina.toml")
+ConfigOption = Annotated[Path, Parameter(name=["--config", "-c"])]
+
+
+def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Serve what a configuration file says, in the foreground, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    config
+        The configuration file.
+    json
+        Print one JSON object per line for every event instead of text.
+    """
+    configuration = _load(config)
+    set_up_log(configuration.server.log_level, json or configuration.server.log_format == "json")
+    try:
+        instance = Instance(config)
+    except (AlreadyRunningError, OSError) as error:
+        raise CliError(str(error)) from error
+    reporter = Reporter(sink(json))
+
+    def reloaded(result: ReloadResult) -> None:
+        reporter.emit("reloaded", changes=[*result.changes, *result.notes], errors=list(result.errors))
+
+    @contextlib.asynccontextmanager
+    async def started(runtime: Runtime) -> AsyncIterator[None]:
+        reloader = Reloader(runtime, configuration, reloaded)
+        await instance.listen(reloader.reload)
+        async with on_hangup(reloader.reload):
+            if not json:
+                _say_listening(runtime)
+            try:
+                yield
+            finally:
+                await instance.close()
+
+    accounts = open_accounts(configuration.accounts)
+    serve_until_stopped(configuration.plan, accounts, configuration.authentication, reporter, started)
+
+
+def check(config: Path = DEFAULT_CONFIG, /) -> None:
+    """Say all that is wrong with a configuration file, or how the chain of each share is composed.
+
+    Parameters
+    ----------
+    config
+        The configuration file.
+    """
+    configuration = _load(config)
+    for name, chain in configuration.chains().items():
+        write(f"share {name}: {' → '.join(spec_name(module) for module in chain.modules)}")
+        for operation, modules in chain.explain().items():
+            write(f"    {operation:<20} {' → '.join(modules) or '(not supported)'}")
+    write(f"{config}: no errors")
+
+
+def reload(*, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Let the running server read its configuration file again, without dropping a connection.
+
+    Parameters
+    ----------
+    config
+        The configuration file that the server was started with.
+    """
+    try:
+        result = request_reload(config)
+    except NotRunningError as error:
+        raise CliError(str(error)) from error
+    if result.errors:
+        raise CliError("nothing has changed:\n" + "\n".join(result.errors))
+    write("reloaded: " + ("; ".join((*result.changes, *result.notes)) or "nothing has changed"))
+
+
+def spec_name(module: object) -> str:
+    """What a module is called."""
+    return str(getattr(module, "name", "")) or type(module).__qualname__
+
+
+def _say_listening(runtime: Runtime) -> None:
+    where = ", ".join(map(str, runtime.bound))
+    write(f"serving {', '.join(runtime.plan.shares)} on {where}")
+
+
+def _load(config: Path) -> Configuration:
+    try:
+        return load(config)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        count = len(error.problems)
+        raise CliError(f"{count} error{'' if count == 1 else 's'} in {config}") from error

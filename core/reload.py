@@ -1,0 +1,188 @@
+"""One running server per configuration file, and how it is asked to read that file again.
+
+In the runtime folder a server keeps a pid file, locked for as long as it lives, and a control socket. The lock is the
+kernel's: after `kill -9` it is free, and whatever files are left are simply taken over. A request is one JSON line,
+its answer another.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lamina.core.auth.authenticator import Authenticator
+from lamina.core.config.diagnostics import ConfigurationError
+from lamina.core.config.loading import Configuration, load
+from lamina.core.plan import ServerPlan
+from lamina.core.runtime import Runtime, StartError
+from lamina.vfs_modules.credentials import server_identity
+
+_LINE_LIMIT = 1 << 20
+
+
+class AlreadyRunningError(Exception):
+    """A server runs with this configuration file already."""
+
+
+class NotRunningError(Exception):
+    """No server answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """What a reload did. With `errors` nothing has changed; `notes` say what takes a restart."""
+
+    changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def runtime_folder() -> Path:
+    """Where pid files and control sockets of this user's servers are: LAMINA_RUNTIME_DIR, or the system's place."""
+    if folder := os.environ.get("LAMINA_RUNTIME_DIR"):
+        return Path(folder)
+    if os.geteuid() == 0:
+        return Path("/run/lamina")
+    if folder := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(folder) / "lamina"
+    return Path(f"/tmp/lamina-{os.geteuid()}")  # noqa: S108 - made 0700 and its owner checked, see _private
+
+
+def _private(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not a folder that only this user can write to")
+    return folder
+
+
+def instance_name(config: Path) -> str:
+    """What the server of a configuration file is called in the runtime folder."""
+    return "lamina-" + hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:12]
+
+
+class Instance:
+    """The claim of this process to be the server of one configuration file. Raises AlreadyRunningError."""
+
+    def __init__(self, config: Path) -> None:
+        base = _private(runtime_folder()) / instance_name(config)
+        self.pid_file, self.socket_file = base.with_suffix(".pid"), base.with_suffix(".sock")
+        self._lock = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.read(self._lock, 20).decode().strip()
+            os.close(self._lock)
+            raise AlreadyRunningError(f"a server runs with {config} already (pid {pid})") from error
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, reload: Callable[[], Awaitable[ReloadResult]]) -> None:
+        """Answer reload requests from now on."""
+        self.socket_file.unlink(missing_ok=True)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                request = json.loads(await reader.readline())
+                reply: Any = asdict(await reload()) if request == {"command": "reload"} else {"errors": ["unknown"]}
+                writer.write(json.dumps(reply).encode() + b"\n")
+                await writer.drain()
+            except (OSError, ValueError):
+                pass
+            finally:
+                writer.close()
+
+        self._server = await asyncio.start_unix_server(answer, self.socket_file, limit=_LINE_LIMIT)
+        self.socket_file.chmod(0o600)
+
+    async def close(self) -> None:
+        """Give up the claim and leave no file behind."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        self.socket_file.unlink(missing_ok=True)
+        self.pid_file.unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def request_reload(config: Path) -> ReloadResult:
+    """Ask the server of `config` to reload and wait for what became of it. Raises NotRunningError."""
+    path = (runtime_folder() / instance_name(config)).with_suffix(".sock")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(path))
+            client.sendall(b'{"command": "reload"}\n')
+            with client.makefile("rb") as answers:
+                line = answers.readline(_LINE_LIMIT)
+    except OSError as error:
+        raise NotRunningError(f"no server runs with {config}") from error
+    if not line:
+        raise NotRunningError(f"the server of {config} ended before it answered")
+    reply = json.loads(line)
+    return ReloadResult(*(tuple(reply.get(key, ())) for key in ("changes", "notes", "errors")))
+
+
+class Reloader:
+    """Reads the configuration file of a running server again and applies what it says, one reload at a time."""
+
+    def __init__(self, runtime: Runtime, configuration: Configuration, report: Callable[[ReloadResult], None]) -> None:
+        self._runtime = runtime
+        self._current = configuration
+        self._report = report
+        self._lock = asyncio.Lock()
+
+    async def reload(self) -> ReloadResult:
+        """Reload, and report the result too; never raises what a wrong file causes."""
+        async with self._lock:
+            result = await self._reload()
+        self._report(result)
+        return result
+
+    async def _reload(self) -> ReloadResult:
+        try:
+            new = await asyncio.to_thread(_load_as_server, self._current.file)
+            await self._runtime.apply(new.plan)
+        except ConfigurationError as error:
+            return ReloadResult(errors=tuple(map(str, error.problems)))
+        except (StartError, OSError) as error:
+            return ReloadResult(errors=(str(error),))
+        old, self._current = self._current, new
+        if new.authentication != old.authentication:
+            self._runtime.server.authenticator = Authenticator(self._runtime.accounts, new.authentication)
+        return ReloadResult(changes(old.plan, new.plan), restart_notes(old, new))
+
+
+def _load_as_server(file: Path) -> Configuration:
+    # A worker thread may have inherited the identity of a client's request.
+    with server_identity():
+        return load(file)
+
+
+def changes(old: ServerPlan, new: ServerPlan) -> tuple[str, ...]:
+    """What differs between two plans, in words."""
+    added = [f"share {name} added" for name in new.shares if name not in old.shares]
+    removed = [f"share {name} removed" for name in old.shares if name not in new.shares]
+    common = [name for name in new.shares if name in old.shares]
+    changed = [f"share {name} changed" for name in common if new.shares[name] != old.shares[name]]
+    listening = [f"listening on {listener} too" for listener in new.listeners if listener not in old.listeners]
+    same = _comparable(old) == _comparable(new)
+    return (*added, *removed, *changed, *listening, *(() if same else ("settings changed",)))
+
+
+def _comparable(plan: ServerPlan) -> dict[str, Any]:
+    # The server's GUID is made anew each time a file is read.
+    return {key: value for key, value in asdict(plan.settings).items() if key != "server_guid"}
+
+
+def restart_notes(old: Configuration, new: Configuration) -> tuple[str, ...]:
+    """What a new configuration changes that only a restart can."""
+    gone = [f"still listening on {item} until a restart" for item in old.plan.listeners if item not in new.plan.listeners]
+    return (*gone, *(("server.accounts takes a restart",) if old.accounts != new.accounts else ()))
