@@ -30,7 +30,7 @@ MAX_IDLE_GREENLETS = 256
 
 
 class RequestCancelled(BaseException):
-    """Raised in a parked request whose client cancelled it or is gone; a BaseException so that no module swallows it."""
+    """Raised in a parked request whose client cancelled it or is gone; a BaseException that no module swallows."""
 
 
 class Task:

@@ -369,7 +369,7 @@ class Operations:
 
     @operation(Target.HANDLE, mutates=True)
     def set_security(self, token: ImpersonationToken, handle: VfsHandle, descriptor: bytes) -> None:
-        """Store a complete self-relative security descriptor. Default: ENOTSUP: ntfsa then maps it to mode and owner."""
+        """Store a complete self-relative security descriptor. Default: ENOTSUP: ntfsa then maps it to the mode."""
         _unsupported("set_security")
 
     @operation(Target.HANDLE, waits=False)

@@ -1,0 +1,137 @@
+"""The chain: a share's modules compiled into one bound function per operation.
+
+Folded once, from the backend up. What no module touches *is* the backend's bound method (`chain.pread ==
+backend.pread`), so a module costs nothing where it does nothing. The order is the administrator's and no other.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lamina.vfs_modules.credentials import assume
+from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
+from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operations
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Chain", "ShareInfo", "build_chain"]
+
+
+class Next(Operations):
+    """Everything below one module: each operation is the bound function that answers it."""
+
+    __slots__ = tuple(OPERATIONS)
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        for name, function in functions.items():
+            setattr(self, name, function)
+
+
+class Chain(Next):
+    """A compiled chain. Every operation is an attribute; `modules` from the top, the backend last.
+
+    `capabilities` are what the chain can do: none until it is connected.
+    """
+
+    __slots__ = ("_connected", "_taking_part", "capabilities", "modules", "share")
+
+    def __init__(
+        self,
+        modules: tuple[VfsModule, ...],
+        share: ShareInfo,
+        functions: Mapping[str, Callable[..., Any]],
+        taking_part: Mapping[str, tuple[VfsModule, ...]],
+    ) -> None:
+        super().__init__(functions)
+        self.modules = modules
+        self.share = share
+        self.capabilities = Capability(0)
+        self._taking_part = taking_part
+        self._connected: list[VfsModule] = []
+
+    def connect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
+        """Connect the modules from the backend up. If one refuses, those that had connected are disconnected again."""
+        capabilities = Capability(0)
+        try:
+            for module in reversed(self.modules):
+                assume(token)
+                module.connect(self.share)
+                self._connected.append(module)
+                capabilities = module.capabilities(capabilities)
+        except BaseException:
+            self.disconnect(token)
+            raise
+        self.capabilities = capabilities
+
+    def disconnect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
+        """Disconnect what is connected, from the top down. Harmless when nothing is; a fault does not stop the rest."""
+        self.capabilities = Capability(0)
+        while self._connected:
+            module = self._connected.pop()
+            try:
+                assume(token)
+                module.disconnect()
+            except Exception:
+                log.exception("share %s: %s failed to disconnect", self.share.name, title(module))
+        for module in self.modules:
+            module.share = None
+
+    def explain(self) -> dict[str, tuple[str, ...]]:
+        """For each operation the names of the modules that take part in it, from the top to the backend."""
+        return {name: tuple(map(title, modules)) for name, modules in self._taking_part.items()}
+
+
+def title(module: VfsModule) -> str:
+    """What a module is called in messages: its name, or its class's."""
+    return module.name or type(module).__qualname__
+
+
+def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
+    """Compile `modules`, from the top to the backend, for `share`. Raises ModuleError for what cannot work."""
+    pieces = tuple(modules)
+    _check(pieces, share)
+    for slot, module in enumerate(pieces):
+        module.share, module.slot, module.slot_count = share, slot, len(pieces)
+    functions: dict[str, Callable[..., Any]] = {}
+    taking_part: dict[str, tuple[VfsModule, ...]] = dict.fromkeys(OPERATIONS, ())
+    for module in reversed(pieces):
+        if functions:
+            module.next = Next(functions)
+        functions = _fold(module, functions, taking_part)
+    return Chain(pieces, share, functions, taking_part)
+
+
+def _fold(
+    module: VfsModule, below: Mapping[str, Callable[..., Any]], taking_part: dict[str, tuple[VfsModule, ...]]
+) -> dict[str, Callable[..., Any]]:
+    functions = {}
+    for name, operation in OPERATIONS.items():
+        is_own = not below or implements(type(module), name)
+        call = getattr(module, name) if is_own else below[name]
+        functions[name] = module.around(operation, call)
+        if is_own or functions[name] is not call:
+            taking_part[name] = (module, *taking_part[name])
+    return functions
+
+
+def _check(modules: tuple[VfsModule, ...], share: ShareInfo) -> None:
+    where = f"share {share.name!r}"
+    if not modules or not isinstance(modules[-1], Backend):
+        last = f", not {title(modules[-1])!r}" if modules else ""
+        raise ModuleError(f"{where}: the last module of a chain must be a backend, such as 'posix'{last}")
+    for module in modules[:-1]:
+        if isinstance(module, Backend):
+            raise ModuleError(f"{where}: {title(module)!r} is a backend and must stand last")
+    for module in modules:
+        if module.share is not None or modules.count(module) > 1:
+            raise ModuleError(
+                f"{where}: this instance of {title(module)!r} is part of another chain; make one for each"
+            )
+    _check_holes(modules[-1], where)
+
+
+def _check_holes(backend: VfsModule, where: str) -> None:
+    holes = [name for name in OPERATIONS if name in BACKEND_MUST_IMPLEMENT and not implements(type(backend), name)]
+    if holes:
+        raise ModuleError(f"{where}: backend {title(backend)!r} does not implement {', '.join(holes)}")

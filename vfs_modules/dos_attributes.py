@@ -1,0 +1,135 @@
+"""NT attributes and creation times in the extended attribute user.DOSATTRIB, in Samba's form (`dosattrib`).
+
+A share that moves here from Samba, or back, keeps them. Who may read a file's data says nothing of who may see or
+change its attributes: the caller has checked that (MS-FSA 2.1.5.15.4, FILE_WRITE_ATTRIBUTES), so where the mode of the
+file refuses the user, the server does it.
+"""
+
+import errno
+import logging
+import stat as st
+from collections.abc import Iterator
+from typing import ClassVar
+
+from lamina.vfs_modules import dosattrib, syscalls
+from lamina.vfs_modules.dosattrib import StoredAttributes
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import VfsModule, reaches_kernel_files
+from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+
+log = logging.getLogger(__name__)
+
+XATTR = "user.DOSATTRIB"
+_XATTR_BYTES = XATTR.encode()
+_DIRECTORY = 0x10
+_NEVER_STORED = 0x10 | 0x40 | 0x80 | 0x400  # DIRECTORY, DEVICE, NORMAL, REPARSE_POINT: properties of the file itself
+# ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
+_ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
+
+
+class DosAttributesModule(VfsModule):
+    """Keeps NT attributes and creation times beside the file."""
+
+    name: ClassVar[str] = "dos_attributes"
+
+    def capabilities(self, below: Capability) -> Capability:
+        """Attributes and creation times, where there are extended attributes to keep them in."""
+        if Capability.XATTRS not in below:
+            return below
+        return below | Capability.DOS_ATTRIBUTES | Capability.CREATION_TIME
+
+    def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
+        """What is stored, with the birth time of `stat` where no creation time is."""
+        return _answer(self._stored(token, handle), stat)
+
+    def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
+        """Store; without a creation time the stored one stays."""
+        self._store(token, handle, dos.attributes, dos.creation_ns, self._stored(token, handle))
+
+    def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
+        """Set the times; the creation time is kept here."""
+        self.next.set_times(token, handle, times)
+        if times.creation_ns is not None:
+            stored = self._stored(token, handle)
+            self._store(token, handle, stored.attributes or 0, times.creation_ns, stored)
+
+    def readdir(
+        self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
+    ) -> Iterator[DirectoryEntry]:
+        """The entries below; with attributes, those of files and directories whose descriptors are the kernel's."""
+        entries = self.next.readdir(token, handle, with_attributes)
+        if not with_attributes or not reaches_kernel_files(self, "getxattr"):
+            return entries
+        return self._with_attributes(token, handle, entries)
+
+    def _with_attributes(
+        self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
+    ) -> Iterator[DirectoryEntry]:
+        for entry in entries:
+            stat = entry.stat
+            if stat is None or not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):
+                yield entry
+            else:
+                yield DirectoryEntry(entry.name, stat, _answer(self._stored_in(token, handle.fd, entry.name), stat))
+
+    def _stored_in(self, token: ImpersonationToken, directory: int, name: str) -> StoredAttributes:
+        try:
+            return _read(syscalls.getxattr_in(token, directory, name, _XATTR_BYTES))
+        except PermissionError:
+            pass
+        except OSError:
+            return dosattrib.NOTHING
+        try:
+            return _read(syscalls.getxattr_in(SERVER_TOKEN, directory, name, _XATTR_BYTES))
+        except OSError:
+            return dosattrib.NOTHING
+
+    def _stored(self, token: ImpersonationToken, handle: VfsHandle) -> StoredAttributes:
+        try:
+            return _read(self._value(token, handle))
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return dosattrib.NOTHING
+
+    def _value(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
+        try:
+            return self.next.getxattr(token, handle, XATTR)
+        except OSError as error:
+            if error.errno != errno.EACCES:
+                raise
+        return self.next.getxattr(SERVER_TOKEN, handle, XATTR)
+
+    def _store(
+        self,
+        token: ImpersonationToken,
+        handle: VfsHandle,
+        attributes: int,
+        creation_ns: int | None,
+        previous: StoredAttributes,
+    ) -> None:
+        attributes = attributes & ~_NEVER_STORED | (_DIRECTORY if handle.is_directory else 0)
+        value = dosattrib.encode(attributes, creation_ns, previous)
+        try:
+            self.next.setxattr(token, handle, XATTR, value)
+        except OSError as error:
+            if error.errno != errno.EACCES:
+                raise
+        else:
+            return
+        self.next.setxattr(SERVER_TOKEN, handle, XATTR, value)
+
+
+def _read(value: bytes) -> StoredAttributes:
+    try:
+        return dosattrib.decode(value)
+    except ValueError:
+        # Somebody else's attribute, or a damaged one: the file is served as if there were none.
+        log.debug("a value of %s that cannot be read is ignored", XATTR)
+        return dosattrib.NOTHING
+
+
+def _answer(stored: StoredAttributes, stat: FileStat) -> DosAttributes:
+    creation = stored.creation_ns
+    return DosAttributes((stored.attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation)

@@ -1,0 +1,86 @@
+"""The value of the extended attribute user.DOSATTRIB, as Samba lays it out on disk.
+
+It is NDR (C706 chapter 14), little endian: the attributes as text in hexadecimal, ended by NUL (empty in versions 4 and
+5); at the next even offset a 16-bit version; the same again as the discriminant of a union; and at the next multiple of
+four that version's structure. Version 3 is what Samba wrote for most of its life and every release reads, so new values
+are written in it; a value of version 4 or 5 keeps its version and its other fields when it is rewritten.
+"""
+
+import struct
+from typing import NamedTuple
+
+_VALID_ATTRIBUTES = 0x01
+_VALID_CREATION = 0x10
+
+_EPOCH = 116_444_736_000_000_000  # 1970-01-01 as a FILETIME
+_VERSIONS = struct.Struct("<HH")
+# By version: the structure, whether valid_flags comes first (version 2 has other flags there), and where attributes
+# and creation time stand among the fields.
+_LAYOUTS: dict[int, tuple[struct.Struct, bool, int, int]] = {
+    1: (struct.Struct("<IIQQQQ"), False, 0, 4),
+    2: (struct.Struct("<IIIQQQQQ"), False, 1, 5),
+    3: (struct.Struct("<IIIQQQQ"), True, 1, 5),
+    4: (struct.Struct("<IIQQ"), True, 1, 3),
+    5: (struct.Struct("<IIQ"), True, 1, 2),
+}
+_WRITABLE = frozenset({3, 4, 5})
+_VERSION_3 = [0] * 7
+
+
+class StoredAttributes(NamedTuple):
+    """A decoded value. None where the value does not say; `fields` are those of its version, for rewriting."""
+
+    attributes: int | None
+    creation_ns: int | None
+    version: int
+    fields: tuple[int, ...]
+
+
+NOTHING = StoredAttributes(None, None, 3, tuple(_VERSION_3))
+"""What a file without a value has."""
+
+
+def decode(value: bytes) -> StoredAttributes:
+    """Read a value of versions 1 to 5, or the text alone that the first releases wrote. ValueError if it is neither."""
+    end = value.find(b"\0")
+    text = value if end < 0 else value[:end]
+    offset = (len(text) + 2) & ~1
+    if offset >= len(value):
+        return NOTHING._replace(attributes=int(text, 16))
+    try:
+        version, level = _VERSIONS.unpack_from(value, offset)
+        layout, flagged, attributes_at, creation_at = _LAYOUTS[version]
+        fields = layout.unpack_from(value, (offset + _VERSIONS.size + 3) & ~3)
+    except (struct.error, KeyError) as error:
+        raise ValueError("not a DOSATTRIB value of a known version") from error
+    if version != level:
+        raise ValueError("the two versions of a DOSATTRIB value differ")
+    valid = fields[0] if flagged else _VALID_ATTRIBUTES | _VALID_CREATION
+    creation = fields[creation_at] if valid & _VALID_CREATION else 0
+    attributes = fields[attributes_at] if valid & _VALID_ATTRIBUTES else None
+    return StoredAttributes(attributes, _to_ns(creation), version, fields)
+
+
+def encode(attributes: int, creation_ns: int | None, previous: StoredAttributes = NOTHING) -> bytes:
+    """A value with these attributes and creation time (None keeps the previous one), and the rest as it was."""
+    version = previous.version if previous.version in _WRITABLE else 3
+    layout, _, attributes_at, creation_at = _LAYOUTS[version]
+    fields = list(previous.fields) if previous.version == version else list(_VERSION_3)
+    fields[attributes_at] = attributes
+    fields[0] |= _VALID_ATTRIBUTES
+    creation_ns = previous.creation_ns if creation_ns is None else creation_ns
+    if creation_ns is not None:
+        fields[creation_at] = _from_ns(creation_ns)
+        fields[0] |= _VALID_CREATION
+    text = b"0x%x\0" % attributes if version == 3 else b"\0"
+    head = text + bytes(len(text) & 1) + _VERSIONS.pack(version, version)
+    return head + bytes(-len(head) & 3) + layout.pack(*fields)
+
+
+def _to_ns(filetime: int) -> int | None:
+    # Zero and everything from the sign bit up are "no time" in Samba's on-disk form, as they are in a request.
+    return (filetime - _EPOCH) * 100 if 0 < filetime < 1 << 63 else None
+
+
+def _from_ns(ns: int) -> int:
+    return min(max(ns // 100 + _EPOCH, 1), (1 << 63) - 1)

@@ -1,0 +1,179 @@
+"""The base classes of VFS modules: `VfsModule` for one that stands in a chain, `Backend` for the last of a chain.
+
+A module overrides the operations it cares about; everything else forwards to the layers below and, in a compiled
+chain, costs nothing. A class with a public name that is no operation, or an operation whose signature has drifted from
+the specification, is refused where it is defined.
+"""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.operations import OPERATIONS, Capability, Operation, Operations
+
+_NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class ModuleError(TypeError):
+    """A module class or a chain that cannot work; the message says which, where and what would."""
+
+
+class ModuleOptions(BaseModel):
+    """The base of every module's `Options`: typed, documented, immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class ShareInfo:
+    """What a chain is built for. `path` is the share's folder; `substitutions` the values of %S, %h … for options."""
+
+    name: str
+    path: str
+    read_only: bool = False
+    substitutions: Mapping[str, str] = field(default_factory=lambda: _NO_SUBSTITUTIONS)
+
+
+class VfsModule(Operations):
+    """A piece of a chain. `next` is everything below it; `slot` its place in every handle's `slots`.
+
+    Class attributes describe it: `name` (as configuration calls it), `api_version` it was written for, and what it
+    wants of a chain: `before` and `after` (names it must stand above and below), `requires`, `conflicts`.
+    Public names other than operations are declared: `class Recycle(VfsModule, public=("purge",))`.
+    """
+
+    Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+    name: ClassVar[str] = ""
+    api_version: ClassVar[tuple[int, int]] = (1, 0)
+    before: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    conflicts: ClassVar[tuple[str, ...]] = ()
+
+    options: ModuleOptions
+    next: Operations
+    share: ShareInfo | None
+    slot: int
+    slot_count: int
+
+    def __init__(self, options: ModuleOptions | None = None) -> None:
+        """`options`: an instance of this class's `Options`; without, all its defaults."""
+        self.options = self.Options() if options is None else options
+        if not isinstance(self.options, self.Options):
+            raise ModuleError(f"{type(self).__qualname__} takes its own Options, not {type(options).__qualname__}")
+        self.share = None
+        self.slot = -1
+        self.slot_count = 0
+
+    def __init_subclass__(cls, *, public: Iterable[str] = (), **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        allowed = _PUBLIC | set(public)
+        for name, value in vars(cls).items():
+            if name in OPERATIONS:
+                _check_signature(cls, name, value)
+            elif not name.startswith("_") and not _inherited(cls, name) and name not in allowed:
+                raise ModuleError(_stranger(cls, name))
+
+    def connect(self, share: ShareInfo) -> None:
+        """Get ready to serve `share`; the layers below are connected. Raises OSError to refuse."""
+
+    def disconnect(self) -> None:
+        """Give back what `connect` took; called only after it succeeded, from the top down."""
+
+    def capabilities(self, below: Capability) -> Capability:
+        """What the chain can do from here up, given what it can do below. Asked after `connect`."""
+        return below
+
+    def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The function to use for `operation` at this height; asked once, when the chain is built.
+
+        `call` is this module's own implementation, or else that of the layers below. A module that is not interested
+        returns `call` itself, and then costs nothing.
+        """
+        return call
+
+    def state(self, handle: VfsHandle) -> Any:
+        """What this module keeps for an open handle, or None."""
+        slots = handle.slots
+        return None if slots is None else slots[self.slot]
+
+    def set_state(self, handle: VfsHandle, state: Any) -> None:
+        """Keep something for an open handle."""
+        if handle.slots is None:
+            handle.slots = [None] * self.slot_count
+        handle.slots[self.slot] = state
+
+
+def _forwarding(name: str, contract: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(contract)
+    def forward(self: VfsModule, *arguments: Any, **keywords: Any) -> Any:
+        return getattr(self.next, name)(*arguments, **keywords)
+
+    return forward
+
+
+for _name in OPERATIONS:
+    setattr(VfsModule, _name, _forwarding(_name, getattr(Operations, _name)))
+
+_PUBLIC = {name for name in vars(VfsModule) if not name.startswith("_")} | {"options", "next", "share", "slot"}
+
+
+def _inherited(cls: type, name: str) -> bool:
+    return any(name in vars(base) and base is not VfsModule for base in cls.__mro__[1:])
+
+
+def _where(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _stranger(cls: type, name: str) -> str:
+    near = difflib.get_close_matches(name, OPERATIONS, 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else "a helper's name starts with an underscore"
+    return f"{_where(cls)}: {name!r} is no operation of the VFS specification ({hint})"
+
+
+def _shape(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    return [(item.name, item.kind, item.default) for item in inspect.signature(function).parameters.values()]
+
+
+def _check_signature(cls: type, name: str, value: object) -> None:
+    contract = getattr(Operations, name)
+    if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
+        raise ModuleError(f"{_where(cls)}.{name}: an operation is a plain method; to wait, call engine.wait()")
+    if _shape(value) != _shape(contract):
+        raise ModuleError(
+            f"{_where(cls)}.{name}{inspect.signature(value)} differs from the specification: "
+            f"{name}{inspect.signature(contract)}"
+        )
+
+
+class Backend(VfsModule, public=("kernel_files",)):
+    """The last module of a chain: nothing is below it, and what it does not implement is the contract's default.
+
+    `kernel_files` says that `VfsHandle.fd` is a descriptor of the real file, so that a module above may use it.
+    """
+
+    kernel_files: ClassVar[bool] = False
+
+
+for _name in OPERATIONS:
+    setattr(Backend, _name, getattr(Operations, _name))
+
+
+def implements(kind: type[VfsModule], name: str) -> bool:
+    """Whether a module class has an implementation of its own for operation `name`."""
+    base = Backend if issubclass(kind, Backend) else VfsModule
+    return getattr(kind, name) is not getattr(base, name)
+
+
+def reaches_kernel_files(module: VfsModule, operation: str) -> bool:
+    """Whether `operation` below `module` is a backend's own, on real descriptors, with no module in between."""
+    owner = getattr(getattr(module.next, operation), "__self__", None)
+    return isinstance(owner, Backend) and owner.kernel_files

@@ -1,0 +1,69 @@
+"""Impersonating system calls: the only place where Lamina's modules touch a path.
+
+Every call takes the token first and is made with its credentials; every path is relative to a directory's descriptor
+and cannot lead out of it. Calls on descriptors alone (`os.preadv`, `os.close`) need no credentials and are not here.
+"""
+
+from lamina.vfs_modules.syscalls.attributes import (
+    fallocate,
+    fchmod,
+    fchown,
+    filesystem_type,
+    fstatx,
+    is_memory,
+    is_network,
+    proc_path,
+    set_times,
+    statvfs,
+    statx,
+)
+from lamina.vfs_modules.syscalls.paths import (
+    linkat,
+    list_names,
+    mkdirat,
+    open_component,
+    open_directory,
+    openat,
+    path_of,
+    readlinkat,
+    renameat,
+    reopen,
+    rmdirat,
+    statat,
+    symlinkat,
+    unlinkat,
+)
+from lamina.vfs_modules.syscalls.xattrs import getxattr, getxattr_in, listxattr, removexattr, setxattr
+
+__all__ = [
+    "fallocate",
+    "fchmod",
+    "fchown",
+    "filesystem_type",
+    "fstatx",
+    "getxattr",
+    "getxattr_in",
+    "is_memory",
+    "is_network",
+    "linkat",
+    "list_names",
+    "listxattr",
+    "mkdirat",
+    "open_component",
+    "open_directory",
+    "openat",
+    "path_of",
+    "proc_path",
+    "readlinkat",
+    "removexattr",
+    "renameat",
+    "reopen",
+    "rmdirat",
+    "set_times",
+    "setxattr",
+    "statat",
+    "statvfs",
+    "statx",
+    "symlinkat",
+    "unlinkat",
+]

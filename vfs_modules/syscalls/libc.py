@@ -1,0 +1,91 @@
+"""The C library's calls that Python does not wrap, through ctypes, each raising OSError with its errno.
+
+The functions release the GIL while they run: a call on a slow file system must not stop the other threads. For the same
+reason the structures they fill belong to the thread.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+import threading
+from typing import NoReturn
+
+_library = ctypes.CDLL(None, use_errno=True)
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+
+_OPENAT2 = 437  # the same number on every architecture
+_OPEN_HOW = struct.Struct("=QQQ")
+_INT, _UINT, _LONG, _BYTES, _POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
+
+
+def _function(name: str, *argtypes: object, restype: object = _INT) -> "ctypes._NamedFuncPointer":
+    # Item access makes a new function object, so that its argument types are this one's alone.
+    function = _library[name]
+    function.argtypes = argtypes  # type: ignore[assignment]
+    function.restype = restype  # type: ignore[assignment]
+    return function
+
+
+statx = _function("statx", _INT, _BYTES, _INT, _UINT, _POINTER)
+renameat2 = _function("renameat2", _INT, _BYTES, _INT, _BYTES, _UINT)
+utimensat = _function("utimensat", _INT, _BYTES, _POINTER, _INT)
+fallocate = _function("fallocate64", _INT, _INT, ctypes.c_int64, ctypes.c_int64)
+fstatfs = _function("fstatfs64", _INT, _POINTER)
+inotify_init1 = _function("inotify_init1", _INT)
+inotify_add_watch = _function("inotify_add_watch", _INT, _BYTES, ctypes.c_uint32)
+inotify_rm_watch = _function("inotify_rm_watch", _INT, _INT)
+_openat2 = _function("syscall", _LONG, _INT, _BYTES, _POINTER, ctypes.c_size_t, restype=_LONG)
+
+
+class _Buffers(threading.local):
+    def __init__(self) -> None:
+        self.statx = ctypes.create_string_buffer(256)
+        self.statx_view = memoryview(self.statx)
+        self.statx_address = ctypes.addressof(self.statx)
+        self.how = ctypes.create_string_buffer(_OPEN_HOW.size)
+        self.how_address = ctypes.addressof(self.how)
+
+
+buffers = _Buffers()
+"""This thread's structures."""
+
+
+def fail(path: bytes | str | None = None) -> NoReturn:
+    """Raise the OSError of the call that has just failed."""
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number), path)
+
+
+def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
+    """Make the system call as it is; EAGAIN, which a rename during resolution may cause, is retried a few times."""
+    own = buffers
+    for _ in range(16):
+        _OPEN_HOW.pack_into(own.how, 0, flags | os.O_CLOEXEC, mode, resolve)
+        fd: int = _openat2(_OPENAT2, directory, path, own.how_address, _OPEN_HOW.size)
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() != errno.EAGAIN:
+            break
+    fail(path)
+
+
+def _has_openat2() -> bool:
+    try:
+        os.close(openat2(AT_FDCWD, b".", os.O_PATH, 0, RESOLVE_BENEATH))
+    except OSError as error:
+        # Old container runtimes answer EPERM to system calls that they do not know.
+        return error.errno not in {errno.ENOSYS, errno.EPERM}
+    return True
+
+
+HAS_OPENAT2 = _has_openat2()
+"""Whether the kernel (5.6 and later) resolves beneath a directory by itself."""
