@@ -1,0 +1,1 @@
+"""Measures what an operation costs the server: see README.md beside this file."""

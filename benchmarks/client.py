@@ -1,0 +1,148 @@
+"""Sets up authenticated SMB 3.1.1 sessions for the load generator: NEGOTIATE and SESSION_SETUP, and no more.
+
+Written apart from the server's own codec on purpose, so that the two can not be wrong together. MS-SMB2 2.2.3, 2.2.5,
+3.1.4.2.
+"""
+
+import hashlib
+import hmac
+import os
+import socket
+from struct import pack, unpack_from
+from typing import NamedTuple
+
+import spnego
+
+_NEGOTIATE, _SESSION_SETUP = 0, 1
+_MORE_PROCESSING_REQUIRED = 0xC0000016
+_SMB_3_1_1 = 0x0311
+_LARGE_MTU, _ENCRYPTION = 0x04, 0x40
+_PREAUTH, _CIPHERS, _SIGNING = 1, 2, 8
+_SHA_512, _AES_128_GCM, _AES_GMAC = 1, 2, 2
+_MIB = 1 << 20
+
+
+class Account(NamedTuple):
+    """Whom to log on as."""
+
+    user: str
+    password: str
+
+
+class ClientError(Exception):
+    """The server did not do what the benchmark needs."""
+
+
+class Session(NamedTuple):
+    """A logged-on connection, and what is needed to go on with it. `message_id` is the next to be used."""
+
+    connection: socket.socket
+    session_id: int
+    message_id: int
+    signing_key: bytes
+    sending_key: bytes
+    receiving_key: bytes
+
+
+class _Exchange:
+    """The first messages of a connection, and the hash over them (3.1.4.2, PreauthIntegrityHashValue)."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.message_id = 0
+        self.session_id = 0
+        self.hash = bytes(64)
+
+    def call(self, command: int, body: bytes, accepted: tuple[int, ...]) -> tuple[int, bytes]:
+        """Send a request and give the status and the whole reply. The reply that ends a logon is not hashed."""
+        header = pack(
+            "<4sHHIHHIIQIIQ16x", b"\xfeSMB", 64, 1, 0, command, 64, 0, 0, self.message_id, 0, 0, self.session_id
+        )
+        self._hash(header + body)
+        self._connection.sendall(pack(">I", len(header + body)) + header + body)
+        reply = self._receive()
+        (status,) = unpack_from("<I", reply, 8)
+        if status not in accepted:
+            raise ClientError(f"command {command} was answered {status:#010x}")
+        self.message_id += 1
+        (self.session_id,) = unpack_from("<Q", reply, 40)
+        if command == _NEGOTIATE or status:
+            self._hash(reply)
+        return status, reply
+
+    def _hash(self, message: bytes) -> None:
+        self.hash = hashlib.sha512(self.hash + message).digest()
+
+    def _receive(self) -> bytes:
+        (size,) = unpack_from(">I", self._exactly(4))
+        return self._exactly(size & 0xFFFFFF)
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = self._connection.recv(size - len(data))
+            if not more:
+                raise ClientError("the server hung up while the session was set up")
+            data += more
+        return data
+
+
+def connect(port: int, account: Account) -> Session:
+    """Connect to `port` of this machine and log on with NTLMv2. Raises `ClientError`, OSError, spnego's errors."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    exchange = _Exchange(connection)
+    token = _negotiate(exchange)
+    key = _log_on(exchange, account, token)
+    connection.settimeout(None)
+    return Session(
+        connection,
+        exchange.session_id,
+        exchange.message_id,
+        _derive(key, b"SMBSigningKey\0", exchange.hash),
+        _derive(key, b"SMBC2SCipherKey\0", exchange.hash),
+        _derive(key, b"SMBS2CCipherKey\0", exchange.hash),
+    )
+
+
+def _negotiate(exchange: _Exchange) -> bytes:
+    """Negotiate 3.1.1 with AES-128-GCM and AES-GMAC; returns the server's security token."""
+    head = pack("<HHHHI16sIHHH2x", 36, 1, 1, 0, _LARGE_MTU | _ENCRYPTION, os.urandom(16), 104, 3, 0, _SMB_3_1_1)
+    contexts = _contexts(
+        (_PREAUTH, pack("<HHH", 1, 32, _SHA_512) + os.urandom(32)),
+        (_CIPHERS, pack("<HH", 1, _AES_128_GCM)),
+        (_SIGNING, pack("<HH", 1, _AES_GMAC)),
+    )
+    _, reply = exchange.call(_NEGOTIATE, head + contexts, (0,))
+    (dialect,) = unpack_from("<H", reply, 68)
+    max_read, max_write = unpack_from("<II", reply, 96)
+    if dialect != _SMB_3_1_1 or min(max_read, max_write) < _MIB:
+        raise ClientError(f"dialect {dialect:#x}, reads of {max_read} and writes of {max_write} bytes: too little")
+    offset, length = unpack_from("<HH", reply, 120)
+    return reply[offset : offset + length]
+
+
+def _contexts(*contexts: tuple[int, bytes]) -> bytes:
+    packed = b""
+    for kind, data in contexts:
+        packed += bytes(-len(packed) % 8) + pack("<HHI", kind, len(data), 0) + data
+    return packed
+
+
+def _log_on(exchange: _Exchange, account: Account, token: bytes) -> bytes:
+    """Authenticate; returns the session key."""
+    context = spnego.client(account.user, account.password, hostname="127.0.0.1", service="cifs", protocol="ntlm")
+    status, offered = _MORE_PROCESSING_REQUIRED, None
+    while status == _MORE_PROCESSING_REQUIRED:
+        answer = context.step(offered) or b""
+        body = pack("<HBBIIHHQ", 25, 0, 1, 0, 0, 88, len(answer), 0) + answer
+        status, reply = exchange.call(_SESSION_SETUP, body, (0, _MORE_PROCESSING_REQUIRED))
+        offset, length = unpack_from("<HH", reply, 68)
+        offered = reply[offset : offset + length]
+    return context.session_key[:16]
+
+
+def _derive(key: bytes, label: bytes, context: bytes) -> bytes:
+    """The key derivation of NIST SP 800-108 in counter mode (MS-SMB2 3.1.4.2), for 128 bits."""
+    data = pack(">I", 1) + label + b"\0" + context + pack(">I", 128)
+    return hmac.new(key, data, hashlib.sha256).digest()[:16]

@@ -1,0 +1,212 @@
+"""The servers that are measured, each a process of its own over its own folder, and the CPU time that they take."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.client import Account
+
+SHARE = "bench"
+DATA_FILE_SIZE = 16 << 20
+LIST_ENTRIES = 1000
+_DATA_BLOCK = 1 << 20
+SERVER_CORE = 0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_START_SECONDS = 20.0
+
+_SMB_CONF = """
+[global]
+    server role = standalone server
+    bind interfaces only = yes
+    interfaces = 127.0.0.1/8
+    smb ports = {port}
+    disable netbios = yes
+    disable spoolss = yes
+    load printers = no
+    private dir = {state}/private
+    lock directory = {state}/lock
+    state directory = {state}/state
+    cache directory = {state}/cache
+    pid directory = {state}/pid
+    ncalrpc dir = {state}/ncalrpc
+    passdb backend = tdbsam:{state}/private/passdb.tdb
+    log file = {state}/log
+    server min protocol = SMB3_11
+    server signing = auto
+    server smb encrypt = auto
+    server smb3 signing algorithms = AES-128-GMAC
+    server smb3 encryption algorithms = AES-128-GCM
+{tuning}
+[{share}]
+    path = {folder}
+    read only = no
+"""
+_SYNCHRONOUS = "    aio read size = 0\n    aio write size = 0\n    use sendfile = yes\n"
+
+
+class Server(NamedTuple):
+    """A running server."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    account: Account
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes so far, those that have ended and been waited for included."""
+        return sum(map(_cpu_seconds, _tree(self.process.pid)))
+
+    def processes(self) -> int:
+        """How many processes it has now."""
+        return len(_tree(self.process.pid))
+
+    def stop(self) -> None:
+        """End the process and its children, which are a process group of their own."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class ServerError(Exception):
+    """A server could not be started."""
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on, [] if there is no such process (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = _stat_fields(pid)
+    return sum(map(int, fields[11:15])) / _TICKS if fields else 0.0
+
+
+def _tree(root: int) -> list[int]:
+    """`root` and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        fields = _stat_fields(int(entry.name)) if entry.name.isdecimal() else []
+        if fields:
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Fill a folder with what the workloads expect, owned by whom the servers act as."""
+    (folder / "made").mkdir(parents=True)
+    (folder / "list").mkdir()
+    (folder / "small").write_bytes(b"small")
+    (folder / "data").write_bytes(os.urandom(_DATA_BLOCK) * (DATA_FILE_SIZE // _DATA_BLOCK))
+    for number in range(LIST_ENTRIES):
+        (folder / "list" / f"file{number:04}.txt").touch()
+    if os.geteuid() == 0:
+        owner = _unprivileged()
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    """A Unix account that is not root: smbd needs one that exists, and both shall pay for impersonation."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    for name in ("backup", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ServerError("neither the Unix account backup nor nobody exists")
+
+
+def _start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process group on the servers' core, if there is one to spare."""
+    cores = os.sched_getaffinity(0)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, {sorted(cores)[SERVER_CORE]})
+    try:
+        return subprocess.Popen(command, start_new_session=True, **options)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def start_lamina(folder: Path, chain: str = "") -> Server:
+    """Serve `folder` with Lamina, through the embedding API. Raises `ServerError`."""
+    account = Account("bench", secrets.token_hex(8))
+    command = [sys.executable, "-m", "benchmarks.serve_lamina", str(folder), *account, chain]
+    process = _start(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    assert process.stdout is not None
+    line = process.stdout.readline().decode().strip()
+    if not line.isdecimal():
+        process.kill()
+        raise ServerError(f"lamina did not start (exit status {process.wait()})")
+    return Server("lamina", process, int(line), account)
+
+
+def start_smbd(folder: Path, state: Path, synchronous: bool) -> Server:
+    """Serve `folder` with smbd, with a configuration and a state folder of its own. Raises `ServerError`."""
+    for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
+        (state / name).mkdir(parents=True)
+    port = _free_port()
+    configuration = state / "smb.conf"
+    tuning = _SYNCHRONOUS if synchronous else ""
+    configuration.write_text(_SMB_CONF.format(port=port, state=state, share=SHARE, folder=folder, tuning=tuning))
+    account = Account(_unprivileged().pw_name, secrets.token_hex(8))
+    _add_user(configuration, account)
+    command = [_smbd(), "-F", "--no-process-group", "-s", str(configuration)]
+    with (state / "output").open("wb") as output:
+        process = _start(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    _wait_for(port, process, state)
+    return Server("smbd-sync" if synchronous else "smbd", process, port, account)
+
+
+def smbd_is_installed() -> bool:
+    """Whether there is an smbd to compare with, and the tool to give it a user."""
+    return bool(_smbd()) and bool(shutil.which("smbpasswd"))
+
+
+def _smbd() -> str:
+    return shutil.which("smbd") or shutil.which("smbd", path="/usr/sbin:/usr/local/sbin:/usr/local/samba/sbin") or ""
+
+
+def _add_user(configuration: Path, account: Account) -> None:
+    twice = f"{account.password}\n{account.password}\n"
+    command = ["smbpasswd", "-c", str(configuration), "-s", "-a", account.user]
+    done = subprocess.run(command, input=twice, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise ServerError(f"smbpasswd: {done.stderr or done.stdout}")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], state: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    raise ServerError(f"smbd did not start: {(state / 'output').read_text()}")
