@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import OPERATIONS, Capability, Operation, Operations
 
+_LISTENER = "lamina_impl"  # what `hooks.listens` leaves on a method
 _NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,7 +79,7 @@ class VfsModule(Operations):
         for name, value in vars(cls).items():
             if name in OPERATIONS:
                 _check_signature(cls, name, value)
-            elif not name.startswith("_") and not _inherited(cls, name) and name not in allowed:
+            elif not (name.startswith("_") or name in allowed or _inherited(cls, name) or hasattr(value, _LISTENER)):
                 raise ModuleError(_stranger(cls, name))
 
     def connect(self, share: ShareInfo) -> None:

@@ -1,0 +1,80 @@
+"""Finding modules by name: entry points of the group `lamina.vfs_modules`, loaded only when a share names them.
+
+Stock modules and a vendor's come through the same door. A name that is missing, claimed twice, blocked, not a module,
+or written for another version of the specification is refused with what to do about it.
+"""
+
+import difflib
+from collections.abc import Collection
+from importlib.metadata import EntryPoint, entry_points
+
+from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.operations import API_VERSION
+
+GROUP = "lamina.vfs_modules"
+"""The entry point group."""
+
+
+class LoadError(LookupError):
+    """A module cannot be loaded; the message says why and, where there is one, names what was probably meant."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+def installed_modules() -> dict[str, str]:
+    """The names of all modules that are installed, with the distribution that each comes from; nothing is imported."""
+    return {point.name: _distribution(point) for point in entry_points(group=GROUP)}
+
+
+def load_module(name: str, blocked: Collection[str] = ()) -> type[VfsModule]:
+    """The class of the module called `name`. Those in `blocked` are refused before any import. Raises LoadError."""
+    if name in blocked:
+        raise LoadError(f"module {name!r} is blocked by the configuration")
+    kind = _import(_find(name))
+    check_version(name, kind)
+    if not kind.name:
+        kind.name = name
+    return kind
+
+
+def check_version(name: str, kind: type[VfsModule]) -> None:
+    """Refuse a module written for another major version of the operations, or for a newer minor one."""
+    wanted, ours = kind.api_version, API_VERSION
+    if wanted[0] != ours[0] or wanted[1] > ours[1]:
+        raise LoadError(
+            f"module {name!r} was written for version {wanted[0]}.{wanted[1]} of the VFS operations; this Lamina has "
+            f"{ours[0]}.{ours[1]} and loads {ours[0]}.0 to {ours[0]}.{ours[1]}"
+        )
+
+
+def _find(name: str) -> EntryPoint:
+    found = {(point.value, _distribution(point)): point for point in entry_points(group=GROUP, name=name)}
+    if len(found) > 1:
+        claims = " and ".join(sorted(f"{distribution} ({value})" for value, distribution in found))
+        raise LoadError(f"module {name!r} is claimed by {claims}; uninstall one of them")
+    if not found:
+        raise LoadError(_missing(name))
+    return next(iter(found.values()))
+
+
+def _missing(name: str) -> str:
+    names = sorted(installed_modules())
+    near = difflib.get_close_matches(name, names, 1, 0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"there is no module {name!r}; {hint}installed: {', '.join(names) or 'none'}"
+
+
+def _import(point: EntryPoint) -> type[VfsModule]:
+    try:
+        kind = point.load()
+    except Exception as error:
+        # Whatever a vendor's code raises at import, the administrator needs to know whose it is.
+        raise LoadError(f"module {point.name!r} of {_distribution(point)} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, VfsModule)):
+        raise LoadError(f"module {point.name!r} of {_distribution(point)}: {point.value} is not a VfsModule class")
+    return kind
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unnamed distribution"
