@@ -184,5 +184,6 @@ def _comparable(plan: ServerPlan) -> dict[str, Any]:
 
 def restart_notes(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """What a new configuration changes that only a restart can."""
-    gone = [f"still listening on {item} until a restart" for item in old.plan.listeners if item not in new.plan.listeners]
+    closed = set(old.plan.listeners) - set(new.plan.listeners)
+    gone = [f"still listening on {listener} until a restart" for listener in sorted(closed, key=str)]
     return (*gone, *(("server.accounts takes a restart",) if old.accounts != new.accounts else ()))

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lamina.core.auth.accounts import AccountStore
-from lamina.core.auth.authenticator import Authenticator, AuthSettings
-from lamina.core.plan import ChainLink, Listener, ModuleSpec, ServerPlan, ShareSpec
+from lamina.core.auth.authenticator import Authenticator
+from lamina.core.auth.settings import AuthSettings
+from lamina.core.composition import make_chain
+from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
-from lamina.vfs_modules.chain import Chain, ShareInfo, build_chain
+from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
-from lamina.vfs_modules.loader import load_module
-from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 log = logging.getLogger(__name__)
@@ -27,20 +27,6 @@ log = logging.getLogger(__name__)
 
 class StartError(Exception):
     """The server cannot be started as it is planned; the message is for the person who planned it."""
-
-
-def make_module(link: ChainLink) -> VfsModule:
-    """The module instance that a link of a chain stands for; raises what the loader or its options raise."""
-    spec = link if isinstance(link, ModuleSpec) else ModuleSpec(link)
-    if isinstance(spec.module, VfsModule):
-        return spec.module
-    kind = load_module(spec.module) if isinstance(spec.module, str) else spec.module
-    return kind(kind.Options(**spec.options))
-
-
-def make_chain(name: str, spec: ShareSpec) -> Chain:
-    """Compose the chain of a share without connecting it."""
-    return build_chain([make_module(link) for link in spec.chain], ShareInfo(name, str(spec.path), spec.read_only))
 
 
 class _OpenShare:
@@ -107,7 +93,9 @@ class Runtime:
             await self._close_unused([item.share for item in failed.values()])
             raise
         self.plan = plan
-        self.server.apply(plan.settings)
+        # Who the server is does not change while it runs: its GUID was negotiated with every client.
+        guid = self.server.settings.server_guid
+        self.server.apply(replace(plan.settings, server_guid=guid))
         self.server.set_shares(self.shares())
         self._retired += [item.share for item in before.values()]
         await self.sweep()
@@ -130,7 +118,7 @@ class Runtime:
         try:
             chain = make_chain(name, spec)
             return await self.engine.run(self._connect, name, spec, chain)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except Exception as error:  # modules are anybody's code: whatever it raises stops the start, with its message
             raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
 
     def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
@@ -189,4 +177,3 @@ def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:
 
 def _reason(error: BaseException) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 from lamina.core.auth.accounts import MemoryAccounts
-from lamina.core.auth.authenticator import AuthSettings
+from lamina.core.auth.settings import AuthSettings
 from lamina.core.plan import DEFAULT_CHAIN, ChainLink, Listener, ServerPlan, ShareSpec, folder_owner
 from lamina.core.runtime import Runtime
 from lamina.core.server_core import ServerEvents
@@ -76,7 +76,7 @@ class Server:
     Any field of `ServerSettings` may be given too (`max_dialect=…`). `events` is told who comes and goes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword arguments with defaults, for a `with` line in a test
         self,
         shares: Mapping[str, os.PathLike[str] | str | ShareSpec],
         *,

@@ -9,7 +9,7 @@ from lamina import __version__
 from lamina.core.cli import modules, running, serving, users
 from lamina.core.cli.errors import CliError
 
-app = App(name="lamina", version=__version__, help="Share folders with Windows, macOS and Linux: an SMB2/3 file server.")
+app = App(name="lamina", version=__version__, help="An SMB2/3 file server for Windows, macOS and Linux clients.")
 app.command(serving.serve)
 app.command(running.run)
 app.command(running.check)

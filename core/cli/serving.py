@@ -4,6 +4,7 @@ import contextlib
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,14 +12,15 @@ from cyclopts import Parameter
 
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.cli.errors import CliError
-from lamina.core.cli.foreground import serve_until_stopped, set_up_log, sink
+from lamina.core.cli.foreground import Started, serve_until_stopped, set_up_log, sink
+from lamina.core.composition import make_chain
 from lamina.core.config.loading import folder_problem
 from lamina.core.interfaces import network_interfaces
 from lamina.core.panel import Described, commands, facts
 from lamina.core.plan import DEFAULT_CHAIN, Listener, ServerPlan, ShareSpec, folder_owner
-from lamina.core.ports import bind_message, choose_port
+from lamina.core.ports import FIRST_UNPRIVILEGED, bind_message, choose_port
 from lamina.core.reporter import Reporter
-from lamina.core.runtime import Runtime, make_chain
+from lamina.core.runtime import Runtime
 from lamina.core.server import DEFAULT_USER, made_up_password, make_accounts
 from lamina.core.settings import EncryptionPolicy, ServerSettings
 
@@ -26,82 +28,69 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f"/\\\[\]:;|=,+*?<>]')
 
 
-def serve(
-    folders: Annotated[list[Path], Parameter(name="FOLDER", consume_multiple=True, negative=())],
-    /,
-    *,
-    name: str = "",
-    address: str = "",
-    port: int | None = None,
-    user: Annotated[list[str] | None, Parameter(negative=())] = None,
-    guest: Annotated[bool, Parameter(negative=())] = False,
-    read_only: Annotated[bool, Parameter(negative=())] = False,
-    encrypt: Annotated[bool, Parameter(negative=())] = False,
-    chain: str = ",".join(DEFAULT_CHAIN),
-    log_level: LogLevel = "warning",
-    json: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
-    """Share one or more folders until Ctrl-C.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """The options of `lamina serve`."""
 
-    Parameters
-    ----------
-    folders
-        The folders to share, each under its own name.
-    name
-        Another name for the (first) share.
-    address
-        The address to listen on; all of the machine's by default.
-    port
-        The port; by default 445 if that is allowed and free, else 4445 or the next free one.
-    user
-        NAME or NAME:PASSWORD, as often as needed. What is not given is made up and shown.
-    guest
-        Admit users without a password too.
-    read_only
-        Let nobody change anything.
-    encrypt
-        Refuse clients that do not encrypt.
-    chain
-        The VFS modules that requests go through, with commas, the backend last.
-    log_level
-        What to log on stderr.
-    json
-        Print one JSON object per line for every event instead of text.
-    """
-    set_up_log(log_level, json)
-    shares = _shares(folders, name, tuple(part.strip() for part in chain.split(",") if part.strip()))
-    shares = {key: _flagged(spec, read_only, encrypt, guest) for key, spec in shares.items()}
-    users, shown = _users(user or [])
-    chosen, note = _port(address, port)
-    policy = EncryptionPolicy.REQUIRED if encrypt else EncryptionPolicy.DESIRED
-    plan = ServerPlan(ServerSettings(encryption=policy), shares, (Listener(address, chosen),))
+    name: Annotated[str, Parameter(help="Another name for the (first) share.")] = ""
+    address: Annotated[str, Parameter(help="The address to listen on; all of the machine's by default.")] = ""
+    port: Annotated[
+        int | None, Parameter(help="The port; by default 445 if allowed and free, else 4445 or the next free one.")
+    ] = None
+    user: Annotated[
+        tuple[str, ...],
+        Parameter(help="NAME or NAME:PASSWORD, repeatable; what is not given is made up and shown.", negative=()),
+    ] = ()
+    guest: Annotated[bool, Parameter(help="Admit users without a password too.", negative=())] = False
+    read_only: Annotated[bool, Parameter(help="Let nobody change anything.", negative=())] = False
+    encrypt: Annotated[bool, Parameter(help="Refuse clients that do not encrypt.", negative=())] = False
+    chain: Annotated[str, Parameter(help="The VFS modules of the shares, with commas, the backend last.")] = ",".join(
+        DEFAULT_CHAIN
+    )
+    log_level: Annotated[LogLevel, Parameter(help="What to log on stderr.")] = "warning"
+    json: Annotated[bool, Parameter(help="Print one JSON object per line for every event.", negative=())] = False
+
+
+def serve(
+    *folders: Annotated[Path, Parameter(name="FOLDER", help="The folders to share, each under its own name.")],
+    options: ServeOptions | None = None,
+) -> None:
+    """Share one or more folders until Ctrl-C."""
+    options = options or ServeOptions()
+    set_up_log(options.log_level, options.json)
+    shares = _shares(folders, options)
+    users, shown = _users(options.user)
+    port, note = _port(options)
     described = Described(
-        shares={key: str(spec.path) for key, spec in shares.items()},
-        addresses=_addresses(address),
-        port=chosen,
+        shares={name: str(spec.path) for name, spec in shares.items()},
+        addresses=_addresses(options.address),
+        port=port,
         user=next(iter(users)),
         password=shown,
-        read_only=read_only,
-        encrypt=encrypt,
-        guest=guest,
+        read_only=options.read_only,
+        encrypt=options.encrypt,
+        guest=options.guest,
     )
+    policy = EncryptionPolicy.REQUIRED if options.encrypt else EncryptionPolicy.DESIRED
+    plan = ServerPlan(ServerSettings(encryption=policy), shares, (Listener(options.address, port),))
     accounts = make_accounts(users, folder_owner(folders[0]))
-    reporter = Reporter(sink(json))
+    reporter = Reporter(sink(options.json))
+    auth = AuthSettings(allow_guest=options.guest)
+    serve_until_stopped(plan, accounts, auth, reporter, _introduction(reporter, described, note, options.json))
 
+
+def _introduction(reporter: Reporter, described: Described, note: str, as_json: bool) -> Started:
     @contextlib.asynccontextmanager
     async def started(runtime: Runtime) -> AsyncIterator[None]:
-        if not json:
+        if as_json:
+            # A program that starts us needs the made-up password as much as a person does.
+            reporter.emit("credentials", user=described.user, password=described.password)
+        else:
             show_panel(described, note)
         yield
 
-    serve_until_stopped(plan, accounts, AuthSettings(allow_guest=guest), _with_panel(reporter, described, json), started)
-
-
-def _with_panel(reporter: Reporter, described: Described, as_json: bool) -> Reporter:
-    # A program that starts us needs the made-up password as much as a person does.
-    if as_json:
-        reporter.emit("starting", user=described.user, password=described.password, port=described.port)
-    return reporter
+    return started
 
 
 def show_panel(described: Described, note: str) -> None:
@@ -109,11 +98,12 @@ def show_panel(described: Described, note: str) -> None:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 2))
     for title, text in facts(described):
-        table.add_row(f"[bold]{title}[/bold]", _plain(text))
+        table.add_row(Text(title, style="bold"), Text(text))
     console.print(Panel(table, title="Lamina is sharing", title_align="left", expand=False))
     if note:
         console.print(f"({note})", markup=False)
@@ -124,25 +114,21 @@ def show_panel(described: Described, note: str) -> None:
     sys.stdout.flush()
 
 
-def _plain(text: str) -> "object":
-    from rich.text import Text
-
-    return Text(text)
-
-
-def _shares(folders: Sequence[Path], name: str, chain: tuple[str, ...]) -> dict[str, ShareSpec]:
+def _shares(folders: Sequence[Path], options: ServeOptions) -> dict[str, ShareSpec]:
     shares: dict[str, ShareSpec] = {}
+    chain = tuple(part.strip() for part in options.chain.split(",") if part.strip())
     for folder in folders:
         problem = folder_problem(folder)
         if problem:
             raise CliError(problem)
-        wanted = name if name and not shares else share_name(folder)
-        if _NOT_IN_A_NAME.search(wanted) or len(wanted) > 80:
-            raise CliError(f"{wanted!r} cannot be the name of a share")
-        shares[_free_name(wanted, shares)] = ShareSpec(folder.resolve(), chain=chain)
+        name = options.name if options.name and not shares else share_name(folder)
+        if _NOT_IN_A_NAME.search(name) or len(name) > 80:
+            raise CliError(f"{name!r} cannot be the name of a share")
+        flags = {"read_only": options.read_only, "encrypt": options.encrypt, "guest": options.guest}
+        shares[_free_name(name, shares)] = ShareSpec(folder.resolve(), chain=chain, **flags)
     if not shares:
         raise CliError("name a folder to share: lamina serve FOLDER")
-    _check_chain(next(iter(shares)), next(iter(shares.values())))
+    _check_chain(*next(iter(shares.items())))
     return shares
 
 
@@ -166,10 +152,6 @@ def _check_chain(name: str, spec: ShareSpec) -> None:
         raise CliError(f"--chain: {error}") from error
 
 
-def _flagged(spec: ShareSpec, read_only: bool, encrypt: bool, guest: bool) -> ShareSpec:
-    return ShareSpec(spec.path, read_only=read_only, encrypt=encrypt, guest=guest, chain=spec.chain)
-
-
 def _users(given: Sequence[str]) -> tuple[dict[str, str], str]:
     """Name → password, and the first one's password if it was made up."""
     users: dict[str, str] = {}
@@ -183,11 +165,11 @@ def _users(given: Sequence[str]) -> tuple[dict[str, str], str]:
     return users, shown[0]
 
 
-def _port(address: str, port: int | None) -> tuple[int, str]:
+def _port(options: ServeOptions) -> tuple[int, str]:
     try:
-        return choose_port(address, port)
+        return choose_port(options.address, options.port)
     except OSError as error:
-        raise CliError(bind_message(address, port if port is not None else 4445, error)) from error
+        raise CliError(bind_message(options.address, options.port or FIRST_UNPRIVILEGED, error)) from error
 
 
 def _addresses(address: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Saying what is wrong with a configuration: every fault at once, each with file, line, key and the nearest valid name."""
+"""Saying what is wrong with a configuration: every fault at once, with file, line, key and the nearest valid name."""
 
 import difflib
 from collections.abc import Iterable, Mapping

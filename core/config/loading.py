@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.composition import make_chain
 from lamina.core.config.diagnostics import ConfigurationError, Problem, Report, did_you_mean, field_names
 from lamina.core.config.locator import KeyPath, locate
 from lamina.core.config.model import ServerTable, ShareTable, dialect_order, parse_listener
 from lamina.core.plan import ModuleSpec, ServerPlan, ShareSpec
-from lamina.core.runtime import make_chain
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.module import Backend, VfsModule
@@ -154,7 +154,7 @@ class _Reader:
 
     def _check_share_name(self, name: str, seen: dict[str, str]) -> None:
         if not _SHARE_NAME.fullmatch(name) or name != name.strip():
-            self.report.add(("share", name), "is no name for a share (1 to 80 characters, none of \\/[]:|<>+=;,*?\")")
+            self.report.add(("share", name), 'is no name for a share (1 to 80 characters, none of \\/[]:|<>+=;,*?")')
         if name.lower() in _RESERVED:
             self.report.add(("share", name), "is a reserved name")
         if name.lower() in seen:
@@ -182,7 +182,7 @@ class _Reader:
     def _without_strays(self, raw: dict[str, Any], path: KeyPath, modules: Sequence[str]) -> dict[str, Any]:
         strays = [key for key, value in raw.items() if isinstance(value, dict) and key not in ShareTable.model_fields]
         for key in strays:
-            hint = did_you_mean(key, modules) or f' ({", ".join(modules)})'
+            hint = did_you_mean(key, modules) or f" ({', '.join(modules)})"
             self.report.add((*path, key), f"the chain has no module of this name{hint}")
         return {key: value for key, value in raw.items() if key not in strays}
 
@@ -220,8 +220,8 @@ class _Reader:
             self.report.add(where, str(error))
             return None
         if issubclass(kind, Backend) != (index == len(names) - 1):
-            kind_is = "is a backend and must stand last" if issubclass(kind, Backend) else "stands last but is no backend"
-            self.report.add(where, f"module {name!r} {kind_is}")
+            fault = "is a backend and must stand last" if issubclass(kind, Backend) else "stands last but is no backend"
+            self.report.add(where, f"module {name!r} {fault}")
         return kind
 
     def _compose(self, path: KeyPath, specs: Sequence[ModuleSpec]) -> None:

@@ -1,0 +1,20 @@
+"""Composing the chain of a share from its specification: modules loaded by name, options validated, order checked."""
+
+from lamina.core.plan import ChainLink, ModuleSpec, ShareSpec
+from lamina.vfs_modules.chain import Chain, ShareInfo, build_chain
+from lamina.vfs_modules.loader import load_module
+from lamina.vfs_modules.module import VfsModule
+
+
+def make_module(link: ChainLink) -> VfsModule:
+    """The module instance that a link of a chain stands for; raises what the loader or its options raise."""
+    spec = link if isinstance(link, ModuleSpec) else ModuleSpec(link)
+    if isinstance(spec.module, VfsModule):
+        return spec.module
+    kind = load_module(spec.module) if isinstance(spec.module, str) else spec.module
+    return kind(kind.Options(**spec.options))
+
+
+def make_chain(name: str, spec: ShareSpec) -> Chain:
+    """Compose the chain of a share without connecting it."""
+    return build_chain([make_module(link) for link in spec.chain], ShareInfo(name, str(spec.path), spec.read_only))
