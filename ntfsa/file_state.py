@@ -1,0 +1,101 @@
+"""What NT clients see of a file: attributes, times and sizes made of what the chain says (MS-FSA 2.1.1.3 Per File)."""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa.constants import (
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_HIDDEN,
+    FILE_ATTRIBUTE_NORMAL,
+    FILE_ATTRIBUTE_SPARSE_FILE,
+)
+from lamina.ntfsa.filetime import to_filetime
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.vfs_modules.operations import DosAttributes, FileStat
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.token import ImpersonationToken
+
+_TYPE: Final = 0o170000
+_DIRECTORY: Final = 0o040000
+_REGULAR: Final = 0o100000
+_CLUSTER: Final = 4096
+
+
+def is_directory(stat: FileStat) -> bool:
+    """Whether `stat` is a directory's."""
+    return stat.mode & _TYPE == _DIRECTORY
+
+
+def is_regular(stat: FileStat) -> bool:
+    """Whether `stat` is a regular file's: not a pipe, socket or device."""
+    return stat.mode & _TYPE == _REGULAR
+
+
+def shown_attributes(stat: FileStat, stored: int, hidden_name: bool = False) -> int:
+    """FILE_ATTRIBUTE_* as clients see them (MS-FSCC 2.6): NORMAL stands for none."""
+    if hidden_name:
+        stored |= FILE_ATTRIBUTE_HIDDEN
+    if stat.mode & _TYPE == _DIRECTORY:
+        return stored | FILE_ATTRIBUTE_DIRECTORY
+    return stored or FILE_ATTRIBUTE_NORMAL
+
+
+def creation_ns(stat: FileStat, dos: DosAttributes) -> int:
+    """The creation time: stored, else the file system's, else the oldest time that is known."""
+    if dos.creation_ns is not None:
+        return dos.creation_ns
+    if stat.btime_ns is not None:
+        return stat.btime_ns
+    return min(stat.mtime_ns, stat.ctime_ns, stat.atime_ns)
+
+
+def allocation_size(stat: FileStat, stored: int = 0) -> int:
+    """Bytes taken on disk. A file system that allocates late is believed to take what the file will need."""
+    if stat.mode & _TYPE == _DIRECTORY:
+        return 0
+    if stat.allocated >= stat.size or stored & FILE_ATTRIBUTE_SPARSE_FILE:
+        return stat.allocated
+    return (stat.size + _CLUSTER - 1) & -_CLUSTER
+
+
+def end_of_file(stat: FileStat) -> int:
+    """The size; 0 for a directory."""
+    return 0 if stat.mode & _TYPE == _DIRECTORY else stat.size
+
+
+def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) -> NetworkOpenInformation:
+    """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
+    stored = dos.attributes
+    return NetworkOpenInformation(
+        to_filetime(creation_ns(stat, dos)),
+        to_filetime(stat.atime_ns),
+        to_filetime(stat.mtime_ns),
+        to_filetime(stat.ctime_ns),
+        allocation_size(stat, stored),
+        end_of_file(stat),
+        shown_attributes(stat, stored, hidden_name),
+    )
+
+
+def hides(open_: "NtOpen") -> bool:
+    """Whether the file of `open_` is shown as hidden for its name."""
+    return open_.volume.settings.hide_dot_files and is_dot_name(open_.name)
+
+
+def is_dot_name(name: str) -> bool:
+    """Whether a name begins with a period, and is not "." or ".."."""
+    return name[:1] == "." and name not in {".", ".."}
+
+
+def state_of(token: "ImpersonationToken", open_: "NtOpen") -> tuple[FileStat, DosAttributes]:
+    """The stat and the NT attributes of an open file, as they are now."""
+    chain = open_.volume.chain
+    stat = chain.fstat(token, open_.handle)
+    return stat, chain.get_dos_attributes(token, open_.handle, stat)
+
+
+def information_of(token: "ImpersonationToken", open_: "NtOpen") -> NetworkOpenInformation:
+    """FileNetworkOpenInformation of an open file, as it is now."""
+    stat, dos = state_of(token, open_)
+    return network_open(stat, dos, hides(open_))

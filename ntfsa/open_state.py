@@ -1,0 +1,75 @@
+"""NtOpen: one open of a file or directory at the NT level (MS-FSA 2.1.1.6 Per Open)."""
+
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.record import FileKey
+from lamina.vfs_modules.handle import VfsHandle
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lamina.ntfsa.enumeration import Enumeration
+    from lamina.ntfsa.volume import NtVolume
+
+
+class NtOpen:
+    """One open.
+
+    `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
+    or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
+    record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or frozen
+    through this open, and that what is done through it does not change (MS-FSA 2.1.4.17).
+    """
+
+    __slots__ = (
+        "closed",
+        "delete_on_close",
+        "enumeration",
+        "file_id",
+        "file_key",
+        "granted_access",
+        "handle",
+        "is_directory",
+        "mode",
+        "options",
+        "owner",
+        "path",
+        "position",
+        "share_access",
+        "sticky_access_ns",
+        "sticky_write_ns",
+        "vfs_path",
+        "volume",
+        "waiting_locks",
+    )
+
+    def __init__(
+        self, volume: "NtVolume", handle: VfsHandle, path: str, vfs_path: str, file_key: FileKey, owner: int
+    ) -> None:
+        self.volume = volume
+        self.handle = handle
+        self.path = path
+        self.vfs_path = vfs_path
+        self.file_key = file_key
+        self.file_id = file_key[1]
+        self.owner = owner
+        self.is_directory = handle.is_directory
+        self.granted_access = 0
+        self.share_access = 0
+        self.options = 0
+        self.mode = 0
+        self.position = 0
+        self.delete_on_close = False
+        self.closed = False
+        self.enumeration: Enumeration | None = None
+        self.sticky_access_ns: int | None = None
+        self.sticky_write_ns: int | None = None
+        self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The last component of the path; "" for the share's root."""
+        return self.path.rpartition("\\")[2]
+
+    def __repr__(self) -> str:
+        return f"<NtOpen {self.owner} {self.path!r} access {self.granted_access:#x}>"

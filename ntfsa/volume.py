@@ -1,0 +1,129 @@
+"""NtVolume: one share as a volume of the NT level (MS-FSA 2.1.1.1 Per Volume)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.directory_index import DirectoryIndexes
+from lamina.ntfsa.identities import IdentityMap
+from lamina.ntfsa.record import FileKey
+from lamina.ntfsa.registry import Registry
+from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.token import SERVER_TOKEN
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.chain import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSettings:
+    """How a share behaves as a volume.
+
+    `label` "" means the share's name. `file_mode`, `directory_mode`: permission bits of what clients make.
+    `hide_dot_files`: names that begin with a period are shown as hidden. `indexed_names` bounds the memory of the
+    directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
+    """
+
+    read_only: bool = False
+    label: str = ""
+    file_mode: int = 0o744
+    directory_mode: int = 0o755
+    hide_dot_files: bool = True
+    indexed_names: int = 1_000_000
+    sector_size: int = 512
+
+
+class NtVolume:
+    """A share's volume. `root` is the share's root directory; `serial` and `guid` are the same at every start.
+
+    `lock_ticket` numbers the lock requests that wait. Made inside a request: opening the root may wait.
+    """
+
+    __slots__ = (
+        "_opens",
+        "capabilities",
+        "chain",
+        "guid",
+        "identities",
+        "indexes",
+        "label",
+        "lock_ticket",
+        "name",
+        "registry",
+        "root",
+        "root_key",
+        "root_stat",
+        "serial",
+        "settings",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        chain: "Chain",
+        registry: Registry,
+        identities: IdentityMap,
+        settings: VolumeSettings = VolumeSettings(),  # noqa: B008 # immutable
+    ) -> None:
+        """`chain` must be connected. Raises OSError where its root cannot be opened."""
+        self.name = name
+        self.chain = chain
+        self.registry = registry
+        self.identities = identities
+        self.settings = settings
+        self.label = settings.label or name
+        self.capabilities: Capability = chain.capabilities
+        self.root = chain.open_root(SERVER_TOKEN)
+        self.root_stat = chain.fstat(SERVER_TOKEN, self.root)
+        self.root_key = (self.root_stat.dev, self.root_stat.ino)
+        self.guid = self._make_guid()
+        self.serial = int.from_bytes(self.guid[:4], "little") or 1
+        self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
+        self.lock_ticket = 0
+        self._opens: dict[FileKey, list[NtOpen]] = {}
+
+    def _make_guid(self) -> bytes:
+        try:
+            volume_id = self.chain.statfs(SERVER_TOKEN, self.root).volume_id
+        except OSError:
+            volume_id = 0
+        return blake2b(f"{volume_id}:{self.root_stat.ino}:{self.name}".encode(), digest_size=16).digest()
+
+    def add_open(self, open_: "NtOpen") -> None:
+        """Note an open of this volume, so that renames reach it."""
+        opens = self._opens.get(open_.file_key)
+        if opens is None:
+            self._opens[open_.file_key] = [open_]
+        else:
+            opens.append(open_)
+
+    def remove_open(self, open_: "NtOpen") -> None:
+        """Forget an open; nothing happens if it is not known."""
+        opens = self._opens.get(open_.file_key)
+        if opens is not None and open_ in opens:
+            opens.remove(open_)
+            if not opens:
+                del self._opens[open_.file_key]
+
+    def opens_of(self, key: FileKey) -> "list[NtOpen]":
+        """The opens of one file on this volume."""
+        return self._opens.get(key, [])
+
+    def opens_beneath(self, vfs_path: str) -> "Iterator[NtOpen]":
+        """The opens of everything beneath a directory. Looks at every open: for renames of directories only."""
+        prefix = vfs_path + "/"
+        for opens in self._opens.values():
+            for open_ in opens:
+                if open_.vfs_path.startswith(prefix):
+                    yield open_
+
+    def open_count(self) -> int:
+        """How many opens there are."""
+        return sum(map(len, self._opens.values()))
+
+    def close(self) -> None:
+        """Give back the root and the indexes. All opens must have been closed."""
+        self.indexes.close()
+        self.chain.close(SERVER_TOKEN, self.root)
