@@ -68,7 +68,7 @@ def decode_create_contexts(data: memoryview) -> Mapping[bytes, memoryview | byte
 def _decode_one(data: memoryview) -> tuple[int, bytes, memoryview]:
     fields = unpack_at(_CONTEXT, data, 0, "create context")
     following, name_offset, name_length, _, data_offset, data_length = fields
-    if following % 8 or following > len(data) or 0 < following < _CONTEXT.size:
+    if following % 8 or 0 < following < _CONTEXT.size or (following and following >= len(data)):
         raise WireError(f"create context with Next {following} in a list of {len(data)} bytes")
     end = following or len(data)
     name_end = name_offset + name_length

@@ -24,6 +24,7 @@ from lamina.core.wire.negotiate_contexts import (
 __all__ = [
     "CompressionCapabilities",
     "EncryptionCapabilities",
+    "NegotiateContext",
     "NegotiateContexts",
     "NegotiateRequest",
     "NegotiateResponse",

@@ -77,7 +77,7 @@ def decode_network_interfaces(data: memoryview) -> list[NetworkInterfaceInfo]:
         found.append(NetworkInterfaceInfo(index, _decode_address(address), speed, rss, rdma))
         if not following:
             break
-        if following % 8 or following < _INTERFACE.size:
+        if following % 8 or following < _INTERFACE.size or following >= len(data):
             raise WireError(f"NETWORK_INTERFACE_INFO with Next {following}")
         data = data[following:]
     return found
