@@ -93,8 +93,6 @@ def encode_symbolic_link_error(error: SymbolicLinkError) -> bytes:
         len(substitute),
         len(substitute),
         len(printed),
-        0,
-        0,
         _SYMLINK_FLAG_RELATIVE if error.relative else 0,
     )
     return fixed + substitute + printed
