@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.smbtorture import setup
-from tests.smbtorture.catalogue import TortureTest, load, select, surprise
+from tests.smbtorture.catalogue import TortureTest, load, promote, select, surprise
 from tests.smbtorture.runner import Outcome, Target, Verdict, run
 from tests.support.processes import ServerProcess, empty, serving, shared_scratch
 
@@ -29,6 +29,8 @@ def main() -> int:
     print(f"{len(wanted)} tests", file=sys.stderr)
     with _server(options) as (target, clean):
         outcomes = _run_all(wanted, target, clean, options)
+    if options.promote:
+        promote({name for name, outcome in outcomes.items() if outcome.verdict is Verdict.PASS})
     return _summary(wanted, outcomes)
 
 
@@ -46,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=setup.TIMEOUT, help="seconds for one test")
     parser.add_argument("--logs", type=Path, help="a folder for what each test printed, and the server's log")
     parser.add_argument("--option", action="append", default=[], help="an argument for smbtorture itself")
+    parser.add_argument("--promote", action="store_true", help="move known failures that pass to `pass` in the list")
     parser.add_argument("--show", action="store_true", help="print the whole output of tests that do not pass")
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.smbtorture.catalogue import TortureTest, load, select, surprise
+from tests.smbtorture.catalogue import TortureTest, load, promote, select, surprise
 from tests.smbtorture.runner import Outcome, Verdict, judge, read_reports
 
 FAILED = """smbtorture 4.17.12-Debian
@@ -82,3 +82,10 @@ def test_a_row_that_does_not_pass_must_say_why(tmp_path):
 def test_a_family_does_not_select_another_that_begins_alike():
     tests = [TortureTest("smb2.compound.a", "pass", ""), TortureTest("smb2.compound_find.b", "pass", "")]
     assert [test.name for test in select(tests, ["smb2.compound"])] == ["smb2.compound.a"]
+
+
+def test_promoting_moves_known_failures_and_leaves_the_rest_alone(tmp_path):
+    path = tmp_path / "list.tsv"
+    path.write_text("# comment\na.a\tfail\tslow\tbecause\na.b\tfail\t\tbecause\na.c\tskip\t\tbecause\n")
+    promote({"a.a", "a.c"}, path)
+    assert path.read_text() == "# comment\na.a\tpass\tslow\t\na.b\tfail\t\tbecause\na.c\tskip\t\tbecause\n"
