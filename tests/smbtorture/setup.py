@@ -26,9 +26,10 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     }
     # A share that may be connected to and not read: also the modes and Windows' descriptors say so.
     os.chmod(owned_folder(folder / "noperm", User("root", "", 0, 0)), 0o700 if os.geteuid() == 0 else 0)
-    # smbtorture speaks unsigned and as nobody here and there, which is its business; so signing is only offered.
+    # smbtorture speaks unsigned and as nobody here and there, and uses wrong passwords on purpose.
+    auth = {"allow_anonymous": True, "throttle": False}
     smbd = {"vfs objects": "acl_xattr streams_xattr xattr_tdb", "xattr_tdb:file": str(folder / "xattr.tdb")}
-    return Layout(folders, users, {"require_signing": False, "smbd": smbd})
+    return Layout(folders, users, {"require_signing": False}, auth, smbd)
 
 
 def target(server: ServerProcess, arguments: tuple[str, ...] = ()) -> Target:

@@ -17,7 +17,7 @@ from typing import Any
 import greenlet
 
 from lamina.core.auth.accounts import MemoryAccounts
-from lamina.core.auth.authenticator import AuthSettings
+from lamina.core.auth.settings import AuthSettings, ThrottleSettings
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.runtime import Runtime
 from lamina.core.server import new_event_loop
@@ -40,7 +40,9 @@ async def serve(layout: Mapping[str, Any], port: int) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     try:
-        runtime = await Runtime.start(engine, plan(layout, port), accounts(layout), AuthSettings(), ServerEvents())
+        runtime = await Runtime.start(
+            engine, plan(layout, port), accounts(layout), authentication(layout), ServerEvents()
+        )
         questions = asyncio.create_task(_answer_all(runtime, stop))
         _say({"port": runtime.bound[0].port})
         await stop.wait()
@@ -52,9 +54,15 @@ async def serve(layout: Mapping[str, Any], port: int) -> None:
 
 def plan(layout: Mapping[str, Any], port: int) -> ServerPlan:
     """The plan that a layout describes."""
-    settings = {name: value for name, value in layout["settings"].items() if name != "smbd"}
     shares = {name: _share(folder) for name, folder in layout["shares"].items()}
-    return ServerPlan(ServerSettings(**settings), shares, (Listener("127.0.0.1", port),))
+    return ServerPlan(ServerSettings(**layout["settings"]), shares, (Listener("127.0.0.1", port),))
+
+
+def authentication(layout: Mapping[str, Any]) -> AuthSettings:
+    """The settings of authentication that a layout describes; `throttle` False turns the throttle off."""
+    settings = dict(layout["auth"])
+    throttle = ThrottleSettings(enabled=settings.pop("throttle", True))
+    return AuthSettings(throttle=throttle, **settings)
 
 
 def accounts(layout: Mapping[str, Any]) -> MemoryAccounts:
@@ -63,7 +71,7 @@ def accounts(layout: Mapping[str, Any]) -> MemoryAccounts:
     for user in layout["users"]:
         uid = user["uid"] if user["uid"] is not None else os.geteuid()
         gid = user["gid"] if user["gid"] is not None else os.getegid()
-        store.add(user["name"], password=user["password"], uid=uid, gid=gid)
+        store.add(user["name"], password=user["password"], uid=uid, gid=gid, groups=user["groups"])
     return store
 
 

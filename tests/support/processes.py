@@ -27,12 +27,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class User:
-    """Who may log on. `uid` and `gid` None stand for the user who runs the tests."""
+    """Who may log on. `uid` and `gid` None stand for the user who runs the tests; `groups` are Lamina's."""
 
     name: str
     password: str
     uid: int | None = None
     gid: int | None = None
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a test server serves, as a value that goes to the server's process as JSON."""
+    """What a test server serves, as a value that goes to the server's process as JSON.
+
+    `settings` are fields of Lamina's `ServerSettings`, `auth` of its `AuthSettings`, `smbd` global settings of smbd.
+    """
 
     shares: Mapping[str, Folder]
     users: Sequence[User]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    auth: Mapping[str, Any] = field(default_factory=dict)
+    smbd: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServerProcess:
@@ -255,7 +261,7 @@ def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
 
 
 def _smb_conf(layout: Layout, state: Path, port: int) -> str:
-    options = {**_SMBD, "smb ports": str(port), "log file": str(state / "log.%m"), **layout.settings.get("smbd", {})}
+    options = {**_SMBD, "smb ports": str(port), "log file": str(state / "log.%m"), **layout.smbd}
     for option, folder in _SMBD_FOLDERS.items():
         options[option] = str(state / folder)
     sections = {"global": options}
