@@ -1,5 +1,6 @@
 """What pip would install: the three layers under one name, and nothing else."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -23,6 +24,16 @@ def test_the_layers_at_the_root_are_the_ones_that_are_imported(layer):
 def test_every_folder_with_modules_is_a_package():
     folders = {path.parent for layer in ("core", "ntfsa", "vfs_modules") for path in (REPOSITORY / layer).rglob("*.py")}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_nothing_is_imported_by_the_name_of_its_folder():
+    wrong = re.compile(r"^\s*(from|import) (core|ntfsa|vfs_modules)\b", re.MULTILINE)
+    files = [path for top in ("core", "ntfsa", "vfs_modules", "tests", "benchmarks") for path in _python(top)]
+    assert [str(path) for path in files if wrong.search(path.read_text())] == []
+
+
+def _python(top: str) -> list[Path]:
+    return sorted((REPOSITORY / top).rglob("*.py"))
 
 
 @pytest.mark.timeout(300)
