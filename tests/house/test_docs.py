@@ -26,6 +26,12 @@ def test_links_lead_to_files_that_are_there(page: Path):
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
+def test_every_page_is_in_the_navigation():
+    navigation = (REPOSITORY / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    listed = set(re.findall(r"[\w/-]+\.md", navigation))
+    assert listed == {str(page.relative_to(REPOSITORY / "docs")) for page in (REPOSITORY / "docs").rglob("*.md")}
+
+
 def test_every_dependency_has_its_reason():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = _names(project["dependencies"])
