@@ -26,11 +26,11 @@ class IoctlRequest(NamedTuple):
     control_code: int
     persistent: int = NO_FILE
     volatile: int = NO_FILE
-    input: memoryview | bytes = EMPTY
+    input: memoryview = EMPTY
     max_output_response: int = 0
     max_input_response: int = 0
     flags: int = IOCTL_IS_FSCTL
-    output: memoryview | bytes = EMPTY
+    output: memoryview = EMPTY
 
 
 class IoctlResponse(NamedTuple):
@@ -39,8 +39,8 @@ class IoctlResponse(NamedTuple):
     control_code: int
     persistent: int
     volatile: int
-    output: memoryview | bytes
-    input: memoryview | bytes = EMPTY
+    output: memoryview
+    input: memoryview = EMPTY
     flags: int = 0
 
 

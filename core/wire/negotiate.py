@@ -85,7 +85,7 @@ class NegotiateResponse(NamedTuple):
     max_write_size: int
     system_time: int
     server_start_time: int
-    security_buffer: memoryview | bytes
+    security_buffer: memoryview
     contexts: NegotiateContexts
 
 

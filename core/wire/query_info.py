@@ -22,7 +22,7 @@ class QueryInfoRequest(NamedTuple):
     output_buffer_length: int
     additional_information: int = 0
     flags: int = 0
-    input: memoryview | bytes = EMPTY
+    input: memoryview = EMPTY
 
 
 def decode_query_info_request(message: memoryview) -> QueryInfoRequest:

@@ -28,7 +28,7 @@ class ReadRequest(NamedTuple):
     flags: int = 0
     channel: int = CHANNEL_NONE
     remaining_bytes: int = 0
-    channel_info: memoryview | bytes = EMPTY
+    channel_info: memoryview = EMPTY
 
 
 class ReadResponse(NamedTuple):

@@ -15,7 +15,7 @@ _RESPONSE_SIZE: Final = 9
 class SessionSetupRequest(NamedTuple):
     """`flags`: SESSION_FLAG_BINDING; `security_buffer` is the GSS token."""
 
-    security_buffer: memoryview | bytes = EMPTY
+    security_buffer: memoryview = EMPTY
     flags: int = 0
     security_mode: int = 0
     capabilities: int = 0
@@ -26,7 +26,7 @@ class SessionSetupResponse(NamedTuple):
     """`session_flags`: SESSION_FLAG_IS_GUEST, IS_NULL, ENCRYPT_DATA."""
 
     session_flags: int
-    security_buffer: memoryview | bytes
+    security_buffer: memoryview
 
 
 def decode_session_setup_request(message: memoryview) -> SessionSetupRequest:

@@ -20,11 +20,11 @@ class WriteRequest(NamedTuple):
     persistent: int
     volatile: int
     offset: int
-    data: memoryview | bytes
+    data: memoryview
     flags: int = 0
     channel: int = CHANNEL_NONE
     remaining_bytes: int = 0
-    channel_info: memoryview | bytes = EMPTY
+    channel_info: memoryview = EMPTY
 
 
 class WriteResponse(NamedTuple):
