@@ -1,0 +1,231 @@
+"""Configuration files: broken ones are told exactly what is wrong, all of it; right ones make the plan they say."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from lamina.core.config.diagnostics import ConfigurationError
+from lamina.core.config.loading import Configuration, load, parse
+from lamina.core.plan import Listener, ModuleSpec
+from lamina.core.settings import Dialect, EncryptionPolicy
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def problems(text: str, folder: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(dedent(text), folder / "lamina.toml")
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def configuration(text: str, folder: Path) -> Configuration:
+    return parse(dedent(text), folder / "lamina.toml")
+
+
+SHARE = '[share.data]\npath = "data"\n'
+
+BROKEN = {
+    "syntax": ("[server]\nname = \n", ["lamina.toml:2: not TOML: Invalid value"]),
+    "unfinished": ('x = """\nabc', ["lamina.toml:2: not TOML: Unterminated string"]),
+    "no share": ("[server]\n", ["lamina.toml: share: there is none; add [share.NAME] with a path"]),
+    "unknown table": (
+        SHARE + "[shares.x]\n",
+        ["lamina.toml:3: shares: unknown table; did you mean 'share'?"],
+    ),
+    "unknown server key": (
+        "[server]\nlissten = []\n" + SHARE,
+        ["lamina.toml:2: server.lissten: unknown key; did you mean 'listen'?"],
+    ),
+    "unknown key with nothing near": ("[server]\nzzz = 1\n" + SHARE, ["lamina.toml:2: server.zzz: unknown key"]),
+    "unknown limit": (
+        "[server.limits]\ncredit = 3\n" + SHARE,
+        ["lamina.toml:2: server.limits.credit: unknown key; did you mean 'credits'?"],
+    ),
+    "limit of nothing": (
+        "[server.limits]\ncredits = 0\n" + SHARE,
+        ["lamina.toml:2: server.limits.credits: must be more than 0"],
+    ),
+    "wrong types": (
+        '[server]\nguest = "yes"\nlisten = ":445"\nmax_io = true\n' + SHARE,
+        [
+            "lamina.toml:2: server.guest: must be true or false",
+            "lamina.toml:3: server.listen: must be a list",
+            'lamina.toml:4: server.max_io: must be a size in bytes, such as 65536, "512 KiB" or "8 MiB"',
+        ],
+    ),
+    "size too large": (
+        '[server]\nmax_io = "9 MiB"\n' + SHARE,
+        ["lamina.toml:2: server.max_io: must be at most 8388608"],
+    ),
+    "unknown choice": (
+        '[server]\nsigning = "requird"\n' + SHARE,
+        ["lamina.toml:2: server.signing: must be 'required' or 'desired', not 'requird'; did you mean 'required'?"],
+    ),
+    "dialects upside down": (
+        '[server]\nmin_dialect = "3.0"\nmax_dialect = "2.1"\n' + SHARE,
+        ["lamina.toml:2: server.min_dialect: 3.0 is newer than max_dialect, 2.1"],
+    ),
+    "encryption no dialect can do": (
+        '[server]\nencryption = "required"\nmax_dialect = "2.1"\n' + SHARE,
+        ['lamina.toml:2: server.encryption: cannot be "required": max_dialect is older than 3.0'],
+    ),
+    "listeners": (
+        '[server]\nlisten = [\n  "*:445",\n  "*:445",\n  "::1:445",\n  "*:99999",\n]\n' + SHARE,
+        [
+            'lamina.toml:4: server.listen[2]: "*:445" is listed twice',
+            'lamina.toml:5: server.listen[3]: must have its IPv6 address in brackets, such as "[::1]:445", '
+            'not "::1:445"',
+            'lamina.toml:6: server.listen[4]: must be "address:port" with a port from 0 to 65535, such as "*:445", '
+            'not "*:99999"',
+        ],
+    ),
+    "missing keytab": (
+        '[server]\nkeytab = "nowhere"\n' + SHARE,
+        ["lamina.toml:2: server.keytab: {folder}/nowhere cannot be read"],
+    ),
+    "no path": ("[share.data]\n", ["lamina.toml:1: share.data.path: is missing"]),
+    "no such folder": (
+        '[share.data]\npath = "dota"\n',
+        ["lamina.toml:2: share.data.path: there is no folder {folder}/dota; did you mean 'data'?"],
+    ),
+    "a file": ('[share.data]\npath = "file"\n', ["lamina.toml:2: share.data.path: {folder}/file is not a folder"]),
+    "unknown share key": (
+        SHARE + "readonly = true\n",
+        ["lamina.toml:3: share.data.readonly: unknown key; did you mean 'read_only'?"],
+    ),
+    "share is no table": ("share.data = 3\n", ["lamina.toml:1: share.data: must be a table: [share.NAME]"]),
+    "share names": (
+        '[share."a/b"]\npath = "data"\n[share.IPC$]\n'.replace("IPC$", '"IPC$"')
+        + 'path = "data"\n[share.x]\npath = "data"\n[share.X]\npath = "data"\n',
+        [
+            'lamina.toml:1: share."a/b": is no name for a share (1 to 80 characters, none of \\/[]:|<>+=;,*?")',
+            'lamina.toml:3: share."IPC$": is a reserved name',
+            "lamina.toml:7: share.X: is the same name as 'x': case does not count",
+        ],
+    ),
+    "guest share without guests": (
+        SHARE + "guest = true\n",
+        ["lamina.toml:3: share.data.guest: guests are not admitted: set guest = true in [server] too"],
+    ),
+    "empty chain": (SHARE + "chain = []\n", ["lamina.toml:3: share.data.chain: must not be empty"]),
+    "no backend": (
+        SHARE + 'chain = ["dos_attributes"]\n',
+        ["lamina.toml:3: share.data.chain[1]: module 'dos_attributes' stands last but is no backend"],
+    ),
+    "backend in between": (
+        SHARE + 'chain = [\n"posix",\n"dos_attributes",\n]\n',
+        [
+            "lamina.toml:4: share.data.chain[1]: module 'posix' is a backend and must stand last",
+            "lamina.toml:5: share.data.chain[2]: module 'dos_attributes' stands last but is no backend",
+        ],
+    ),
+    "twice": (
+        SHARE + 'chain = ["dos_attributes", "dos_attributes", "posix"]\n',
+        ["lamina.toml:3: share.data.chain[2]: module 'dos_attributes' stands in the chain twice"],
+    ),
+    "options of a stranger": (
+        SHARE + "[share.data.dos_atributes]\nx = 1\n",
+        [
+            "lamina.toml:3: share.data.dos_atributes: the chain has no module of this name; "
+            "did you mean 'dos_attributes'?"
+        ],
+    ),
+    "unknown option": (
+        SHARE + "[share.data.posix]\nqqq = 1\n",
+        ["lamina.toml:4: share.data.posix.qqq: unknown key"],
+    ),
+    "everything at once": (
+        '[server]\nnam = "x"\n[share.a]\npath = "no"\ncomment = 3\n[share.b]\nchain = ["nosuch"]\n',
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [name for name, (_, expected) in BROKEN.items() if expected is not None])
+def test_a_broken_file_is_told_what_is_wrong_and_where(case: str, folder: Path) -> None:
+    text, expected = BROKEN[case]
+    assert expected is not None
+    assert problems(text, folder) == [line.replace("{folder}", str(folder)) for line in expected]
+
+
+def test_every_fault_is_told_at_once_in_the_order_of_the_file(folder: Path) -> None:
+    lines = problems(BROKEN["everything at once"][0], folder)
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["lamina.toml:2", "server.nam"],
+        ["lamina.toml:5", "share.a.comment"],
+        ["lamina.toml:6", "share.b.path"],
+        ["lamina.toml:7", "share.b.chain[1]"],
+    ]
+
+
+def test_an_unknown_module_is_told_with_the_nearest_name(folder: Path) -> None:
+    (line,) = problems(SHARE + 'chain = ["dos_atributes", "posix"]\n', folder)
+    assert line.startswith("lamina.toml:3: share.data.chain[1]: there is no module 'dos_atributes'")
+    assert "did you mean 'dos_attributes'?" in line
+
+
+def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path / "none.toml")
+    assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: No such file or directory"
+
+
+def test_a_file_that_is_not_utf8_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
+        load(tmp_path / "x.toml")
+
+
+def test_the_least_file_has_safe_defaults(folder: Path) -> None:
+    plan = configuration(SHARE, folder).plan
+    assert plan.settings.require_signing
+    assert plan.listeners == (Listener("", 445),)
+    share = plan.shares["data"]
+    assert share.path == folder / "data"
+    assert not share.guest
+    assert [link.module for link in share.chain if isinstance(link, ModuleSpec)] == ["dos_attributes", "posix"]
+
+
+def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
+    text = """
+        [server]
+        name = "FILES"
+        listen = ["127.0.0.1:4445", "[::1]:4445"]
+        min_dialect = "3.0"
+        signing = "desired"
+        encryption = "required"
+        max_io = "1 MiB"
+        guest = true
+        accounts = "accounts.db"
+        limits.credits = 100
+
+        [share.Data]
+        path = "data"
+        comment = "All of it"
+        read_only = true
+        guest = true
+        allow = ["Alice", "S-1-5-32-544"]
+    """
+    result = configuration(text, folder)
+    settings, share = result.plan.settings, result.plan.shares["Data"]
+    assert (settings.name, settings.min_dialect, settings.max_io) == ("FILES", Dialect.SMB_3_0, 1 << 20)
+    assert settings.encryption is EncryptionPolicy.REQUIRED
+    assert settings.limits.credits == 100
+    assert not settings.require_signing
+    assert result.plan.listeners == (Listener("127.0.0.1", 4445), Listener("::1", 4445))
+    assert result.accounts == folder / "accounts.db"
+    assert result.authentication.allow_guest
+    assert (share.comment, share.read_only, share.guest) == ("All of it", True, True)
+    assert share.allow == {"Alice", "S-1-5-32-544"}
+
+
+def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
+    chain = configuration(SHARE, folder).chains()["data"]
+    assert chain.explain()["get_dos_attributes"][0] == "dos_attributes"
+    assert chain.explain()["pread"] == ("posix",)
