@@ -17,8 +17,8 @@ class NtOpen:
 
     `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
-    record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or frozen
-    through this open, and that what is done through it does not change (MS-FSA 2.1.4.17).
+    record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or
+    frozen through this open, and that what is done through it does not change (MS-FSA 2.1.4.17).
     """
 
     __slots__ = (

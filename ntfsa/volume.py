@@ -65,7 +65,7 @@ class NtVolume:
         chain: "Chain",
         registry: Registry,
         identities: IdentityMap,
-        settings: VolumeSettings = VolumeSettings(),  # noqa: B008 # immutable
+        settings: VolumeSettings = VolumeSettings(),  # immutable
     ) -> None:
         """`chain` must be connected. Raises OSError where its root cannot be opened."""
         self.name = name

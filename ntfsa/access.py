@@ -1,0 +1,90 @@
+"""What a token may do to a file: its descriptor, stored or made of the mode, and what its directory gives.
+
+MS-FSA 2.1.5.1.2.1 Algorithm to Check Access to an Existing File.
+"""
+
+import stat as st
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access_check import SE_SECURITY, maximal_access
+from lamina.ntfsa.file_state import is_directory
+from lamina.ntfsa.lookup import split, stat_or_none
+from lamina.ntfsa.posix_security import maximal_posix_access
+from lamina.ntfsa.security_descriptor import parse_security_descriptor
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.handle import VfsHandle
+    from lamina.vfs_modules.token import ImpersonationToken
+
+_WRITE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
+MODIFIES: Final = (
+    _WRITE | c.FILE_WRITE_EA | c.FILE_WRITE_ATTRIBUTES | c.FILE_DELETE_CHILD | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
+)
+"""Rights that no one has on a read-only volume."""
+
+_PATH_HOW: Final = OpenHow(Access.PATH)
+
+
+def rights_to(
+    volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", stat: FileStat, backup_intent: bool = False
+) -> int:
+    """All the rights of `token` to an open file, without what its directory gives."""
+    stored = volume.chain.get_security(token, handle, stat) if Capability.SECURITY in volume.capabilities else None
+    if stored is not None:
+        return maximal_access(parse_security_descriptor(stored), token, backup_intent)
+    rights = maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
+    if token.privileges and SE_SECURITY in token.privileges:
+        rights |= c.ACCESS_SYSTEM_SECURITY
+    return rights
+
+
+def rights_to_path(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
+    """All the rights of `token` to what a chain path leads to."""
+    if Capability.SECURITY not in volume.capabilities:
+        return maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
+    handle = volume.chain.open(token, volume.root, vfs_path, _PATH_HOW)
+    try:
+        return rights_to(volume, token, handle, stat)
+    finally:
+        volume.chain.close(token, handle)
+
+
+def may_delete_child(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bool:
+    """Whether the directory above gives the right to delete what `vfs_path` names (FILE_DELETE_CHILD)."""
+    if not vfs_path:
+        return False
+    directory = split(vfs_path)[0]
+    above = stat_or_none(volume, token, directory)
+    if above is None:
+        return False
+    if above.mode & st.S_ISVTX and token.uid not in {0, above.uid, stat.uid}:
+        return False
+    return bool(rights_to_path(volume, token, directory, above) & c.FILE_DELETE_CHILD)
+
+
+def require_child_creation(
+    volume: "NtVolume", token: "ImpersonationToken", directory: str, stat: FileStat, new_directory: bool
+) -> None:
+    """ACCESS_DENIED unless the directory lets `token` add a file or subdirectory (MS-FSA 2.1.5.1.1).
+
+    Where there are no stored descriptors the kernel decides, when it is asked to make it.
+    """
+    if volume.settings.read_only:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
+    if Capability.SECURITY in volume.capabilities:
+        needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
+        if not rights_to_path(volume, token, directory, stat) & needed:
+            raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def limit(volume: "NtVolume", rights: int, stat: FileStat, attributes: int) -> int:
+    """`rights` without what a read-only volume or the read-only attribute take away."""
+    if volume.settings.read_only:
+        rights &= ~MODIFIES
+    if attributes & c.FILE_ATTRIBUTE_READONLY and not is_directory(stat):
+        rights &= ~_WRITE
+    return rights

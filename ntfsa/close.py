@@ -1,0 +1,58 @@
+"""Closing an open, and the deletion that the last close may bring (MS-FSA 2.1.5.5 Server Requests Closing an Open)."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.deletion import remove_name
+from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.file_state import information_of
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.sharing import close_file, closing_deletes
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+
+log = logging.getLogger(__name__)
+
+
+def close(context: "NtContext", open_: "NtOpen", post_query: bool = False) -> NetworkOpenInformation | None:
+    """Close an open; with `post_query` the file's state after it. Closing twice does nothing.
+
+    The last close of a file that is to be deleted deletes it. Raises NtStatusError, the open being closed all the same.
+    """
+    if open_.closed:
+        return None
+    open_.closed = True
+    try:
+        return _close(context, open_, post_query)
+    except OSError as error:
+        raise nt_error(error) from error
+
+
+def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOpenInformation | None:
+    volume, token = open_.volume, context.token
+    registry, key = volume.registry, open_.file_key
+    try:
+        if open_.enumeration is not None:
+            open_.enumeration.close()
+        if open_.waiting_locks is not None:
+            _refuse_waiting_locks(open_)
+        if closing_deletes(registry.read(key), open_.owner):
+            remove_name(token, open_)
+        return information_of(token, open_) if post_query else None
+    finally:
+        registry.update(key, close_file, open_.owner)
+        volume.remove_open(open_)
+        volume.chain.close(token, open_.handle)
+
+
+def _refuse_waiting_locks(open_: "NtOpen") -> None:
+    # A lock that waits when its file is closed can never be granted (smb2.lock.cancel-tdis, cancel-logoff).
+    waiting, open_.waiting_locks = open_.waiting_locks or {}, None
+    for future in waiting.values():
+        if not future.done():
+            future.set_exception(NtStatusError(NtStatus.RANGE_NOT_LOCKED, "the file was closed"))
+    if open_.waiting_locks is None:
+        open_.volume.registry.unsubscribe(open_.owner)

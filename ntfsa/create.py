@@ -1,0 +1,147 @@
+"""Opening and creating (MS-FSA 2.1.5.1 Server Requests an Open of a File, MS-SMB2 3.3.5.9).
+
+`create` tries the name as it was given, in one call to the chain; only a name that is not there is looked for in other
+cases, and then made. Nothing is changed before every check has passed, and what was made is unmade if a later step
+fails.
+"""
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.create_check import Request, check_request
+from lamina.ntfsa.create_existing import admit_existing
+from lamina.ntfsa.create_new import create_new
+from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, OpenHow
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.handle import VfsHandle
+
+
+@dataclass(slots=True)
+class CreateParameters:
+    """What a CREATE asks for (MS-SMB2 2.2.13).
+
+    `path`: NT path relative to the share, "\\\\" separators, "" for the root; may carry ":stream:type".
+    `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes.
+    """
+
+    path: str
+    desired_access: int
+    file_attributes: int
+    share_access: int
+    disposition: int
+    options: int
+    allocation_size: int = 0
+    extended_attributes: bytes | None = None
+    security_descriptor: bytes | None = None
+    timewarp: int | None = None
+    want_maximal_access: bool = False
+    oplock_level: int = 0
+
+
+class CreateResult(NamedTuple):
+    """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level` what was granted."""
+
+    open: NtOpen
+    action: int
+    information: NetworkOpenInformation
+    maximal_access: int | None
+    oplock_level: int
+
+
+_HOW: Final = {
+    (access, directory): OpenHow(access, directory=directory) for access in Access for directory in (False, True)
+}
+_ATTEMPTS: Final = 8
+
+
+def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameters) -> CreateResult:
+    """Open or create a file or directory. Raises NtStatusError with the status MS-FSA 2.1.5.1 gives."""
+    try:
+        request = check_request(context.token, volume, parameters)
+        open_, action, information, maximal = _open_or_create(request)
+    except OSError as error:
+        raise nt_error(error) from error
+    return CreateResult(open_, action, information, maximal if parameters.want_maximal_access else None, 0)
+
+
+def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
+    # What is found can be gone, and what is missing can come, before the next step: then from the beginning.
+    components = request.path.components
+    for _ in range(_ATTEMPTS):
+        path = exact_path(components)
+        handle = None if request.disposition == c.FILE_CREATE else _try_open(request, path)
+        if handle is None:
+            where = resolve(request.volume, request.token, components)
+            if where.found and where.vfs_path != path:
+                path = where.vfs_path
+                handle = _found(request, path)
+            elif where.found and _is_there(request, path):
+                handle = _found(request, path)
+            elif request.disposition in {c.FILE_OPEN, c.FILE_OVERWRITE}:
+                raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND)
+            else:
+                made = create_new(request, where)
+                if made is not None:
+                    return made
+                continue
+        if handle is not None:
+            shown = request.parameters.path if path == request.parameters.path else nt_path(path)
+            admitted = admit_existing(request, handle, path, shown)
+            if admitted is not None:
+                return admitted
+    raise NtStatusError(NtStatus.SHARING_VIOLATION, "the name keeps changing")
+
+
+def _is_there(request: Request, path: str) -> bool:
+    return stat_or_none(request.volume, request.token, path) is not None
+
+
+def _found(request: Request, path: str) -> "VfsHandle | None":
+    if request.disposition == c.FILE_CREATE:
+        raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
+    return _try_open(request, path)
+
+
+def _try_open(request: Request, path: str) -> "VfsHandle | None":
+    """A handle with the access the request needs, or None where the name is not there."""
+    volume, token = request.volume, request.token
+    for access in request.try_access:
+        try:
+            return volume.chain.open(token, volume.root, path, _HOW[access, request.wants_directory])
+        except OSError as error:
+            number = error.errno
+            if number == errno.ENOENT:
+                return None
+            if number == errno.ENOTDIR:
+                return _not_a_directory(request, path)
+            if number == errno.EISDIR:
+                return _open_directory(request, path)
+            if number not in {errno.EACCES, errno.EROFS, errno.ETXTBSY} or access is request.try_access[-1]:
+                raise
+    return None
+
+
+def _not_a_directory(request: Request, path: str) -> None:
+    # Either the last component is a file though a directory is wanted, or one before it is.
+    if _is_there(request, path):
+        if request.path.trailing_separator:
+            raise NtStatusError(NtStatus.OBJECT_NAME_INVALID)
+        raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
+
+
+def _open_directory(request: Request, path: str) -> "VfsHandle":
+    if request.options & c.FILE_NON_DIRECTORY_FILE:
+        raise NtStatusError(NtStatus.FILE_IS_A_DIRECTORY)
+    volume = request.volume
+    access = Access.READ if request.desired & c.FILE_LIST_DIRECTORY else Access.PATH
+    return volume.chain.open(request.token, volume.root, path, _HOW[access, True])

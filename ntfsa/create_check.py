@@ -1,0 +1,133 @@
+"""The first phase of an open: the request itself, before any file is looked at.
+
+MS-FSA 2.1.5.1 (parameter validation), MS-SMB2 3.3.5.9 Receiving an SMB2 CREATE Request.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access_check import SE_SECURITY
+from lamina.ntfsa.names import DIRECTORY_STREAM, NtPath, parse_path
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, Capability
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.create import CreateParameters
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.token import ImpersonationToken
+
+_NEVER_GRANTED: Final = 0x0CE0FE00
+_MEANT_ATTRIBUTES: Final = 0x00007FB7
+_UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FILE_ID | c.FILE_RESERVE_OPFILTER
+_OVERWRITES: Final = frozenset({c.FILE_SUPERSEDE, c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF})
+
+_READS: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
+_WRITES: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
+_ANY_ACCESS: Final = (Access.READ_WRITE, Access.READ, Access.PATH)
+_ONE_ACCESS: Final = ((Access.PATH,), (Access.READ,), (Access.WRITE,), (Access.READ_WRITE,))
+
+
+class Request:
+    """A checked request. `desired` has its generic rights mapped; `implied` are the rights that overwriting needs too.
+
+    `try_access`: what to open the file for, in turn, until the file system allows it.
+    """
+
+    __slots__ = (
+        "desired",
+        "disposition",
+        "implied",
+        "options",
+        "overwrites",
+        "parameters",
+        "path",
+        "token",
+        "try_access",
+        "volume",
+        "wants_directory",
+    )
+
+    def __init__(
+        self, token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters", path: NtPath
+    ) -> None:
+        self.token = token
+        self.volume = volume
+        self.parameters = parameters
+        self.path = path
+        self.options = parameters.options
+        self.disposition = parameters.disposition
+        self.desired = c.map_generic(parameters.desired_access)
+        self.overwrites = self.disposition in _OVERWRITES
+        self.implied = c.FILE_WRITE_DATA if self.overwrites else 0
+        self.wants_directory = bool(
+            self.options & c.FILE_DIRECTORY_FILE or path.trailing_separator or path.stream_type == DIRECTORY_STREAM
+        )
+        self.try_access = _chain_access(self)
+
+    @property
+    def backup_intent(self) -> bool:
+        """Whether the backup and restore privileges count."""
+        return bool(self.options & c.FILE_OPEN_FOR_BACKUP_INTENT)
+
+
+def _chain_access(request: Request) -> tuple[Access, ...]:
+    desired = request.desired
+    if request.wants_directory:
+        return _ONE_ACCESS[1 if desired & c.FILE_LIST_DIRECTORY else 0]
+    if desired & c.MAXIMUM_ALLOWED:
+        return _ANY_ACCESS
+    bits = (1 if desired & _READS else 0) | (2 if (desired | request.implied) & _WRITES else 0)
+    return _ONE_ACCESS[bits]
+
+
+def check_request(token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters") -> Request:
+    """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
+    _check_numbers(parameters)
+    _check_access(token, parameters)
+    path = parse_path(parameters.path)
+    _check_path(volume, parameters, path)
+    return Request(token, volume, parameters, path)
+
+
+def _invalid(why: str) -> NtStatusError:
+    return NtStatusError(NtStatus.INVALID_PARAMETER, why)
+
+
+def _check_numbers(parameters: "CreateParameters") -> None:
+    options, disposition = parameters.options, parameters.disposition
+    if parameters.share_access & ~c.FILE_SHARE_ALL or disposition > c.FILE_OVERWRITE_IF:
+        raise _invalid("share access or disposition that means nothing")
+    if parameters.file_attributes & ~_MEANT_ATTRIBUTES:
+        raise _invalid("file attributes that mean nothing")
+    if options & ~c.VALID_CREATE_OPTIONS:
+        raise _invalid("create options that mean nothing")
+    if options & _UNSUPPORTED:
+        raise NtStatusError(NtStatus.NOT_SUPPORTED)
+    if options & c.FILE_DIRECTORY_FILE and (options & c.FILE_NON_DIRECTORY_FILE or disposition in _OVERWRITES):
+        raise _invalid("a directory that is none, or that is to be overwritten")
+
+
+def _check_access(token: "ImpersonationToken", parameters: "CreateParameters") -> None:
+    desired = parameters.desired_access
+    if desired & _NEVER_GRANTED or not desired or desired == c.SYNCHRONIZE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "no access, or one that does not exist")
+    if desired & c.ACCESS_SYSTEM_SECURITY and SE_SECURITY not in token.privileges:
+        raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
+    if parameters.options & c.FILE_DELETE_ON_CLOSE and not desired & (c.DELETE | c.GENERIC_ALL | c.MAXIMUM_ALLOWED):
+        raise _invalid("delete on close without DELETE access")
+
+
+def _check_path(volume: "NtVolume", parameters: "CreateParameters", path: NtPath) -> None:
+    if path.stream and Capability.STREAMS not in volume.capabilities:
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "there are no named streams here")
+    if path.stream:
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "named streams are not served yet")
+    if parameters.timewarp and Capability.SNAPSHOTS not in volume.capabilities:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "there are no snapshots here")
+    if parameters.options & c.FILE_NON_DIRECTORY_FILE:
+        if path.trailing_separator:
+            raise NtStatusError(NtStatus.OBJECT_NAME_INVALID)
+        if path.stream_type == DIRECTORY_STREAM:
+            raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
+    if not path.components and parameters.options & c.FILE_DELETE_ON_CLOSE:
+        raise NtStatusError(NtStatus.CANNOT_DELETE, "the root of a share")

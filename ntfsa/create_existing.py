@@ -1,0 +1,154 @@
+"""The second phase of an open, for a file that exists (MS-FSA 2.1.5.1.2 Open of an Existing File)."""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access import limit, may_delete_child, rights_to
+from lamina.ntfsa.access_check import grant
+from lamina.ntfsa.create_check import Request
+from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
+from lamina.ntfsa.file_state import hides, is_directory, network_open
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.names import DATA_STREAM
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
+from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import DosAttributes, FileStat
+
+if TYPE_CHECKING:
+    from lamina.vfs_modules.handle import VfsHandle
+
+_Admitted = tuple[NtOpen, int, NetworkOpenInformation, int]
+_SUCCESS: Final = NtStatus.SUCCESS
+_MODE_OPTIONS: Final = (
+    c.FILE_WRITE_THROUGH
+    | c.FILE_SEQUENTIAL_ONLY
+    | c.FILE_NO_INTERMEDIATE_BUFFERING
+    | c.FILE_SYNCHRONOUS_IO_ALERT
+    | c.FILE_SYNCHRONOUS_IO_NONALERT
+    | c.FILE_DELETE_ON_CLOSE
+)
+_HIDDEN_OR_SYSTEM: Final = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
+
+
+def admit_existing(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
+    """Let the open in, and overwrite if that is asked; None where the file has gone meanwhile.
+
+    The handle belongs to the open afterwards, and is closed where none comes of it.
+    """
+    try:
+        admitted = _admit(request, handle, vfs_path, path)
+    except BaseException:
+        request.volume.chain.close(request.token, handle)
+        raise
+    if admitted is None:
+        request.volume.chain.close(request.token, handle)
+    return admitted
+
+
+def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
+    volume, token = request.volume, request.token
+    stat = volume.chain.fstat(token, handle)
+    key = (stat.dev, stat.ino, "")
+    if not stat.nlink:
+        return None
+    _check_type(request, stat)
+    if volume.registry.read(key).delete_pending:
+        raise NtStatusError(NtStatus.DELETE_PENDING)
+    dos = volume.chain.get_dos_attributes(token, handle, stat)
+    maximal = _maximal(request, handle, vfs_path, stat, dos.attributes)
+    granted = grant(maximal, request.desired)
+    _check_attributes(request, stat, dos.attributes, granted, maximal)
+    open_ = register(request, handle, path, vfs_path, key, granted)
+    if not request.overwrites:
+        return open_, c.FILE_OPENED, network_open(stat, dos, hides(open_)), maximal
+    try:
+        return _overwrite(request, open_, dos, maximal)
+    except BaseException:
+        unregister(open_)
+        raise
+
+
+def _check_type(request: Request, stat: FileStat) -> None:
+    if request.disposition == c.FILE_CREATE:
+        raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
+    if not is_directory(stat):
+        if request.wants_directory:
+            invalid = request.path.trailing_separator
+            raise NtStatusError(NtStatus.OBJECT_NAME_INVALID if invalid else NtStatus.NOT_A_DIRECTORY)
+        return
+    if request.options & c.FILE_NON_DIRECTORY_FILE or request.path.stream_type == DATA_STREAM:
+        raise NtStatusError(NtStatus.FILE_IS_A_DIRECTORY)
+    if request.overwrites:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a directory is not overwritten")
+
+
+def _maximal(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, attributes: int) -> int:
+    volume, token = request.volume, request.token
+    rights = rights_to(volume, token, handle, stat, request.backup_intent)
+    deletes = request.desired & (c.DELETE | c.MAXIMUM_ALLOWED) or request.parameters.want_maximal_access
+    if deletes and not rights & c.DELETE and may_delete_child(volume, token, vfs_path, stat):
+        rights |= c.DELETE
+    return limit(volume, rights, stat, attributes)
+
+
+def _check_attributes(request: Request, stat: FileStat, attributes: int, granted: int, maximal: int) -> None:
+    if request.options & c.FILE_DELETE_ON_CLOSE:
+        if attributes & c.FILE_ATTRIBUTE_READONLY:
+            raise NtStatusError(NtStatus.CANNOT_DELETE)
+        if not granted & c.DELETE:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER, "delete on close without DELETE access")
+    if not request.overwrites:
+        return
+    if attributes & _HIDDEN_OR_SYSTEM & ~request.parameters.file_attributes:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "a hidden or system file is overwritten only by one")
+    if request.implied & ~maximal:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def register(request: Request, handle: "VfsHandle", path: str, vfs_path: str, key: FileKey, granted: int) -> NtOpen:
+    """Enter the open in the file's record and the volume. Raises SHARING_VIOLATION or DELETE_PENDING."""
+    volume = request.volume
+    registry = volume.registry
+    share = request.parameters.share_access
+    if request.implied and sharing_conflict(registry.read(key), granted | request.implied, share):
+        raise NtStatusError(NtStatus.SHARING_VIOLATION)
+    owner = registry.new_owner()
+    flags = OPEN_DELETE_ON_CLOSE if request.options & c.FILE_DELETE_ON_CLOSE else 0
+    status = registry.update(key, open_file, owner, granted, share, flags).result
+    if status is not _SUCCESS:
+        raise NtStatusError(status)
+    open_ = NtOpen(volume, handle, path, vfs_path, key, owner)
+    open_.granted_access = granted
+    open_.share_access = share
+    open_.options = request.options
+    open_.mode = request.options & _MODE_OPTIONS
+    open_.delete_on_close = flags != 0
+    volume.add_open(open_)
+    return open_
+
+
+def unregister(open_: NtOpen) -> None:
+    """Take back what `register` did, for an open that fails after it."""
+    open_.closed = True
+    open_.volume.remove_open(open_)
+    open_.volume.registry.update(open_.file_key, close_file, open_.owner)
+
+
+def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int) -> _Admitted:
+    """Empty the file and give it the requested attributes (MS-FSA 2.1.5.1.2, the overwriting dispositions)."""
+    volume, token, parameters = request.volume, request.token, request.parameters
+    chain, handle = volume.chain, open_.handle
+    if parameters.extended_attributes is not None:
+        apply_extended_attributes(request, handle)
+    chain.ftruncate(token, handle, 0)
+    attributes = parameters.file_attributes & c.SETTABLE_FILE_ATTRIBUTES | c.FILE_ATTRIBUTE_ARCHIVE
+    if attributes != dos.attributes:
+        with ignore_unsupported():
+            chain.set_dos_attributes(token, handle, DosAttributes(attributes, dos.creation_ns))
+    reserve(request, handle)
+    stat = chain.fstat(token, handle)
+    dos = chain.get_dos_attributes(token, handle, stat)
+    action = c.FILE_SUPERSEDED if request.disposition == c.FILE_SUPERSEDE else c.FILE_OVERWRITTEN
+    return open_, action, network_open(stat, dos, hides(open_)), maximal

@@ -1,0 +1,45 @@
+"""What a file is given when it is made: extended attributes, security, reserved space."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.extended_attributes import set_extended_attributes
+from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
+from lamina.ntfsa.security import apply_new_descriptor
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.create_check import Request
+    from lamina.vfs_modules.handle import VfsHandle
+    from lamina.vfs_modules.operations import FileStat
+
+
+@contextlib.contextmanager
+def ignore_unsupported() -> Iterator[None]:
+    """Go on where the file system cannot keep something that a client does not depend on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOTSUP, errno.ENOSYS}:
+            raise
+
+
+def apply_extended_attributes(request: "Request", handle: "VfsHandle") -> None:
+    """Set the extended attributes of the request (create context ExtA)."""
+    data = request.parameters.extended_attributes
+    if data:
+        set_extended_attributes(request.volume, request.token, handle, parse_full_ea(data))
+
+
+def apply_security(request: "Request", handle: "VfsHandle", path: str, stat: "FileStat") -> None:
+    """Give a new file its descriptor: the request's (create context SecD), with what it inherits."""
+    apply_new_descriptor(request.volume, request.token, handle, path, stat, request.parameters.security_descriptor)
+
+
+def reserve(request: "Request", handle: "VfsHandle") -> None:
+    """Reserve the allocation size of the request (create context AlSi); DISK_FULL where it cannot be."""
+    size = request.parameters.allocation_size
+    if size and not handle.is_directory:
+        with ignore_unsupported():
+            request.volume.chain.fallocate(request.token, handle, 0, size)

@@ -1,0 +1,135 @@
+"""The second phase of an open, for a file that does not exist (MS-FSA 2.1.5.1.1 Creation of a New File)."""
+
+import contextlib
+import errno
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access import MODIFIES, require_child_creation
+from lamina.ntfsa.create_check import Request
+from lamina.ntfsa.create_existing import register, unregister
+from lamina.ntfsa.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
+from lamina.ntfsa.file_state import hides, network_open
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.lookup import Resolved, nt_path
+from lamina.ntfsa.names import DATA_STREAM
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
+
+if TYPE_CHECKING:
+    from lamina.vfs_modules.handle import VfsHandle
+
+_Made = tuple[NtOpen, int, NetworkOpenInformation, int]
+_DIRECTORY_HOW: Final = OpenHow(Access.READ, directory=True)
+_FALLBACK_HOW: Final = OpenHow(Access.PATH, directory=True)
+
+
+def create_new(request: Request, where: Resolved) -> _Made | None:
+    """Make the file or directory; None where the name has been taken meanwhile and it is to be opened instead."""
+    directory = bool(request.options & c.FILE_DIRECTORY_FILE)
+    _check(request, directory)
+    require_child_creation(request.volume, request.token, where.parent, where.parent_stat, directory)
+    path = where.vfs_path
+    try:
+        handle = _make_directory(request, path) if directory else _make_file(request, path)
+    except FileExistsError:
+        if request.disposition == c.FILE_CREATE:
+            raise
+        return None
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise NtStatusError(NtStatus.OBJECT_PATH_NOT_FOUND) from error
+        raise
+    try:
+        return _finish(request, handle, path)
+    except BaseException:
+        _unmake(request, handle, path)
+        raise
+
+
+def _check(request: Request, directory: bool) -> None:
+    path = request.path
+    if not directory and path.trailing_separator:
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "only a directory's name ends in a separator")
+    if directory and path.stream_type == DATA_STREAM:
+        raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
+    attributes = request.parameters.file_attributes
+    if attributes & c.FILE_ATTRIBUTE_READONLY and request.options & c.FILE_DELETE_ON_CLOSE:
+        raise NtStatusError(NtStatus.CANNOT_DELETE)
+
+
+def _make_file(request: Request, path: str) -> "VfsHandle":
+    volume = request.volume
+    # A new file may be written through the handle that made it, whatever its mode will be.
+    how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=volume.settings.file_mode)
+    try:
+        return volume.chain.open(request.token, volume.root, path, how)
+    except PermissionError:
+        if volume.settings.file_mode & 0o400:
+            raise
+    return volume.chain.open(
+        request.token,
+        volume.root,
+        path,
+        OpenHow(Access.WRITE, create=True, exclusive=True, mode=volume.settings.file_mode),
+    )
+
+
+def _make_directory(request: Request, path: str) -> "VfsHandle":
+    chain, token, root = request.volume.chain, request.token, request.volume.root
+    chain.mkdir(token, root, path, request.volume.settings.directory_mode)
+    try:
+        return chain.open(token, root, path, _DIRECTORY_HOW)
+    except PermissionError:
+        return chain.open(token, root, path, _FALLBACK_HOW)
+
+
+def _finish(request: Request, handle: "VfsHandle", path: str) -> _Made:
+    volume, token, parameters = request.volume, request.token, request.parameters
+    chain = volume.chain
+    stat = chain.fstat(token, handle)
+    granted = _granted(request)
+    shown = parameters.path if path == parameters.path else nt_path(path)
+    open_ = register(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
+    try:
+        attributes = _new_attributes(request, handle)
+        if attributes:
+            with ignore_unsupported():
+                chain.set_dos_attributes(token, handle, DosAttributes(attributes, None))
+        if parameters.extended_attributes is not None:
+            apply_extended_attributes(request, handle)
+        apply_security(request, handle, path, stat)
+        if parameters.allocation_size:
+            reserve(request, handle)
+            stat = chain.fstat(token, handle)
+    except BaseException:
+        unregister(open_)
+        raise
+    # The attributes are what was just stored, where they can be stored: the file is not asked again.
+    dos = DosAttributes(attributes, None) if attributes else chain.get_dos_attributes(token, handle, stat)
+    return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
+
+
+def _granted(request: Request) -> int:
+    # Whoever makes a file has what was asked: its descriptor is checked from the next open on.
+    granted = request.desired & ~c.MAXIMUM_ALLOWED
+    if request.desired & c.MAXIMUM_ALLOWED:
+        granted |= c.FILE_ALL_ACCESS
+    return granted & ~MODIFIES if request.volume.settings.read_only else granted
+
+
+def _new_attributes(request: Request, handle: "VfsHandle") -> int:
+    attributes = request.parameters.file_attributes & c.SETTABLE_FILE_ATTRIBUTES
+    if handle.is_directory:
+        return attributes & ~(c.FILE_ATTRIBUTE_TEMPORARY | c.FILE_ATTRIBUTE_ARCHIVE)
+    return attributes | c.FILE_ATTRIBUTE_ARCHIVE
+
+
+def _unmake(request: Request, handle: "VfsHandle", path: str) -> None:
+    chain, root = request.volume.chain, request.volume.root
+    remove = chain.rmdir if handle.is_directory else chain.unlink
+    with contextlib.suppress(OSError):
+        remove(request.token, root, path)
+    with contextlib.suppress(OSError):
+        chain.close(request.token, handle)

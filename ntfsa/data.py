@@ -1,0 +1,89 @@
+"""Reading, writing and flushing (MS-FSA 2.1.5.3 Server Requests a Read, 2.1.5.4 a Write, 2.1.5.7 Flushing)."""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.byte_range import read_conflict, write_conflict
+from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.sticky_times import restore_times
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+
+_READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
+_WRITABLE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
+_APPEND: Final = 0xFFFFFFFFFFFFFFFF
+_MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
+
+
+def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int) -> int:
+    """Fill `buffer` from `offset`; the bytes read.
+
+    Raises END_OF_FILE, ACCESS_DENIED, FILE_LOCK_CONFLICT, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
+    """
+    length = len(buffer)
+    if open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
+    if not open_.granted_access & _READABLE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if offset + length > _MAX_OFFSET:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    volume = open_.volume
+    record = volume.registry.read(open_.file_key)
+    if record.locks and length and read_conflict(record, open_.owner, offset, length):
+        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+    try:
+        count = volume.chain.pread(context.token, open_.handle, buffer, offset)
+        if open_.sticky_access_ns is not None:
+            restore_times(context.token, open_, False)
+    except OSError as error:
+        raise nt_error(error) from error
+    if not count and length:
+        raise NtStatusError(NtStatus.END_OF_FILE)
+    open_.position = offset + count
+    return count
+
+
+def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, write_through: bool = False) -> int:
+    """Write `data` at `offset` (all ones: at the end of the file); the bytes written.
+
+    Raises ACCESS_DENIED, FILE_LOCK_CONFLICT, DISK_FULL, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
+    """
+    length = len(data)
+    granted = open_.granted_access
+    if open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
+    if not granted & _WRITABLE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    volume, token = open_.volume, context.token
+    try:
+        if offset == _APPEND or offset < 0 or not granted & c.FILE_WRITE_DATA:
+            offset = volume.chain.fstat(token, open_.handle).size
+        if offset + length > _MAX_OFFSET:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER)
+        if not length:
+            return 0
+        record = volume.registry.read(open_.file_key)
+        if record.locks and write_conflict(record, open_.owner, offset, length):
+            raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+        count = volume.chain.pwrite(token, open_.handle, data, offset)
+        if open_.sticky_write_ns is not None:
+            restore_times(token, open_, True)
+        if write_through or open_.mode & c.FILE_WRITE_THROUGH:
+            volume.chain.fsync(token, open_.handle, True)
+    except OSError as error:
+        raise nt_error(error) from error
+    open_.position = offset + count
+    return count
+
+
+def flush(context: "NtContext", open_: "NtOpen") -> None:
+    """Bring what was written to stable storage. ACCESS_DENIED unless the open may write (MS-FSA 2.1.5.7)."""
+    if not open_.granted_access & _WRITABLE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    try:
+        open_.volume.chain.fsync(context.token, open_.handle)
+    except OSError as error:
+        raise nt_error(error) from error

@@ -1,0 +1,102 @@
+"""Deletion: whether a file may be marked for it, and taking its name away (MS-FSA 2.1.5.15.3, 2.1.5.5)."""
+
+import errno
+import logging
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.delete import set_delete_on_close, set_delete_pending
+from lamina.ntfsa.file_state import state_of
+from lamina.ntfsa.record import FileRecord, Outcome
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.token import ImpersonationToken
+
+log = logging.getLogger(__name__)
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+
+
+def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
+    """Mark the file for deletion at its last close, or take that back (FILE_DISPOSITION_*, MS-FSCC 2.4.12).
+
+    Raises ACCESS_DENIED, CANNOT_DELETE, DIRECTORY_NOT_EMPTY.
+    """
+    if not open_.granted_access & c.DELETE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    delete = bool(flags & c.FILE_DISPOSITION_DELETE)
+    if delete:
+        require_deletable(context.token, open_, bool(flags & c.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
+    registry, key = open_.volume.registry, open_.file_key
+    if flags & c.FILE_DISPOSITION_ON_CLOSE:
+        _set_on_close(open_, delete)
+        return
+    registry.update(key, set_delete_pending, delete)
+    if flags & c.FILE_DISPOSITION_POSIX_SEMANTICS and delete:
+        _remove_now(context.token, open_)
+
+
+def _set_on_close(open_: "NtOpen", delete: bool) -> None:
+    status = open_.volume.registry.update(open_.file_key, set_delete_on_close, open_.owner, delete).result
+    if status is not NtStatus.SUCCESS:
+        raise NtStatusError(status)
+    open_.delete_on_close = delete
+
+
+def require_deletable(token: "ImpersonationToken", open_: "NtOpen", ignore_readonly: bool = False) -> None:
+    """CANNOT_DELETE for a read-only file or the root, DIRECTORY_NOT_EMPTY for a directory with entries."""
+    if not open_.vfs_path:
+        raise NtStatusError(NtStatus.CANNOT_DELETE, "the root of a share")
+    _, dos = state_of(token, open_)
+    if dos.attributes & c.FILE_ATTRIBUTE_READONLY and not ignore_readonly:
+        raise NtStatusError(NtStatus.CANNOT_DELETE)
+    if open_.is_directory and not _is_empty(token, open_):
+        raise NtStatusError(NtStatus.DIRECTORY_NOT_EMPTY)
+
+
+def _is_empty(token: "ImpersonationToken", open_: "NtOpen") -> bool:
+    entries = open_.volume.chain.readdir(token, open_.handle, False)
+    return next(iter(entries), None) is None
+
+
+def _remove_now(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    # POSIX semantics: the name goes with this handle's close, also while others have the file open.
+    _set_on_close(open_, True)
+
+
+def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    """Take the name of the open away, at its last close. Nobody can open the file while that is done.
+
+    A name that has come to mean another file is left alone, and so is one that is gone. A refusal is logged: nobody
+    is left to be told (a CLOSE does not fail).
+    """
+    volume = open_.volume
+    volume.registry.update(open_.file_key, _mark)
+    try:
+        if _still_names(token, open_):
+            _remove(token, open_)
+    except OSError as error:
+        if error.errno not in _GONE:
+            log.info("share %s: %r cannot be deleted: %s", volume.name, open_.path, error.strerror)
+
+
+def _mark(record: FileRecord) -> Outcome[NtStatus]:
+    return set_delete_pending(record, True)
+
+
+def _still_names(token: "ImpersonationToken", open_: "NtOpen") -> bool:
+    volume = open_.volume
+    stat = volume.chain.stat(token, volume.root, open_.vfs_path, True)
+    return (stat.dev, stat.ino) == open_.file_key[:2]
+
+
+def _remove(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    volume = open_.volume
+    if not open_.is_directory:
+        volume.chain.unlink(token, volume.root, open_.vfs_path)
+        return
+    volume.indexes.forget(*open_.file_key[:2])
+    volume.chain.rmdir(token, volume.root, open_.vfs_path)

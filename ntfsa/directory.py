@@ -1,0 +1,115 @@
+"""Directory listings (MS-FSA 2.1.5.6.3 Server Requests Querying a Directory, MS-SMB2 3.3.5.18)."""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.enumeration import Enumeration, Listed, look_at
+from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.file_state import allocation_size, creation_ns, end_of_file, shown_attributes
+from lamina.ntfsa.filetime import to_filetime
+from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
+from lamina.ntfsa.names import to_posix
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import DosAttributes
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+
+_RESTARTS: Final = c.SMB2_RESTART_SCANS | c.SMB2_REOPEN
+_NO_DOS: Final = DosAttributes(0, None)
+_ILLEGAL_IN_PATTERN: Final = frozenset("\\/")
+
+
+def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
+    context: "NtContext", open_: "NtOpen", info_class: int, pattern: str, flags: int, file_index: int, max_length: int
+) -> bytes:
+    """The next entries of a directory, as many as `max_length` bytes hold.
+
+    The pattern is that of the first query, until the scan is restarted with another. `file_index` means nothing here,
+    as on NTFS. Raises NO_SUCH_FILE (nothing at all), NO_MORE_FILES, INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH (no
+    room for one entry), INVALID_PARAMETER, OBJECT_NAME_INVALID, ACCESS_DENIED.
+    """
+    buffer = DirectoryBuffer(info_class, max_length)
+    if not open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "not a directory")
+    if not open_.granted_access & c.FILE_LIST_DIRECTORY:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    try:
+        enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
+        _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
+    except OSError as error:
+        raise nt_error(error) from error
+    if not buffer.count:
+        _nothing(enumeration)
+    enumeration.begun = True
+    return buffer.finish()
+
+
+def _enumeration(context: "NtContext", open_: "NtOpen", pattern: str, flags: int, with_attributes: bool) -> Enumeration:
+    current = open_.enumeration
+    if current is not None and not flags & _RESTARTS:
+        return current
+    if not pattern and current is not None:
+        pattern = current.pattern
+    if not pattern or not _ILLEGAL_IN_PATTERN.isdisjoint(pattern):
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "no pattern, or one with a separator")
+    if current is not None:
+        current.close()
+    open_.enumeration = Enumeration(context.token, open_, pattern, with_attributes)
+    return open_.enumeration
+
+
+def _nothing(enumeration: Enumeration) -> None:
+    begun, enumeration.begun = enumeration.begun, True
+    raise NtStatusError(NtStatus.NO_MORE_FILES if begun else NtStatus.NO_SUCH_FILE)
+
+
+def _fill(  # one loop, and everything it needs
+    context: "NtContext",
+    open_: "NtOpen",
+    enumeration: Enumeration,
+    buffer: DirectoryBuffer,
+    flags: int,
+    with_attributes: bool,
+) -> None:
+    single = flags & c.SMB2_RETURN_SINGLE_ENTRY
+    hide_dots = open_.volume.settings.hide_dot_files
+    while (entry := enumeration.next()) is not None:
+        if with_attributes:
+            if entry[1] is None:
+                found = look_at(context.token, open_, to_posix(entry[0]), entry[0])
+                if found is None:
+                    continue
+                entry = found
+            added = _append(buffer, entry, hide_dots)
+        else:
+            added = buffer.append(entry[0])
+        if not added:
+            enumeration.hold(entry)
+            if not buffer.count:
+                raise NtStatusError(NtStatus.INFO_LENGTH_MISMATCH, "no room for one entry")
+            return
+        if single:
+            return
+
+
+def _append(buffer: DirectoryBuffer, entry: Listed, hide_dots: bool) -> bool:
+    name, stat, dos = entry
+    assert stat is not None
+    if dos is None:
+        dos = _NO_DOS
+    stored = dos.attributes
+    created = dos.creation_ns
+    if created is None:
+        created = creation_ns(stat, dos)
+    hidden = hide_dots and name[0] == "." and name not in {".", ".."}
+    return buffer.append(
+        name,
+        (to_filetime(created), to_filetime(stat.atime_ns), to_filetime(stat.mtime_ns), to_filetime(stat.ctime_ns)),
+        end_of_file(stat),
+        allocation_size(stat, stored),
+        shown_attributes(stat, stored, hidden),
+        0,
+        stat.ino,
+    )

@@ -1,0 +1,19 @@
+"""Querying and setting information: the functions of this layer in one place, for its callers."""
+
+from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.query_file import query_file
+from lamina.ntfsa.query_filesystem import query_filesystem, set_filesystem
+from lamina.ntfsa.result import Information
+from lamina.ntfsa.security import query_security, set_security
+from lamina.ntfsa.set_file import set_file
+
+__all__ = [
+    "Information",
+    "NetworkOpenInformation",
+    "query_file",
+    "query_filesystem",
+    "query_security",
+    "set_file",
+    "set_filesystem",
+    "set_security",
+]

@@ -1,0 +1,134 @@
+"""Locking and unlocking byte ranges (MS-FSA 2.1.5.8, 2.1.5.9; MS-SMB2 3.3.5.14)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lamina.ntfsa import byte_range
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.record import LOCK_GRANTED, LockRange, Message
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules import engine
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+
+
+class LockElement(NamedTuple):
+    """One element of a LOCK request: a range in bytes and SMB2_LOCKFLAG_* (MS-SMB2 2.2.26.1)."""
+
+    offset: int
+    length: int
+    flags: int
+
+
+_LOCKS: Final = frozenset({c.SMB2_LOCKFLAG_SHARED_LOCK, c.SMB2_LOCKFLAG_EXCLUSIVE_LOCK})
+_ACCESS: Final = c.FILE_READ_DATA | c.FILE_WRITE_DATA
+
+
+def lock(context: "NtContext", open_: "NtOpen", elements: Sequence[LockElement]) -> None:
+    """Take or let go of ranges; the first element says which, and all must.
+
+    Locks are all taken or none; a single one without FAIL_IMMEDIATELY waits. Unlocks are done in order, and stay done
+    when a later one fails. Raises INVALID_PARAMETER, LOCK_NOT_GRANTED, RANGE_NOT_LOCKED, INVALID_LOCK_RANGE,
+    ACCESS_DENIED.
+    """
+    if not elements or open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    if not open_.granted_access & _ACCESS:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if elements[0].flags & c.SMB2_LOCKFLAG_UNLOCK:
+        _unlock(open_, elements)
+    else:
+        _lock(open_, elements)
+
+
+def _unlock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
+    """MS-SMB2 3.3.5.14.1 Processing Unlocks."""
+    registry = open_.volume.registry
+    for offset, length, flags in elements:
+        if flags != c.SMB2_LOCKFLAG_UNLOCK:
+            raise NtStatusError(NtStatus.INVALID_PARAMETER)
+        status = registry.update(open_.file_key, byte_range.unlock, open_.owner, offset, length).result
+        if status is not NtStatus.SUCCESS:
+            raise NtStatusError(status)
+
+
+def _lock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
+    """MS-SMB2 3.3.5.14.2 Processing Locks."""
+    immediate = bool(elements[0].flags & c.SMB2_LOCKFLAG_FAIL_IMMEDIATELY)
+    ranges = []
+    for offset, length, flags in elements:
+        kind = flags & ~c.SMB2_LOCKFLAG_FAIL_IMMEDIATELY
+        waits = not flags & c.SMB2_LOCKFLAG_FAIL_IMMEDIATELY
+        if kind not in _LOCKS or (waits and len(elements) > 1):
+            raise NtStatusError(NtStatus.INVALID_PARAMETER)
+        ranges.append(LockRange(offset, length, kind == c.SMB2_LOCKFLAG_EXCLUSIVE_LOCK))
+    if immediate:
+        _try(open_, ranges)
+    else:
+        _wait(open_, ranges)
+
+
+def _try(open_: "NtOpen", ranges: Sequence[LockRange]) -> None:
+    status = open_.volume.registry.update(open_.file_key, byte_range.lock, open_.owner, ranges).result
+    if status is not NtStatus.SUCCESS:
+        raise NtStatusError(status)
+
+
+def _wait(open_: "NtOpen", ranges: Sequence[LockRange]) -> None:
+    volume = open_.volume
+    volume.lock_ticket += 1
+    ticket = volume.lock_ticket
+    status = volume.registry.update(open_.file_key, byte_range.lock, open_.owner, ranges, ticket).result
+    if status is NtStatus.SUCCESS:
+        return
+    if status is not NtStatus.PENDING:
+        raise NtStatusError(status)
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    _expect(open_, ticket, future)
+    try:
+        engine.wait(future, indefinite=True)
+    except BaseException:
+        _give_up(open_, ticket, ranges)
+        raise
+    finally:
+        _forget(open_, ticket)
+
+
+def _expect(open_: "NtOpen", ticket: int, future: "asyncio.Future[None]") -> None:
+    if open_.waiting_locks is None:
+        open_.waiting_locks = {}
+
+        def granted(message: Message) -> None:
+            if message.kind == LOCK_GRANTED:
+                _grant(open_, message.detail[0])
+
+        open_.volume.registry.subscribe(open_.owner, granted)
+    open_.waiting_locks[ticket] = future
+
+
+def _grant(open_: "NtOpen", ticket: int) -> None:
+    future = open_.waiting_locks.get(ticket) if open_.waiting_locks is not None else None
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+def _give_up(open_: "NtOpen", ticket: int, ranges: Sequence[LockRange]) -> None:
+    registry, key = open_.volume.registry, open_.file_key
+    if open_.closed or registry.update(key, byte_range.cancel_wait, open_.owner, ticket).result:
+        return
+    # It was granted in the moment the client gave up: nobody will use it.
+    for held in ranges:
+        registry.update(key, byte_range.unlock, open_.owner, held.offset, held.length)
+
+
+def _forget(open_: "NtOpen", ticket: int) -> None:
+    waiting = open_.waiting_locks
+    if waiting is None:
+        return
+    waiting.pop(ticket, None)
+    if not waiting:
+        open_.waiting_locks = None
+        open_.volume.registry.unsubscribe(open_.owner)

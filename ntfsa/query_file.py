@@ -1,0 +1,171 @@
+"""Querying information about an open file (MS-FSA 2.1.5.12, MS-SMB2 3.3.5.20.1)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.borders import translated
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.extended_attributes import get_extended_attributes
+from lamina.ntfsa.file_state import hides, network_open, state_of
+from lamina.ntfsa.fscc import file_information as fi
+from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, full_ea_size, pack_full_ea, parse_get_ea
+from lamina.ntfsa.fscc.fields import FILE_MINIMUM, check_room
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.result import Information, fitted
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Capability
+
+if TYPE_CHECKING:
+    from lamina.vfs_modules.operations import FileStat
+
+_BYTE_ALIGNED: Final = 0
+
+
+class _Query:
+    """One query: what is looked at once and told in parts."""
+
+    __slots__ = ("context", "information", "open", "stat")
+
+    def __init__(self, context: NtContext, open_: NtOpen) -> None:
+        self.context = context
+        self.open = open_
+        stat, dos = state_of(context.token, open_)
+        self.stat: FileStat = stat
+        self.information = network_open(stat, dos, hides(open_))
+
+    def delete_pending(self) -> bool:
+        return self.open.volume.registry.read(self.open.file_key).delete_pending
+
+    def links(self) -> int:
+        # A file whose deletion is pending counts as having one name less (MS-FSA 2.1.5.12.27).
+        links = 1 if self.open.is_directory else self.stat.nlink
+        return links - 1 if self.delete_pending() and links else links
+
+    def extended_attributes(self) -> list[ExtendedAttribute]:
+        if Capability.XATTRS not in self.open.volume.capabilities:
+            return []
+        return get_extended_attributes(self.open.volume, self.context.token, self.open.handle)
+
+    def ea_size(self) -> int:
+        return full_ea_size(self.extended_attributes())
+
+
+def _basic(query: _Query) -> bytes:
+    information = query.information
+    return fi.pack_basic(*information[:4], information.file_attributes)
+
+
+def _standard(query: _Query) -> bytes:
+    information = query.information
+    return fi.pack_standard(
+        information.allocation_size,
+        information.end_of_file,
+        query.links(),
+        query.delete_pending(),
+        query.open.is_directory,
+    )
+
+
+def _all(query: _Query) -> bytes:
+    open_ = query.open
+    return fi.pack_all(
+        fi.AllInformation(
+            network_open=query.information,
+            number_of_links=query.links(),
+            delete_pending=query.delete_pending(),
+            directory=open_.is_directory,
+            index_number=open_.file_id,
+            ea_size=query.ea_size(),
+            access_flags=open_.granted_access,
+            position=open_.position,
+            mode=open_.mode,
+            alignment=_BYTE_ALIGNED,
+            name=_full_name(open_),
+        )
+    )
+
+
+def _full_name(open_: NtOpen) -> str:
+    return "\\" + open_.path
+
+
+def _streams(query: _Query) -> bytes:
+    if query.open.is_directory:
+        return b""
+    information = query.information
+    return fi.pack_streams([fi.StreamEntry("::$DATA", information.end_of_file, information.allocation_size)])
+
+
+def _alternate_name(query: _Query) -> bytes:
+    raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "there are no short names here")
+
+
+class _Class(NamedTuple):
+    answer: Callable[[_Query], bytes]
+    access: int = 0
+
+
+_CLASSES: Final = {
+    c.FILE_BASIC_INFORMATION: _Class(_basic, c.FILE_READ_ATTRIBUTES),
+    c.FILE_STANDARD_INFORMATION: _Class(_standard),
+    c.FILE_INTERNAL_INFORMATION: _Class(lambda query: fi.pack_uint64(query.open.file_id)),
+    c.FILE_EA_INFORMATION: _Class(lambda query: fi.pack_uint32(query.ea_size())),
+    c.FILE_ACCESS_INFORMATION: _Class(lambda query: fi.pack_uint32(query.open.granted_access)),
+    c.FILE_NAME_INFORMATION: _Class(lambda query: fi.pack_name(_full_name(query.open))),
+    c.FILE_NORMALIZED_NAME_INFORMATION: _Class(lambda query: fi.pack_name(query.open.path)),
+    c.FILE_ALTERNATE_NAME_INFORMATION: _Class(_alternate_name),
+    c.FILE_POSITION_INFORMATION: _Class(lambda query: fi.pack_uint64(query.open.position)),
+    c.FILE_MODE_INFORMATION: _Class(lambda query: fi.pack_uint32(query.open.mode)),
+    c.FILE_ALIGNMENT_INFORMATION: _Class(lambda query: fi.pack_uint32(_BYTE_ALIGNED)),
+    c.FILE_ALL_INFORMATION: _Class(_all, c.FILE_READ_ATTRIBUTES),
+    c.FILE_STREAM_INFORMATION: _Class(_streams),
+    c.FILE_COMPRESSION_INFORMATION: _Class(lambda query: fi.pack_compression(query.information.end_of_file)),
+    c.FILE_NETWORK_OPEN_INFORMATION: _Class(
+        lambda query: fi.pack_network_open(query.information), c.FILE_READ_ATTRIBUTES
+    ),
+    c.FILE_ATTRIBUTE_TAG_INFORMATION: _Class(
+        lambda query: fi.pack_attribute_tag(query.information.file_attributes, 0), c.FILE_READ_ATTRIBUTES
+    ),
+    c.FILE_STANDARD_LINK_INFORMATION: _Class(
+        lambda query: fi.pack_standard_link(
+            query.links(), query.stat.nlink, query.delete_pending(), query.open.is_directory
+        )
+    ),
+    c.FILE_ID_INFORMATION: _Class(lambda query: fi.pack_file_id(query.open.volume.serial, query.open.file_id)),
+}
+
+
+@translated
+def query_file(context: NtContext, open_: NtOpen, info_class: int, max_length: int, input_: bytes = b"") -> Information:
+    """Answer a query about a file; `input_` holds FILE_GET_EA_INFORMATION for the extended attributes.
+
+    Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH, ACCESS_DENIED, NO_EAS_ON_FILE and what the class has of its own.
+    """
+    if info_class == c.FILE_FULL_EA_INFORMATION:
+        return _full_ea(context, open_, max_length, input_)
+    check_room(FILE_MINIMUM, info_class, max_length)
+    known = _CLASSES.get(info_class)
+    if known is None:
+        raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+    if known.access & ~open_.granted_access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    return fitted(known.answer(_Query(context, open_)), max_length)
+
+
+def _full_ea(context: NtContext, open_: NtOpen, max_length: int, input_: bytes) -> Information:
+    """MS-FSA 2.1.5.12.10 FileFullEaInformation."""
+    if not open_.granted_access & c.FILE_READ_EA:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    attributes = _Query(context, open_).extended_attributes()
+    if input_:
+        by_name = {attribute.name.lower(): attribute for attribute in attributes}
+        wanted = parse_get_ea(input_)
+        attributes = [by_name.get(name.lower(), ExtendedAttribute(name, b"")) for name in wanted]
+    if not attributes:
+        raise NtStatusError(NtStatus.NO_EAS_ON_FILE)
+    packed, count = pack_full_ea(attributes, max_length)
+    if not count:
+        raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
+    status = NtStatus.SUCCESS if count == len(attributes) else NtStatus.BUFFER_OVERFLOW
+    return Information(status, packed)

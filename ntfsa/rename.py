@@ -1,0 +1,155 @@
+"""Renaming (MS-FSA 2.1.5.15.11 FileRenameInformation, MS-FSCC 2.4.43 FileRenameInformationEx)."""
+
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access import may_delete_child, require_child_creation
+from lamina.ntfsa.create_finish import ignore_unsupported
+from lamina.ntfsa.file_state import is_directory, state_of
+from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
+from lamina.ntfsa.names import parse_path, to_posix
+from lamina.ntfsa.sharing import sharing_conflict
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, DosAttributes, FileStat, OpenHow
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.fscc.set_information import RenameInformation
+    from lamina.ntfsa.open_state import NtOpen
+
+_SHARE_BUT_DELETE: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE
+_PATH_HOW: Final = OpenHow(Access.PATH)
+
+
+def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> None:
+    """Give the file of an open another name.
+
+    Raises ACCESS_DENIED, OBJECT_NAME_COLLISION, OBJECT_PATH_NOT_FOUND, OBJECT_NAME_INVALID, SHARING_VIOLATION.
+    """
+    if not open_.granted_access & c.DELETE:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if not open_.vfs_path:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "the root of a share")
+    where = new_place(context, open_, asked.name)
+    target = join(where.parent, new_name(open_, asked.name))
+    if target == open_.vfs_path:
+        return
+    _require_source(context, open_)
+    posix = bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
+    if open_.is_directory and not posix and _has_open_children(open_):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
+    require_open_parent(open_, where)
+    require_child_creation(open_.volume, context.token, where.parent, where.parent_stat, open_.is_directory)
+    replaces = False
+    if where.found and where.vfs_path != open_.vfs_path:
+        replaces = _check_target(context, open_, where, asked)
+    # Another case of the same name goes over the file itself; a replaced one may be in another case.
+    _move(context, open_, target, where.vfs_path if replaces else None)
+
+
+def new_place(context: "NtContext", open_: "NtOpen", name: str) -> Resolved:
+    """Where a new name leads. A name of a stream is NOT_SUPPORTED; the root is no name."""
+    path = parse_path(name.removeprefix("\\"))
+    if path.stream or path.stream_type:
+        raise NtStatusError(NtStatus.NOT_SUPPORTED, "streams cannot be renamed here")
+    if not path.components:
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID)
+    return resolve(open_.volume, context.token, path.components)
+
+
+def new_name(open_: "NtOpen", name: str) -> str:
+    """The last component of a new name, as it is kept on disk."""
+    return to_posix(parse_path(name.removeprefix("\\")).components[-1])
+
+
+def _require_source(context: "NtContext", open_: "NtOpen") -> None:
+    # The name may have come to mean another file behind our back: that one is not ours to move.
+    stat = stat_or_none(open_.volume, context.token, open_.vfs_path)
+    if stat is None or (stat.dev, stat.ino) != open_.file_key[:2]:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND)
+
+
+def _has_open_children(open_: "NtOpen") -> bool:
+    return next(iter(open_.volume.opens_beneath(open_.vfs_path)), None) is not None
+
+
+def require_open_parent(open_: "NtOpen", where: Resolved) -> None:
+    """SHARING_VIOLATION where the target's directory could not be opened to add a file, sharing read and write."""
+    stat = where.parent_stat
+    record = open_.volume.registry.read((stat.dev, stat.ino, ""))
+    if record.opens and sharing_conflict(record, c.FILE_ADD_FILE, _SHARE_BUT_DELETE):
+        raise NtStatusError(NtStatus.SHARING_VIOLATION)
+
+
+def _check_target(context: "NtContext", open_: "NtOpen", where: Resolved, asked: "RenameInformation") -> bool:
+    stat = stat_or_none(open_.volume, context.token, where.vfs_path)
+    if stat is None:
+        return False
+    if (stat.dev, stat.ino) == open_.file_key[:2] and not asked.replace:
+        raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
+    check_replaceable(context, open_, where.vfs_path, stat, asked)
+    return True
+
+
+def check_replaceable(
+    context: "NtContext", open_: "NtOpen", vfs_path: str, stat: FileStat, asked: "RenameInformation"
+) -> None:
+    """Whether an existing target may go: OBJECT_NAME_COLLISION or ACCESS_DENIED."""
+    volume, token = open_.volume, context.token
+    if not asked.replace:
+        raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
+    if is_directory(stat) or open_.is_directory:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "directories are not replaced")
+    record = volume.registry.read((stat.dev, stat.ino, ""))
+    in_use = record.delete_pending or (bool(record.opens) and not asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
+    if in_use and (stat.dev, stat.ino) != open_.file_key[:2]:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is open")
+    if not asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE and _is_readonly(context, open_, vfs_path, stat):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is read-only")
+    if stat.uid != token.uid and not may_delete_child(volume, token, vfs_path, stat):
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def _is_readonly(context: "NtContext", open_: "NtOpen", vfs_path: str, stat: FileStat) -> bool:
+    volume, token = open_.volume, context.token
+    handle = volume.chain.open(token, volume.root, vfs_path, _PATH_HOW)
+    try:
+        return bool(volume.chain.get_dos_attributes(token, handle, stat).attributes & c.FILE_ATTRIBUTE_READONLY)
+    finally:
+        volume.chain.close(token, handle)
+
+
+def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | None) -> None:
+    volume, token = open_.volume, context.token
+    chain, root, source = volume.chain, volume.root, open_.vfs_path
+    # The replaced file has its own case of the name: it is overwritten under that, and the result gets the new one.
+    first = replaced if replaced is not None else target
+    chain.rename(token, root, source, root, first, replaced is not None)
+    if first != target:
+        chain.rename(token, root, first, root, target, False)
+    _move_opens(open_, source, target)
+    if not open_.is_directory:
+        _mark_archive(context, open_)
+
+
+def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
+    """Let every open of the name, and of what is beneath it, know its new path."""
+    volume = open_.volume
+    beneath = list(volume.opens_beneath(source)) if open_.is_directory else []
+    for other in volume.opens_of(open_.file_key):
+        if other.vfs_path == source:
+            other.vfs_path, other.path = target, nt_path(target)
+    for other in beneath:
+        other.vfs_path = target + other.vfs_path[len(source) :]
+        other.path = nt_path(other.vfs_path)
+
+
+def _mark_archive(context: "NtContext", open_: "NtOpen") -> None:
+    # A renamed file is one that a backup has not seen under its name.
+    _, dos = state_of(context.token, open_)
+    if not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE:
+        with ignore_unsupported():
+            attributes = dos.attributes | c.FILE_ATTRIBUTE_ARCHIVE
+            open_.volume.chain.set_dos_attributes(
+                context.token, open_.handle, DosAttributes(attributes, dos.creation_ns)
+            )

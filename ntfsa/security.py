@@ -1,0 +1,193 @@
+"""Security descriptors of open files: querying and setting them (MS-FSA 2.1.5.14, 2.1.5.17), and new files'.
+
+A chain that stores descriptors is asked for them. For others they are made of mode and ownership, and what is set is
+mapped back to these (`posix_security`).
+"""
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.access_check import SE_RESTORE
+from lamina.ntfsa.acl_inheritance import Creator, create_descriptor
+from lamina.ntfsa.borders import translated
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.fscc.fields import UINT32
+from lamina.ntfsa.lookup import split, stat_or_none
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
+from lamina.ntfsa.result import Information
+from lamina.ntfsa.security_descriptor import (
+    SecurityDescriptor,
+    pack_security_descriptor,
+    parse_security_descriptor,
+    replaced,
+    selected,
+)
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.handle import VfsHandle
+    from lamina.vfs_modules.token import ImpersonationToken
+
+_READS: Final = (
+    c.OWNER_SECURITY_INFORMATION
+    | c.GROUP_SECURITY_INFORMATION
+    | c.DACL_SECURITY_INFORMATION
+    | c.LABEL_SECURITY_INFORMATION
+    | c.ATTRIBUTE_SECURITY_INFORMATION
+    | c.SCOPE_SECURITY_INFORMATION
+)
+_OWNERS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.LABEL_SECURITY_INFORMATION
+_SYSTEM: Final = c.SACL_SECURITY_INFORMATION | c.ATTRIBUTE_SECURITY_INFORMATION | c.SCOPE_SECURITY_INFORMATION
+_ALL_PARTS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
+_PATH_HOW: Final = OpenHow(Access.PATH)
+
+
+def descriptor_of(
+    volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", stat: FileStat
+) -> SecurityDescriptor:
+    """The descriptor of an open file, stored or made of its mode."""
+    stored = volume.chain.get_security(token, handle, stat)
+    if stored is not None:
+        return parse_security_descriptor(stored)
+    return descriptor_of_mode(stat.mode, stat.uid, stat.gid, volume.identities)
+
+
+def _require(open_: NtOpen, access: int) -> None:
+    if access & ~open_.granted_access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+@translated
+def query_security(context: NtContext, open_: NtOpen, security_information: int, max_length: int) -> Information:
+    """The parts of the descriptor that `security_information` names (MS-DTYP 2.4.7), self-relative.
+
+    Raises ACCESS_DENIED; BUFFER_TOO_SMALL with the needed size in `NtStatusError.data`, 4 bytes little-endian.
+    """
+    if security_information & _READS:
+        _require(open_, c.READ_CONTROL)
+    if security_information & c.SACL_SECURITY_INFORMATION:
+        _require(open_, c.ACCESS_SYSTEM_SECURITY)
+    volume = open_.volume
+    stat = volume.chain.fstat(context.token, open_.handle)
+    descriptor = descriptor_of(volume, context.token, open_.handle, stat)
+    packed = pack_security_descriptor(selected(descriptor, security_information))
+    if len(packed) > max_length:
+        raise NtStatusError(NtStatus.BUFFER_TOO_SMALL, data=UINT32.pack(len(packed)))
+    return Information(NtStatus.SUCCESS, packed)
+
+
+@translated
+def set_security(context: NtContext, open_: NtOpen, security_information: int, data: memoryview) -> None:
+    """Replace the parts that `security_information` names by those of the descriptor in `data`.
+
+    Raises ACCESS_DENIED, INVALID_OWNER, INVALID_PRIMARY_GROUP, INVALID_SECURITY_DESCR and what the parser raises.
+    """
+    if security_information & _OWNERS:
+        _require(open_, c.WRITE_OWNER)
+    if security_information & c.DACL_SECURITY_INFORMATION:
+        _require(open_, c.WRITE_DAC)
+    if security_information & _SYSTEM:
+        _require(open_, c.ACCESS_SYSTEM_SECURITY)
+    if open_.volume.settings.read_only:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
+    new = parse_security_descriptor(data)
+    _check_owner(context, open_, new, security_information)
+    store(open_.volume, context.token, open_.handle, new, security_information)
+
+
+def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, security_information: int) -> None:
+    # Ownership can be taken, not given away, but for who may restore (MS-FSA 2.1.5.17).
+    if not security_information & c.OWNER_SECURITY_INFORMATION:
+        return
+    token = context.token
+    if new.owner is None:
+        raise NtStatusError(NtStatus.INVALID_OWNER)
+    if token.uid == 0 or token.has_sid(new.owner) or SE_RESTORE in token.privileges:
+        return
+    stat = open_.volume.chain.fstat(token, open_.handle)
+    if descriptor_of(open_.volume, token, open_.handle, stat).owner != new.owner:
+        raise NtStatusError(NtStatus.INVALID_OWNER)
+
+
+def store(
+    volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", new: SecurityDescriptor, parts: int
+) -> None:
+    """Store the named parts of a descriptor, or map them to mode and ownership where none can be stored."""
+    stat = volume.chain.fstat(token, handle)
+    merged = replaced(descriptor_of(volume, token, handle, stat), new, parts)
+    try:
+        volume.chain.set_security(token, handle, pack_security_descriptor(merged))
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+    else:
+        return
+    _store_as_mode(volume, token, handle, stat, new, parts)
+
+
+def _store_as_mode(  # the pieces of one assignment
+    volume: "NtVolume",
+    token: "ImpersonationToken",
+    handle: "VfsHandle",
+    stat: FileStat,
+    new: SecurityDescriptor,
+    parts: int,
+) -> None:
+    current = PosixSecurity(stat.mode & 0o7777, stat.uid, stat.gid)
+    mode, uid, gid = posix_of_descriptor(new, parts, current, volume.identities)
+    if (uid, gid) != (stat.uid, stat.gid):
+        volume.chain.fchown(token, handle, uid if uid != stat.uid else -1, gid if gid != stat.gid else -1)
+    if mode != current.mode:
+        volume.chain.fchmod(token, handle, mode)
+
+
+def apply_new_descriptor(  # what is known of the new file
+    volume: "NtVolume",
+    token: "ImpersonationToken",
+    handle: "VfsHandle",
+    path: str,
+    stat: FileStat,
+    given: bytes | None,
+) -> None:
+    """Give a new file its descriptor: `given` with what it inherits (MS-DTYP 2.5.3.4), or the parent's share alone.
+
+    Where no descriptors are stored, a given one is mapped to the mode and the rest is left to the file system.
+    """
+    if given is None and Capability.SECURITY not in volume.capabilities:
+        return
+    asked = parse_security_descriptor(given) if given is not None else None
+    if Capability.SECURITY in volume.capabilities:
+        creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
+        parent = _parent_descriptor(volume, token, path)
+        descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
+        volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
+    elif asked is not None:
+        parts = (c.DACL_SECURITY_INFORMATION if asked.dacl is not None else 0) | _named_owner(volume, asked, stat)
+        if parts:
+            store(volume, token, handle, asked, parts)
+
+
+def _named_owner(volume: "NtVolume", asked: SecurityDescriptor, stat: FileStat) -> int:
+    # An owner or group that is anybody else's than the file's already is asked for in earnest.
+    parts = 0
+    if asked.owner is not None and asked.owner != volume.identities.sid_of_uid(stat.uid):
+        parts |= c.OWNER_SECURITY_INFORMATION
+    if asked.group is not None and volume.identities.gid_of_sid(asked.group) not in {None, stat.gid}:
+        parts |= c.GROUP_SECURITY_INFORMATION
+    return parts & _ALL_PARTS
+
+
+def _parent_descriptor(volume: "NtVolume", token: "ImpersonationToken", path: str) -> SecurityDescriptor | None:
+    directory = split(path)[0]
+    stat = stat_or_none(volume, token, directory)
+    if stat is None:
+        return None
+    handle = volume.chain.open(token, volume.root, directory, _PATH_HOW)
+    try:
+        return descriptor_of(volume, token, handle, stat)
+    finally:
+        volume.chain.close(token, handle)

@@ -1,0 +1,199 @@
+"""Setting information about an open file (MS-FSA 2.1.5.15, MS-SMB2 3.3.5.21.1)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.borders import translated
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.create_finish import ignore_unsupported
+from lamina.ntfsa.deletion import set_disposition
+from lamina.ntfsa.extended_attributes import set_extended_attributes
+from lamina.ntfsa.file_state import end_of_file
+from lamina.ntfsa.filetime import from_filetime
+from lamina.ntfsa.fscc import set_information as si
+from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
+from lamina.ntfsa.link import link
+from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.rename import rename
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.sticky_times import restore_times
+from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
+
+_FREEZE: Final = -1
+_THAW: Final = -2
+_NON_MODE: Final = ~(
+    c.FILE_WRITE_THROUGH
+    | c.FILE_SEQUENTIAL_ONLY
+    | c.FILE_NO_INTERMEDIATE_BUFFERING
+    | c.FILE_SYNCHRONOUS_IO_ALERT
+    | c.FILE_SYNCHRONOUS_IO_NONALERT
+    | c.FILE_DELETE_ON_CLOSE
+)
+_KEPT_MODE: Final = (
+    c.FILE_NO_INTERMEDIATE_BUFFERING
+    | c.FILE_SYNCHRONOUS_IO_ALERT
+    | c.FILE_SYNCHRONOUS_IO_NONALERT
+    | c.FILE_DELETE_ON_CLOSE
+)
+
+
+def _require(open_: NtOpen, access: int) -> None:
+    if access & ~open_.granted_access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def _require_file(open_: NtOpen) -> None:
+    if open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a directory has no size to set")
+
+
+def _basic(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.2 FileBasicInformation."""
+    _require(open_, c.FILE_WRITE_ATTRIBUTES)
+    basic = si.parse_basic(data)
+    attributes = basic.file_attributes
+    wrong = c.FILE_ATTRIBUTE_TEMPORARY if open_.is_directory else c.FILE_ATTRIBUTE_DIRECTORY
+    if attributes & wrong:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "an attribute that this kind of file cannot have")
+    stat = open_.volume.chain.fstat(context.token, open_.handle)
+    if attributes:
+        _set_attributes(context, open_, stat, attributes)
+    _set_times(context, open_, stat, basic)
+
+
+def _set_attributes(context: NtContext, open_: NtOpen, stat: FileStat, attributes: int) -> None:
+    chain, token, handle = open_.volume.chain, context.token, open_.handle
+    dos = chain.get_dos_attributes(token, handle, stat)
+    wanted = attributes & c.SETTABLE_FILE_ATTRIBUTES | dos.attributes & ~c.SETTABLE_FILE_ATTRIBUTES
+    if wanted != dos.attributes:
+        with ignore_unsupported():
+            chain.set_dos_attributes(token, handle, DosAttributes(wanted, dos.creation_ns))
+
+
+def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.BasicInformation) -> None:
+    open_.sticky_access_ns = _sticky(basic.last_access_time, open_.sticky_access_ns, stat.atime_ns)
+    open_.sticky_write_ns = _sticky(basic.last_write_time, open_.sticky_write_ns, stat.mtime_ns)
+    times = Times(
+        _explicit(basic.last_access_time),
+        _explicit(basic.last_write_time),
+        _explicit(basic.change_time),
+        _explicit(basic.creation_time),
+    )
+    if any(value is not None for value in times):
+        open_.volume.chain.set_times(context.token, open_.handle, times)
+
+
+def _explicit(filetime: int) -> int | None:
+    return from_filetime(filetime) if filetime > 0 else None
+
+
+def _sticky(filetime: int, current: int | None, stored_ns: int) -> int | None:
+    if filetime > 0:
+        return from_filetime(filetime)
+    if filetime == _FREEZE:
+        return stored_ns
+    return None if filetime == _THAW else current
+
+
+def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.4 FileEndOfFileInformation."""
+    _require(open_, c.FILE_WRITE_DATA)
+    size = si.parse_size(data)
+    _require_file(open_)
+    _truncate(context, open_, size)
+
+
+def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
+    open_.volume.chain.ftruncate(context.token, open_.handle, size)
+    restore_times(context.token, open_, True)
+
+
+def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.1 FileAllocationInformation: less than the size cuts the file, more reserves space."""
+    _require(open_, c.FILE_WRITE_DATA)
+    size = si.parse_size(data)
+    _require_file(open_)
+    chain = open_.volume.chain
+    current = end_of_file(chain.fstat(context.token, open_.handle))
+    if size < current:
+        _truncate(context, open_, size)
+    elif size > current:
+        with ignore_unsupported():
+            chain.fallocate(context.token, open_.handle, 0, size)
+
+
+def _position(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    open_.position = si.parse_size(data)
+
+
+def _mode(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.8 FileModeInformation: write-through and sequential may change, the rest stays."""
+    mode = si.parse_uint32(data)
+    if mode & _NON_MODE:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    open_.mode = mode & ~_KEPT_MODE | open_.mode & _KEPT_MODE
+
+
+def _full_ea(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.5 FileFullEaInformation."""
+    _require(open_, c.FILE_WRITE_EA)
+    set_extended_attributes(open_.volume, context.token, open_.handle, parse_full_ea(data) if data else [])
+
+
+def _disposition(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    set_disposition(context, open_, c.FILE_DISPOSITION_DELETE if si.parse_disposition(data) else 0)
+
+
+def _disposition_ex(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    set_disposition(context, open_, si.parse_disposition_ex(data))
+
+
+def _rename(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    rename(context, open_, si.parse_rename(data))
+
+
+def _rename_ex(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    rename(context, open_, si.parse_rename_ex(data))
+
+
+def _link(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    link(context, open_, si.parse_link(data))
+
+
+def _short_name(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    raise NtStatusError(NtStatus.NOT_SUPPORTED, "there are no short names here")
+
+
+def _valid_data_length(context: NtContext, open_: NtOpen, data: memoryview) -> None:
+    """MS-FSA 2.1.5.15.14: whoever may manage the volume; here nothing is left uninitialised anyway."""
+    raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
+
+
+_CLASSES: Final[dict[int, Callable[[NtContext, NtOpen, memoryview], None]]] = {
+    c.FILE_BASIC_INFORMATION: _basic,
+    c.FILE_RENAME_INFORMATION: _rename,
+    c.FILE_RENAME_INFORMATION_EX: _rename_ex,
+    c.FILE_LINK_INFORMATION: _link,
+    c.FILE_DISPOSITION_INFORMATION: _disposition,
+    c.FILE_DISPOSITION_INFORMATION_EX: _disposition_ex,
+    c.FILE_POSITION_INFORMATION: _position,
+    c.FILE_FULL_EA_INFORMATION: _full_ea,
+    c.FILE_MODE_INFORMATION: _mode,
+    c.FILE_ALLOCATION_INFORMATION: _allocation,
+    c.FILE_END_OF_FILE_INFORMATION: _end_of_file,
+    c.FILE_VALID_DATA_LENGTH_INFORMATION: _valid_data_length,
+    c.FILE_SHORT_NAME_INFORMATION: _short_name,
+}
+
+
+@translated
+def set_file(context: NtContext, open_: NtOpen, info_class: int, data: memoryview) -> None:
+    """Set one class of information.
+
+    Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH, ACCESS_DENIED and what the class has of its own.
+    """
+    setter = _CLASSES.get(info_class)
+    if setter is None:
+        raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+    setter(context, open_, data)
