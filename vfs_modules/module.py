@@ -150,9 +150,14 @@ def _check_signature(cls: type, name: str, value: object) -> None:
         raise ModuleError(f"{_where(cls)}.{name}: an operation is a plain method; to wait, call engine.wait()")
     if _shape(value) != _shape(contract):
         raise ModuleError(
-            f"{_where(cls)}.{name}{inspect.signature(value)} differs from the specification: "
-            f"{name}{inspect.signature(contract)}"
+            f"{_where(cls)}.{name}{_parameters(value)} differs from the specification: {name}{_parameters(contract)}"
         )
+
+
+def _parameters(function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    bare = [item.replace(annotation=inspect.Parameter.empty) for item in signature.parameters.values()]
+    return str(inspect.Signature(bare))
 
 
 class Backend(VfsModule, public=("kernel_files",)):

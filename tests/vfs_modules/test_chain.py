@@ -1,0 +1,261 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lamina.vfs_modules.chain import Chain, build_chain
+from lamina.vfs_modules.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.module import Backend, ModuleError, ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.operations import OPERATIONS, Access, Capability, FileStat, OpenHow, Operation
+from lamina.vfs_modules.testing import make_token
+from lamina.vfs_modules.token import ImpersonationToken
+
+SHARE = ShareInfo("data", "/nowhere")
+TOKEN = make_token()
+
+
+class Upper(VfsModule):
+    """Calls another operation below than the one it was asked for."""
+
+    name = "upper"
+
+    def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
+        return self.next.readlink(token, directory, path).upper()
+
+    def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        self.next.rename(token, directory, path, directory, path + ".deleted", True)
+
+
+class Recorder(VfsModule):
+    """Sees what mutates."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: list[str] = []
+        self._seen: list[str] = []
+
+    def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        self._asked.append(operation.name)
+        if not operation.mutates:
+            return call
+
+        def record(*arguments: Any) -> Any:
+            self._seen.append(operation.name)
+            return call(*arguments)
+
+        return record
+
+
+class Lifecycle(VfsModule):
+    """Notes when it is connected, and may refuse."""
+
+    def __init__(self, log: list[str], letter: str, fail: str = "") -> None:
+        super().__init__()
+        self._log, self._letter, self._fail = log, letter, fail
+
+    def connect(self, share: ShareInfo) -> None:
+        if self._fail == "connect":
+            raise OSError(2, "refused")
+        self._log.append(f"+{self._letter}")
+
+    def disconnect(self) -> None:
+        self._log.append(f"-{self._letter}")
+        if self._fail == "disconnect":
+            raise RuntimeError("broken")
+
+    def capabilities(self, below: Capability) -> Capability:
+        self._log.append(f"?{self._letter}")
+        return below
+
+
+def test_what_nobody_implements_is_the_backend_itself() -> None:
+    backend = MemoryBackend()
+    chain = build_chain([Upper(), Recorder(), DosAttributesModule(), backend], SHARE)
+    assert chain.pread == backend.pread
+    assert chain.fstat == backend.fstat
+    assert chain.modules[0].next.readlink == backend.readlink
+    assert chain.readlink == chain.modules[0].readlink
+
+
+def test_a_module_may_call_another_operation_below() -> None:
+    chain = build_chain([Upper(), MemoryBackend()], SHARE)
+    root = chain.open_root(TOKEN)
+    chain.open(TOKEN, root, "file", OpenHow(Access.READ, create=True))
+    chain.unlink(TOKEN, root, "file")
+    chain.symlink(TOKEN, "target", root, "link")
+    assert [entry.name for entry in chain.readdir(TOKEN, root)] == ["file.deleted", "link"]
+    assert chain.readlink(TOKEN, root, "link") == "TARGET"
+
+
+def test_the_order_is_the_one_given() -> None:
+    above, below = Recorder(), Recorder()
+    chain = build_chain([above, Upper(), below, MemoryBackend()], SHARE)
+    root = chain.open_root(TOKEN)
+    chain.open(TOKEN, root, "file", OpenHow(create=True))
+    chain.unlink(TOKEN, root, "file")
+    assert above._seen == ["open", "unlink"]
+    assert below._seen == ["open", "rename"]
+
+
+def test_around_is_asked_once_for_each_operation_and_costs_nothing_where_it_declines() -> None:
+    recorder, backend = Recorder(), MemoryBackend()
+    chain = build_chain([recorder, backend], SHARE)
+    assert recorder._asked == list(OPERATIONS)
+    assert chain.pread == backend.pread
+    assert chain.pwrite != backend.pwrite
+
+
+def test_explain_names_who_takes_part() -> None:
+    chain = build_chain([Recorder(), Upper(), DosAttributesModule(), MemoryBackend()], SHARE)
+    explained = chain.explain()
+    assert list(explained) == list(OPERATIONS)
+    assert explained["pread"] == ("memory",)
+    assert explained["unlink"] == ("recorder", "upper", "memory")
+    assert explained["readdir"] == ("dos_attributes", "memory")
+
+
+def test_modules_are_connected_from_the_backend_up_and_disconnected_from_the_top() -> None:
+    log: list[str] = []
+    chain = build_chain([Lifecycle(log, "a"), Lifecycle(log, "b"), MemoryBackend()], SHARE)
+    assert chain.capabilities == Capability(0)
+    chain.connect()
+    assert Capability.HARD_LINKS in chain.capabilities
+    chain.disconnect()
+    chain.disconnect()
+    assert log == ["+b", "?b", "+a", "?a", "-a", "-b"]
+    assert chain.capabilities == Capability(0)
+
+
+def test_a_refused_connection_disconnects_what_was_connected() -> None:
+    log: list[str] = []
+    modules = [Lifecycle(log, "a"), Lifecycle(log, "b", "connect"), Lifecycle(log, "c"), MemoryBackend()]
+    chain = build_chain(modules, SHARE)
+    with pytest.raises(OSError, match="refused"):
+        chain.connect()
+    assert log == ["+c", "?c", "-c"]
+
+
+def test_a_module_that_fails_to_disconnect_does_not_keep_the_others() -> None:
+    log: list[str] = []
+    chain = build_chain([Lifecycle(log, "a", "disconnect"), Lifecycle(log, "b"), MemoryBackend()], SHARE)
+    chain.connect()
+    chain.disconnect()
+    assert log[-2:] == ["-a", "-b"]
+
+
+class Counting(VfsModule):
+    def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+        self.set_state(handle, (self.state(handle) or 0) + 1)
+        self.next.close(token, handle)
+
+
+def test_each_module_has_its_own_place_in_a_handle() -> None:
+    first, second = Counting(), Counting()
+    chain = build_chain([first, second, MemoryBackend()], SHARE)
+    handle = chain.open_root(TOKEN)
+    assert handle.slots is None
+    assert first.state(handle) is None
+    first.set_state(handle, 10)
+    chain.close(TOKEN, handle)
+    assert (first.state(handle), second.state(handle)) == (11, 1)
+
+
+def test_an_uncompiled_module_forwards() -> None:
+    module = VfsModule()
+    module.next = MemoryBackend()
+    handle = module.open_root(TOKEN)
+    assert module.fstat(TOKEN, handle).nlink == 2
+
+
+class Hollow(Backend):
+    name = "hollow"
+
+    def open_root(self, token: ImpersonationToken) -> VfsHandle:
+        raise NotImplementedError
+
+    def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([], "must be a backend"),
+        ([Upper()], "must be a backend, such as 'posix', not 'upper'"),
+        ([MemoryBackend(), MemoryBackend()], "'memory' is a backend and must stand last"),
+        ([Hollow()], "backend 'hollow' does not implement open, stat, close, pread, readdir"),
+    ],
+)
+def test_a_chain_that_cannot_work_is_refused_by_name(modules: list[VfsModule], message: str) -> None:
+    with pytest.raises(ModuleError, match=f"share 'data': .*{message}"):
+        build_chain(modules, SHARE)
+
+
+def test_an_instance_belongs_to_one_chain_until_that_is_disconnected() -> None:
+    upper = Upper()
+    with pytest.raises(ModuleError, match="part of another chain"):
+        build_chain([upper, upper, MemoryBackend()], SHARE)
+    chain = build_chain([upper, MemoryBackend()], SHARE)
+    with pytest.raises(ModuleError, match="part of another chain"):
+        build_chain([upper, MemoryBackend()], SHARE)
+    chain.disconnect()
+    assert isinstance(build_chain([upper, MemoryBackend()], SHARE), Chain)
+
+
+def define(**members: Any) -> type[VfsModule]:
+    return type("Faulty", (VfsModule,), {"__module__": "vendor", **members})
+
+
+def drifted(self: Any, token: Any, handle: Any, data: Any, offset: Any) -> int:
+    return 0
+
+
+async def coroutine(self: Any, token: Any, handle: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"prread": drifted}, "vendor.Faulty: 'prread' is no operation .*did you mean 'pread'"),
+        ({"helper": drifted}, "'helper' is no operation .*underscore"),
+        ({"pread": drifted}, r"vendor.Faulty.pread\(self, token, handle, data, offset\).* differs .*buffer"),
+        ({"close": coroutine}, "vendor.Faulty.close: an operation is a plain method"),
+        ({"close": staticmethod(drifted)}, "an operation is a plain method"),
+        ({"close": None}, "an operation is a plain method"),
+    ],
+)
+def test_a_faulty_class_is_refused_where_it_is_defined(members: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModuleError, match=message):
+        define(**members)
+
+
+def test_further_public_names_can_be_declared() -> None:
+    class Helpful(VfsModule, public=("purge",)):
+        def purge(self) -> int:
+            return 1
+
+    class Derived(Helpful):
+        def purge(self) -> int:
+            return 2
+
+    assert Derived().purge() == 2
+
+
+def test_options_are_checked_and_of_the_module() -> None:
+    class Sized(ModuleOptions):
+        size: int = 1
+
+    class Module(VfsModule):
+        Options = Sized
+        options: Sized
+
+    assert Module().options.size == 1
+    assert Module(Sized(size=3)).options.size == 3
+    with pytest.raises(ValueError, match="sise"):
+        Sized(sise=3)  # type: ignore[call-arg]
+    with pytest.raises(ModuleError, match="its own Options"):
+        Module(ModuleOptions())

@@ -1,0 +1,58 @@
+"""Every backend, and the stock modules on them, against the conformance suite."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lamina.vfs_modules.delay import DelayModule
+from lamina.vfs_modules.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.syscalls import libc
+from lamina.vfs_modules.testing import local_chain, make_token
+from lamina.vfs_modules.testing.suite import Check, applicable, checks
+
+CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
+    "memory": lambda: [MemoryBackend()],
+    "posix": lambda: [PosixBackend()],
+    "posix-always-offloaded": lambda: [PosixBackend(PosixOptions(offload="always"))],
+    "posix-never-offloaded": lambda: [PosixBackend(PosixOptions(offload="never"))],
+    "dos_attributes-memory": lambda: [DosAttributesModule(), MemoryBackend()],
+    "dos_attributes-posix": lambda: [DosAttributesModule(), PosixBackend()],
+    "delay-posix": lambda: [DelayModule(), PosixBackend()],
+}
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("kind", CHAINS)
+def test_conforms(kind: str, check: Check, tmp_path: Path) -> None:
+    chain = local_chain(tmp_path, *CHAINS[kind]())
+    before = len(os.listdir("/proc/self/fd"))
+    if check in applicable(chain):
+        check(chain, make_token())
+        assert len(os.listdir("/proc/self/fd")) <= before + 1, "the check left descriptors open"
+    chain.disconnect()
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
+def test_conforms_without_openat2(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libc, "HAS_OPENAT2", False)
+    chain = local_chain(tmp_path)
+    check(chain, make_token())
+    chain.disconnect()
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
+def test_conforms_on_tmpfs(check: Check) -> None:
+    import tempfile
+
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("no tmpfs at /dev/shm; mount one to run this")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        chain = local_chain(folder)
+        if check in applicable(chain):
+            check(chain, make_token())
+        chain.disconnect()

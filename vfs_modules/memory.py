@@ -1,0 +1,426 @@
+"""A backend that keeps everything in memory: the reference that the conformance suite is run against, and for tests.
+
+It makes no permission checks of its own, and forgets everything when it is dropped; it never waits. Times come from
+the clock of the machine, or from the one it is given.
+"""
+
+import errno
+import os
+import stat as st
+import time
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NoReturn
+
+from pydantic import Field
+
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import Backend, ModuleOptions
+from lamina.vfs_modules.operations import (
+    Access,
+    Capability,
+    DirectoryEntry,
+    FileStat,
+    OpenHow,
+    Times,
+    VolumeStatistics,
+)
+from lamina.vfs_modules.token import ImpersonationToken
+
+_BLOCK = 4096
+_MAX_LINKS = 40
+
+
+class MemoryOptions(ModuleOptions):
+    """Options of `memory`."""
+
+    size: int = Field(1 << 30, gt=0, description="bytes that all files together may hold")
+
+
+class Node:
+    """A file, directory or symbolic link."""
+
+    __slots__ = (
+        "atime", "btime", "children", "ctime", "data", "gid", "ino",
+        "mode", "mtime", "nlink", "parent", "target", "uid", "xattrs",
+    )  # fmt: skip
+
+    def __init__(self, ino: int, mode: int, token: ImpersonationToken, now: int) -> None:
+        self.ino = ino
+        self.mode = mode
+        self.uid, self.gid = token.uid, token.gid
+        self.nlink = 1
+        self.atime = self.mtime = self.ctime = self.btime = now
+        self.data = bytearray()
+        self.children: dict[str, Node] = {}
+        self.parent: Node | None = None
+        self.target = ""
+        self.xattrs: dict[str, bytes] = {}
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return st.S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return st.S_ISLNK(self.mode)
+
+    def stat(self) -> FileStat:
+        """What statx would say."""
+        size = len(self.target.encode("utf-8", "surrogatepass")) if self.is_link else len(self.data)
+        return FileStat(
+            1, self.ino, self.mode, self.nlink, self.uid, self.gid, size, -(-size // _BLOCK) * _BLOCK,
+            self.atime, self.mtime, self.ctime, self.btime,
+        )  # fmt: skip
+
+
+class _Opened:
+    """What the backend keeps for a handle."""
+
+    __slots__ = ("access", "node")
+
+    def __init__(self, node: Node, access: Access) -> None:
+        self.node = node
+        self.access = access
+
+
+def _fail(number: int, name: str | None = None) -> NoReturn:
+    raise OSError(number, os.strerror(number), name)
+
+
+class MemoryBackend(Backend):
+    """A share in memory. `clock` gives nanoseconds since 1970."""
+
+    Options = MemoryOptions
+    name: ClassVar[str] = "memory"
+
+    options: MemoryOptions
+
+    def __init__(self, options: MemoryOptions | None = None, clock: Callable[[], int] = time.time_ns) -> None:
+        super().__init__(options)
+        self._clock = clock
+        self._last_ino = 1
+        self._root: Node | None = None
+        self._used = 0
+
+    def capabilities(self, below: Capability) -> Capability:
+        """Everything that POSIX has."""
+        return (
+            Capability.CASE_SENSITIVE
+            | Capability.HARD_LINKS
+            | Capability.SYMLINKS
+            | Capability.XATTRS
+            | Capability.CREATION_TIME
+        )
+
+    # Resolution.
+
+    def _root_for(self, token: ImpersonationToken) -> Node:
+        if self._root is None:
+            self._root = Node(1, st.S_IFDIR | 0o755, token, self._clock())
+            self._root.nlink = 2
+        return self._root
+
+    def _parent_of(self, directory: Node, path: str) -> tuple[Node, str]:
+        head, slash, name = path.rpartition("/")
+        return (self._resolve(directory, head, True) if slash else directory), name
+
+    def _resolve(self, start: Node, path: str, follow: bool) -> Node:
+        """The node that a path names; links are followed in the middle, and at the end where `follow` says so."""
+        node = start
+        todo = path.split("/")[::-1] if path else []
+        links = 0
+        while todo:
+            directory, name = node, todo.pop()
+            node = self._child(directory, name)
+            if node.is_link and (todo or follow):
+                links += 1
+                if links > _MAX_LINKS:
+                    _fail(errno.ELOOP, path)
+                if node.target.startswith("/"):
+                    _fail(errno.EXDEV, path)
+                todo += node.target.split("/")[::-1]
+                node = directory
+        return node
+
+    @staticmethod
+    def _child(directory: Node, name: str) -> Node:
+        if not directory.is_directory:
+            _fail(errno.ENOTDIR, name)
+        if name in {"", "."}:
+            return directory
+        if name == "..":
+            return directory.parent or _fail(errno.EXDEV, name)
+        return directory.children.get(name) or _fail(errno.ENOENT, name)
+
+    def _add(self, directory: Node, name: str, mode: int, token: ImpersonationToken) -> Node:
+        if not directory.is_directory:
+            _fail(errno.ENOTDIR, name)
+        if name in directory.children:
+            _fail(errno.EEXIST, name)
+        if len(name.encode("utf-8", "surrogatepass")) > 255:
+            _fail(errno.ENAMETOOLONG, name)
+        self._last_ino += 1
+        node = Node(self._last_ino, mode, token, self._clock())
+        if node.is_directory:
+            node.nlink, node.parent = 2, directory
+            directory.nlink += 1
+        directory.children[name] = node
+        self._touch(directory)
+        return node
+
+    def _touch(self, node: Node, data: bool = True) -> None:
+        node.ctime = self._clock()
+        if data:
+            node.mtime = node.ctime
+
+    # Opening and names.
+
+    def open_root(self, token: ImpersonationToken) -> VfsHandle:
+        """Open the root."""
+        return VfsHandle(-1, True, _Opened(self._root_for(token), Access.PATH))
+
+    def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
+        """Open or create what `path` names."""
+        node = self._find_or_create(token, directory.private.node, path, how)
+        if how.directory and not node.is_directory:
+            _fail(errno.ENOTDIR, path)
+        if how.access in {Access.WRITE, Access.READ_WRITE} and node.is_directory:
+            _fail(errno.EISDIR, path)
+        if how.access is not Access.PATH and node.is_link:
+            _fail(errno.ELOOP, path)
+        return VfsHandle(-1, node.is_directory, _Opened(node, how.access))
+
+    def _find_or_create(self, token: ImpersonationToken, start: Node, path: str, how: OpenHow) -> Node:
+        try:
+            node = self._resolve(start, path, how.follow and not how.exclusive)
+        except FileNotFoundError:
+            if not how.create:
+                raise
+            parent, name = self._parent_of(start, path)
+            return self._add(parent, name, st.S_IFREG | how.mode, token)
+        if how.create and how.exclusive:
+            _fail(errno.EEXIST, path)
+        return node
+
+    def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+        """Give a handle back."""
+        handle.private = None
+
+    def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
+        """Look at what `path` names."""
+        return self._resolve(directory.private.node, path, follow).stat()
+
+    def mkdir(self, token: ImpersonationToken, directory: VfsHandle, path: str, mode: int) -> None:
+        """Make a directory."""
+        parent, name = self._parent_of(directory.private.node, path)
+        self._add(parent, name, st.S_IFDIR | mode, token)
+
+    def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Remove a name of a file or link."""
+        parent, name = self._parent_of(directory.private.node, path)
+        if self._child(parent, name).is_directory:
+            _fail(errno.EISDIR, path)
+        self._drop(parent, name)
+
+    def rmdir(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Remove an empty directory."""
+        parent, name = self._parent_of(directory.private.node, path)
+        node = self._child(parent, name)
+        if not node.is_directory:
+            _fail(errno.ENOTDIR, path)
+        if node.children:
+            _fail(errno.ENOTEMPTY, path)
+        self._drop(parent, name)
+
+    def _drop(self, parent: Node, name: str) -> None:
+        node = parent.children.pop(name)
+        node.nlink -= 2 if node.is_directory else 1
+        if node.is_directory:
+            parent.nlink -= 1
+        elif node.nlink == 0:
+            self._used -= len(node.data)
+        self._touch(node, False)
+        self._touch(parent)
+
+    def rename(
+        self,
+        token: ImpersonationToken,
+        source_directory: VfsHandle,
+        source: str,
+        target_directory: VfsHandle,
+        target: str,
+        replace: bool,
+    ) -> None:
+        """Rename."""
+        from_parent, from_name = self._parent_of(source_directory.private.node, source)
+        to_parent, to_name = self._parent_of(target_directory.private.node, target)
+        node = self._child(from_parent, from_name)
+        _refuse_own_child(node, to_parent)
+        replaced = to_parent.children.get(to_name)
+        if replaced is not None:
+            if not replace:
+                _fail(errno.EEXIST, target)
+            if replaced is node:
+                return
+            _refuse_replacing(node, replaced)
+            self._drop(to_parent, to_name)
+        del from_parent.children[from_name]
+        to_parent.children[to_name] = node
+        if node.is_directory:
+            node.parent = to_parent
+            from_parent.nlink -= 1
+            to_parent.nlink += 1
+        self._touch(node, False)
+        self._touch(from_parent)
+        self._touch(to_parent)
+
+    def link(self, token: ImpersonationToken, handle: VfsHandle, directory: VfsHandle, path: str) -> None:
+        """Give a file a further name."""
+        node: Node = handle.private.node
+        parent, name = self._parent_of(directory.private.node, path)
+        if node.is_directory:
+            _fail(errno.EPERM, path)
+        if name in parent.children:
+            _fail(errno.EEXIST, path)
+        parent.children[name] = node
+        node.nlink += 1
+        self._touch(node, False)
+        self._touch(parent)
+
+    def symlink(self, token: ImpersonationToken, target: str, directory: VfsHandle, path: str) -> None:
+        """Make a symbolic link."""
+        parent, name = self._parent_of(directory.private.node, path)
+        self._add(parent, name, st.S_IFLNK | 0o777, token).target = target
+
+    def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
+        """The target of a symbolic link."""
+        node = self._resolve(directory.private.node, path, False)
+        return node.target if node.is_link else _fail(errno.EINVAL, path)
+
+    # Data.
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer`."""
+        node = _data_of(handle, Access.READ)
+        if node.is_directory:
+            _fail(errno.EISDIR)
+        part = node.data[offset : offset + len(buffer)]
+        buffer[: len(part)] = part
+        return len(part)
+
+    def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
+        """Write all of `data`."""
+        node = _data_of(handle, Access.WRITE)
+        if len(data):
+            self._resize(node, max(len(node.data), offset + len(data)))
+            node.data[offset : offset + len(data)] = data
+            self._touch(node)
+        return len(data)
+
+    def ftruncate(self, token: ImpersonationToken, handle: VfsHandle, length: int) -> None:
+        """Set the end of file."""
+        node = _data_of(handle, Access.WRITE)
+        self._resize(node, length)
+        self._touch(node)
+
+    def _resize(self, node: Node, length: int) -> None:
+        growth = length - len(node.data)
+        if self._used + growth > self.options.size:
+            _fail(errno.ENOSPC)
+        self._used += growth
+        if growth < 0:
+            del node.data[length:]
+        else:
+            node.data += bytes(growth)
+
+    def fsync(self, token: ImpersonationToken, handle: VfsHandle, data_only: bool = False) -> None:
+        """Nothing is more stable than it is."""
+
+    # Directories and attributes.
+
+    def readdir(
+        self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
+    ) -> Iterator[DirectoryEntry]:
+        """The entries of a directory."""
+        node: Node = handle.private.node
+        if not node.is_directory:
+            _fail(errno.ENOTDIR)
+        for name, child in list(node.children.items()):
+            yield DirectoryEntry(name, child.stat() if with_attributes else None)
+
+    def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
+        """What may be held and what is."""
+        free = self.options.size - self._used
+        return VolumeStatistics(_BLOCK, self.options.size, free, free, id(self) & 0xFFFFFFFF)
+
+    def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+        """Look at the file of a handle."""
+        node: Node = handle.private.node
+        return node.stat()
+
+    def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
+        """Set the times; this backend keeps all four."""
+        node: Node = handle.private.node
+        self._touch(node, False)
+        node.atime = node.atime if times.access_ns is None else times.access_ns
+        node.mtime = node.mtime if times.write_ns is None else times.write_ns
+        node.ctime = node.ctime if times.change_ns is None else times.change_ns
+        node.btime = node.btime if times.creation_ns is None else times.creation_ns
+
+    def fchmod(self, token: ImpersonationToken, handle: VfsHandle, mode: int) -> None:
+        """Set the permission bits."""
+        node: Node = handle.private.node
+        node.mode = st.S_IFMT(node.mode) | st.S_IMODE(mode)
+        self._touch(node, False)
+
+    def fchown(self, token: ImpersonationToken, handle: VfsHandle, uid: int, gid: int) -> None:
+        """Set owner and group."""
+        node: Node = handle.private.node
+        node.uid = node.uid if uid == -1 else uid
+        node.gid = node.gid if gid == -1 else gid
+        self._touch(node, False)
+
+    def getxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bytes:
+        """The value of an extended attribute."""
+        xattrs: dict[str, bytes] = handle.private.node.xattrs
+        return xattrs[name] if name in xattrs else _fail(errno.ENODATA, name)
+
+    def setxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str, value: bytes) -> None:
+        """Create or replace an extended attribute."""
+        if handle.private.node.is_link and name.startswith("user."):
+            _fail(errno.EPERM, name)
+        handle.private.node.xattrs[name] = bytes(value)
+        self._touch(handle.private.node, False)
+
+    def removexattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
+        """Remove an extended attribute."""
+        if handle.private.node.xattrs.pop(name, None) is None:
+            _fail(errno.ENODATA, name)
+        self._touch(handle.private.node, False)
+
+    def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
+        """The names of the extended attributes."""
+        return list(handle.private.node.xattrs)
+
+
+def _data_of(handle: VfsHandle, wanted: Access) -> Node:
+    opened: _Opened = handle.private
+    return opened.node if opened.access & wanted else _fail(errno.EBADF)
+
+
+def _refuse_own_child(node: Node, directory: Node | None) -> None:
+    while directory is not None:
+        if directory is node:
+            _fail(errno.EINVAL)
+        directory = directory.parent
+
+
+def _refuse_replacing(node: Node, replaced: Node) -> None:
+    if replaced.is_directory and not node.is_directory:
+        _fail(errno.EISDIR)
+    if node.is_directory and not replaced.is_directory:
+        _fail(errno.ENOTDIR)
+    if replaced.children:
+        _fail(errno.ENOTEMPTY)
