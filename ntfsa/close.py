@@ -3,11 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
-from lamina.ntfsa.deletion import remove_name
+from lamina.ntfsa.deletion import deletes_now, remove_name
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
-from lamina.ntfsa.sharing import close_file, closing_deletes
+from lamina.ntfsa.sharing import close_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             open_.enumeration.close()
         if open_.waiting_locks is not None:
             _refuse_waiting_locks(open_)
-        if closing_deletes(registry.read(key), open_.owner):
+        if (open_.delete_on_close or registry.read(key).delete_pending) and deletes_now(open_):
             remove_name(token, open_)
         return information_of(token, open_) if post_query else None
     finally:

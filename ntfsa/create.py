@@ -123,7 +123,10 @@ def _try_open(request: Request, path: str) -> "VfsHandle | None":
             if number == errno.ENOENT:
                 return None
             if number == errno.ENOTDIR:
-                return _not_a_directory(request, path)
+                _refuse_file(request, path)
+                return None
+            if number in {errno.ELOOP, errno.EXDEV}:
+                raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "a link that leads nowhere") from error
             if number == errno.EISDIR:
                 return _open_directory(request, path)
             if number not in {errno.EACCES, errno.EROFS, errno.ETXTBSY} or access is request.try_access[-1]:
@@ -131,7 +134,7 @@ def _try_open(request: Request, path: str) -> "VfsHandle | None":
     return None
 
 
-def _not_a_directory(request: Request, path: str) -> None:
+def _refuse_file(request: Request, path: str) -> None:
     # Either the last component is a file though a directory is wanted, or one before it is.
     if _is_there(request, path):
         if request.path.trailing_separator:

@@ -100,14 +100,12 @@ def _finish(request: Request, handle: "VfsHandle", path: str) -> _Made:
         if parameters.extended_attributes is not None:
             apply_extended_attributes(request, handle)
         apply_security(request, handle, path, stat)
-        if parameters.allocation_size:
-            reserve(request, handle)
-            stat = chain.fstat(token, handle)
+        reserve(request, handle)
+        stat = chain.fstat(token, handle)
+        dos = chain.get_dos_attributes(token, handle, stat)
     except BaseException:
         unregister(open_)
         raise
-    # The attributes are what was just stored, where they can be stored: the file is not asked again.
-    dos = DosAttributes(attributes, None) if attributes else chain.get_dos_attributes(token, handle, stat)
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
 
 

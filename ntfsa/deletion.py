@@ -8,6 +8,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.delete import set_delete_on_close, set_delete_pending
 from lamina.ntfsa.file_state import state_of
 from lamina.ntfsa.record import FileRecord, Outcome
+from lamina.ntfsa.sharing import closing_deletes
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
         _set_on_close(open_, delete)
         return
     registry.update(key, set_delete_pending, delete)
-    if flags & c.FILE_DISPOSITION_POSIX_SEMANTICS and delete:
-        _remove_now(context.token, open_)
+    open_.posix_delete = delete and bool(flags & c.FILE_DISPOSITION_POSIX_SEMANTICS)
+    if delete:
+        open_.volume.doomed[key] = open_.vfs_path
+    else:
+        open_.volume.doomed.pop(key, None)
 
 
 def _set_on_close(open_: "NtOpen", delete: bool) -> None:
@@ -62,22 +66,31 @@ def _is_empty(token: "ImpersonationToken", open_: "NtOpen") -> bool:
     return next(iter(entries), None) is None
 
 
-def _remove_now(token: "ImpersonationToken", open_: "NtOpen") -> None:
-    # POSIX semantics: the name goes with this handle's close, also while others have the file open.
-    _set_on_close(open_, True)
+def deletes_now(open_: "NtOpen") -> bool:
+    """Whether the close of `open_` is the one that takes the name away.
+
+    That is the last one, or with POSIX semantics the one that asked for it. Otherwise, if this open has
+    delete-on-close, its name is noted for the last one.
+    """
+    volume, key = open_.volume, open_.file_key
+    record = volume.registry.read(key)
+    if open_.delete_on_close:
+        volume.doomed.setdefault(key, open_.vfs_path)
+    return closing_deletes(record, open_.owner) or (open_.posix_delete and record.delete_pending)
 
 
 def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:
-    """Take the name of the open away, at its last close. Nobody can open the file while that is done.
+    """Take the doomed name of the file away. Nobody can open the file while that is done.
 
     A name that has come to mean another file is left alone, and so is one that is gone. A refusal is logged: nobody
     is left to be told (a CLOSE does not fail).
     """
     volume = open_.volume
+    path = volume.doomed.pop(open_.file_key, open_.vfs_path)
     volume.registry.update(open_.file_key, _mark)
     try:
-        if _still_names(token, open_):
-            _remove(token, open_)
+        if _still_names(token, open_, path):
+            _remove(token, open_, path)
     except OSError as error:
         if error.errno not in _GONE:
             log.info("share %s: %r cannot be deleted: %s", volume.name, open_.path, error.strerror)
@@ -87,16 +100,16 @@ def _mark(record: FileRecord) -> Outcome[NtStatus]:
     return set_delete_pending(record, True)
 
 
-def _still_names(token: "ImpersonationToken", open_: "NtOpen") -> bool:
+def _still_names(token: "ImpersonationToken", open_: "NtOpen", path: str) -> bool:
     volume = open_.volume
-    stat = volume.chain.stat(token, volume.root, open_.vfs_path, True)
+    stat = volume.chain.stat(token, volume.root, path, True)
     return (stat.dev, stat.ino) == open_.file_key[:2]
 
 
-def _remove(token: "ImpersonationToken", open_: "NtOpen") -> None:
+def _remove(token: "ImpersonationToken", open_: "NtOpen", path: str) -> None:
     volume = open_.volume
     if not open_.is_directory:
-        volume.chain.unlink(token, volume.root, open_.vfs_path)
+        volume.chain.unlink(token, volume.root, path)
         return
     volume.indexes.forget(*open_.file_key[:2])
-    volume.chain.rmdir(token, volume.root, open_.vfs_path)
+    volume.chain.rmdir(token, volume.root, path)

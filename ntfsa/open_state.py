@@ -35,6 +35,7 @@ class NtOpen:
         "owner",
         "path",
         "position",
+        "posix_delete",
         "share_access",
         "sticky_access_ns",
         "sticky_write_ns",
@@ -60,6 +61,7 @@ class NtOpen:
         self.mode = 0
         self.position = 0
         self.delete_on_close = False
+        self.posix_delete = False
         self.closed = False
         self.enumeration: Enumeration | None = None
         self.sticky_access_ns: int | None = None

@@ -85,8 +85,6 @@ def _check_target(context: "NtContext", open_: "NtOpen", where: Resolved, asked:
     stat = stat_or_none(open_.volume, context.token, where.vfs_path)
     if stat is None:
         return False
-    if (stat.dev, stat.ino) == open_.file_key[:2] and not asked.replace:
-        raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     check_replaceable(context, open_, where.vfs_path, stat, asked)
     return True
 
@@ -124,12 +122,21 @@ def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | No
     chain, root, source = volume.chain, volume.root, open_.vfs_path
     # The replaced file has its own case of the name: it is overwritten under that, and the result gets the new one.
     first = replaced if replaced is not None else target
-    chain.rename(token, root, source, root, first, replaced is not None)
+    if replaced is not None and _is_same_file(context, open_, replaced):
+        # Between two names of one file rename(2) does nothing: the old name only has to go.
+        chain.unlink(token, root, source)
+    else:
+        chain.rename(token, root, source, root, first, replaced is not None)
     if first != target:
         chain.rename(token, root, first, root, target, False)
     _move_opens(open_, source, target)
     if not open_.is_directory:
         _mark_archive(context, open_)
+
+
+def _is_same_file(context: "NtContext", open_: "NtOpen", vfs_path: str) -> bool:
+    stat = stat_or_none(open_.volume, context.token, vfs_path)
+    return stat is not None and (stat.dev, stat.ino) == open_.file_key[:2]
 
 
 def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
@@ -139,6 +146,9 @@ def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
     for other in volume.opens_of(open_.file_key):
         if other.vfs_path == source:
             other.vfs_path, other.path = target, nt_path(target)
+    for key, doomed in volume.doomed.items():
+        if doomed == source or (open_.is_directory and doomed.startswith(source + "/")):
+            volume.doomed[key] = target + doomed[len(source) :]
     for other in beneath:
         other.vfs_path = target + other.vfs_path[len(source) :]
         other.path = nt_path(other.vfs_path)

@@ -38,13 +38,15 @@ class VolumeSettings:
 class NtVolume:
     """A share's volume. `root` is the share's root directory; `serial` and `guid` are the same at every start.
 
-    `lock_ticket` numbers the lock requests that wait. Made inside a request: opening the root may wait.
+    `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
+    is pending is to be deleted: it may have others. Made inside a request: opening the root may wait.
     """
 
     __slots__ = (
         "_opens",
         "capabilities",
         "chain",
+        "doomed",
         "guid",
         "identities",
         "indexes",
@@ -82,6 +84,7 @@ class NtVolume:
         self.serial = int.from_bytes(self.guid[:4], "little") or 1
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
         self.lock_ticket = 0
+        self.doomed: dict[FileKey, str] = {}
         self._opens: dict[FileKey, list[NtOpen]] = {}
 
     def _make_guid(self) -> bytes:
