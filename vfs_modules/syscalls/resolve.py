@@ -28,6 +28,8 @@ def open_beneath(directory: int, raw: bytes, flags: int, mode: int = 0) -> int:
 def at_parent(directory: int, raw: bytes, call: Callable[[int, bytes], _T]) -> _T:
     """Call `call(parent, last component)`; the parent is resolved beneath `directory` and no link can swap it."""
     head, slash, tail = raw.rpartition(b"/")
+    if tail == b"..":
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), raw)
     if not slash:
         return call(directory, raw)
     parent = open_beneath(directory, head, os.O_PATH | os.O_DIRECTORY)
