@@ -41,7 +41,7 @@ class DosAttributesModule(VfsModule):
 
     def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
         """What is stored, with the birth time of `stat` where no creation time is."""
-        return _answer(self._stored(token, handle), stat)
+        return _answer(self._value(token, handle), stat)
 
     def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
         """Store; without a creation time the stored one stays."""
@@ -71,35 +71,36 @@ class DosAttributesModule(VfsModule):
             if stat is None or not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):
                 yield entry
             else:
-                yield DirectoryEntry(entry.name, stat, _answer(self._stored_in(token, handle.fd, entry.name), stat))
+                yield DirectoryEntry(entry.name, stat, _answer(self._value_in(token, handle.fd, entry.name), stat))
 
-    def _stored_in(self, token: ImpersonationToken, directory: int, name: str) -> StoredAttributes:
+    def _value_in(self, token: ImpersonationToken, directory: int, name: str) -> bytes:
         try:
-            return _read(syscalls.getxattr_in(token, directory, name, _XATTR_BYTES))
-        except PermissionError:
-            pass
-        except OSError:
-            return dosattrib.NOTHING
-        try:
-            return _read(syscalls.getxattr_in(SERVER_TOKEN, directory, name, _XATTR_BYTES))
-        except OSError:
-            return dosattrib.NOTHING
-
-    def _stored(self, token: ImpersonationToken, handle: VfsHandle) -> StoredAttributes:
-        try:
-            return _read(self._value(token, handle))
+            return syscalls.getxattr_in(token, directory, name, _XATTR_BYTES)
         except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
-            return dosattrib.NOTHING
+            if error.errno != errno.EACCES:
+                return b""
+        try:
+            return syscalls.getxattr_in(SERVER_TOKEN, directory, name, _XATTR_BYTES)
+        except OSError:
+            return b""
 
     def _value(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
+        """The stored value, b"" where there is none."""
         try:
             return self.next.getxattr(token, handle, XATTR)
         except OSError as error:
-            if error.errno != errno.EACCES:
+            if error.errno == errno.EACCES and token is not SERVER_TOKEN:
+                return self._value(SERVER_TOKEN, handle)
+            if error.errno not in _ABSENT:
                 raise
-        return self.next.getxattr(SERVER_TOKEN, handle, XATTR)
+            return b""
+
+    def _stored(self, token: ImpersonationToken, handle: VfsHandle) -> StoredAttributes:
+        value = self._value(token, handle)
+        try:
+            return dosattrib.decode(value) if value else dosattrib.NOTHING
+        except ValueError:
+            return dosattrib.NOTHING
 
     def _store(
         self,
@@ -121,15 +122,13 @@ class DosAttributesModule(VfsModule):
         self.next.setxattr(SERVER_TOKEN, handle, XATTR, value)
 
 
-def _read(value: bytes) -> StoredAttributes:
+def _answer(value: bytes, stat: FileStat) -> DosAttributes:
+    if not value:
+        return DosAttributes(0, stat.btime_ns)
     try:
-        return dosattrib.decode(value)
+        attributes, creation = dosattrib.read(value)
     except ValueError:
         # Somebody else's attribute, or a damaged one: the file is served as if there were none.
         log.debug("a value of %s that cannot be read is ignored", XATTR)
-        return dosattrib.NOTHING
-
-
-def _answer(stored: StoredAttributes, stat: FileStat) -> DosAttributes:
-    creation = stored.creation_ns
-    return DosAttributes((stored.attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation)
+        return DosAttributes(0, stat.btime_ns)
+    return DosAttributes((attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation)

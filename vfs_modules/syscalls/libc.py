@@ -48,9 +48,9 @@ _openat2 = _function("syscall", _LONG, _INT, _BYTES, _POINTER, ctypes.c_size_t, 
 
 class _Buffers(threading.local):
     def __init__(self) -> None:
-        self.statx = ctypes.create_string_buffer(256)
-        self.statx_view = memoryview(self.statx)
-        self.statx_address = ctypes.addressof(self.statx)
+        buffer = bytearray(256)
+        # Together, for a look into thread-local storage costs as much as a small function call.
+        self.statx = buffer, ctypes.addressof((ctypes.c_char * 256).from_buffer(buffer))
         self.how = ctypes.create_string_buffer(_OPEN_HOW.size)
         self.how_address = ctypes.addressof(self.how)
 
