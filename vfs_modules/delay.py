@@ -18,9 +18,9 @@ from lamina.vfs_modules.operations import OPERATIONS, Operation
 class DelayOptions(ModuleOptions):
     """Options of `delay`."""
 
-    seconds: float = Field(0.0, ge=0, description="how long each chosen operation waits")
+    seconds: float = Field(default=0.0, ge=0, description="how long each chosen operation waits")
     operations: frozenset[str] = Field(
-        frozenset({"pread", "pwrite", "fsync"}), description="the operations that wait, by name"
+        default=frozenset({"pread", "pwrite", "fsync"}), description="the operations that wait, by name"
     )
 
     @field_validator("operations")

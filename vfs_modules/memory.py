@@ -33,7 +33,7 @@ _MAX_LINKS = 40
 class MemoryOptions(ModuleOptions):
     """Options of `memory`."""
 
-    size: int = Field(1 << 30, gt=0, description="bytes that all files together may hold")
+    size: int = Field(default=1 << 30, gt=0, description="bytes that all files together may hold")
 
 
 class Node:

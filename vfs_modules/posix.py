@@ -49,9 +49,12 @@ class PosixOptions(ModuleOptions):
     """Options of `posix`."""
 
     offload: Literal["never", "auto", "always"] = Field(
-        "auto", description="which system calls run on worker threads: those that may sleep (auto), none, or all"
+        default="auto",
+        description="which system calls run on worker threads: those that may sleep (auto), none, or all",
     )
-    inline_write: int = Field(262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread")
+    inline_write: int = Field(
+        default=262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
+    )
 
 
 class PosixFile:
