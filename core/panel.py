@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lamina.core.ports import SMB_PORT
 
-_SPECIAL = frozenset("\"$`\\!%")
+_SPECIAL = frozenset('"$`\\!%')
 _OLD_WINDOWS = "Windows 11 24H2, Windows Server 2025 or newer; older ones reach port 445 only: start lamina as root"
 
 
@@ -90,6 +90,8 @@ def _python(server: Described, host: str, share: str) -> str:
     password = repr(server.password) if server.password else "input('password: ')"
     port = "" if server.port == SMB_PORT else f", port={server.port}"
     path = f"//{host}/{share}"
-    program = f"import smbclient; print(smbclient.listdir({path!r}, username={server.user!r}, password={password}{port}))"
+    program = (
+        f"import smbclient; print(smbclient.listdir({path!r}, username={server.user!r}, password={password}{port}))"
+    )
     # Double quotes are everybody's; only what they do not hold goes into those of a Unix shell.
     return f"python3 -c {shlex.quote(program) if set(program) & _SPECIAL else chr(34) + program + chr(34)}"

@@ -1,0 +1,119 @@
+"""`lamina user`: the accounts database, from the command line.
+
+A password is never an argument, where every user of the machine could read it: it is asked for, or read from stdin.
+"""
+
+import contextlib
+import getpass
+import pwd
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from lamina.core.auth.account import Account
+from lamina.core.auth.account_database import SqliteAccounts
+from lamina.core.cli.accounts import open_accounts
+from lamina.core.cli.errors import CliError
+from lamina.core.cli.foreground import write
+from lamina.core.config.model import DEFAULT_ACCOUNTS
+
+NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
+AccountsOption = Annotated[Path, Parameter(help="The accounts database.")]
+StdinOption = Annotated[bool, Parameter(help="Read the password from stdin, one line.", negative=())]
+
+app = App(name="user", help="The users who may log on.")
+
+
+@app.command
+def add(
+    name: NameArgument,
+    /,
+    *,
+    uid: Annotated[int | None, Parameter(help="Whose files they are; by default the system user's of that name.")] = None,
+    gid: Annotated[int | None, Parameter(help="The group of new files; by default that user's.")] = None,
+    group: Annotated[tuple[str, ...], Parameter(help="A group, repeatable.", negative=())] = (),
+    password_stdin: StdinOption = False,
+    accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
+AccountsOption = DEFAULT_ACCOUNTS,
+) -> None:
+    """Add a user. Members of the group "administrators" administer the server."""
+    with _database(accounts) as database:
+        if database.lookup(name) is not None:
+            raise CliError(f"there is a user {name!r} already; lamina user passwd changes the password")
+        uid, gid = _ids(name, uid, gid)
+        database.add(name, _new_password(name, password_stdin), uid=uid, gid=gid, groups=group)
+    write(f"added {name} (uid {uid}, gid {gid})")
+
+
+@app.command
+def passwd(name: NameArgument, /, *, password_stdin: StdinOption = False, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
+AccountsOption = DEFAULT_ACCOUNTS) -> None:
+    """Give a user another password."""
+    with _database(accounts) as database:
+        _known(database, name)
+        database.set_password(name, _new_password(name, password_stdin))
+    write(f"changed the password of {name}")
+
+
+@app.command(name="list")
+def list_(*, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
+AccountsOption = DEFAULT_ACCOUNTS) -> None:
+    """List the users."""
+    with _database(accounts) as database:
+        for name in sorted(database.names(), key=str.lower):
+            account = _known(database, name)
+            state = "  disabled" if account.disabled else ""
+            write(f"{account.name:<20} uid {account.uid:<6} gid {account.gid:<6} {account.sid}{state}")
+
+
+@app.command
+def remove(name: NameArgument, /, *, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
+AccountsOption = DEFAULT_ACCOUNTS) -> None:
+    """Remove a user; files stay."""
+    with _database(accounts) as database:
+        _known(database, name)
+        database.remove(name)
+    write(f"removed {name}")
+
+
+@contextlib.contextmanager
+def _database(path: Path) -> Iterator[SqliteAccounts]:
+    database = open_accounts(path)
+    try:
+        yield database
+    except (OSError, ValueError, LookupError) as error:
+        raise CliError(str(error)) from error
+    finally:
+        database.close()
+
+
+def _known(database: SqliteAccounts, name: str) -> Account:
+    account = database.lookup(name)
+    if account is None:
+        raise CliError(f"there is no user {name!r}")
+    return account
+
+
+def _ids(name: str, uid: int | None, gid: int | None) -> tuple[int, int]:
+    try:
+        system = pwd.getpwnam(name) if uid is None else pwd.getpwuid(uid)
+    except KeyError:
+        if uid is None or gid is None:
+            raise CliError(f"the system has no such user as {name!r}: say --uid and --gid") from None
+        return uid, gid
+    return system.pw_uid, system.pw_gid if gid is None else gid
+
+
+def _new_password(name: str, from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass(f"New password of {name}: ")
+        if getpass.getpass("Once more: ") != password:
+            raise CliError("the two passwords differ")
+    if not password:
+        raise CliError("an empty password is no password")
+    return password

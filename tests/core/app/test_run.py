@@ -1,0 +1,140 @@
+"""`lamina run`, `check` and `reload`."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import smbclient
+
+Start = Callable[..., Any]
+USER, PASSWORD = "alice", "a-good-password"
+
+
+@pytest.fixture
+def config(tmp_path: Path, lamina: Start) -> Path:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text(name)
+    accounts = ("--accounts", tmp_path / "accounts.db", "--uid", os.geteuid(), "--gid", os.getegid())
+    done = lamina("user", "add", USER, "--password-stdin", *accounts, stdin=f"{PASSWORD}\n")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "lamina.toml"
+    write(file, one="one")
+    return file
+
+
+def write(file: Path, extra: str = "", **shares: str) -> None:
+    tables = [f'[share.{name}]\npath = "{path}"\n' for name, path in shares.items()]
+    file.write_text("\n".join(['[server]\nlisten = ["127.0.0.1:0"]\naccounts = "accounts.db"\n' + extra, *tables]))
+
+
+class Client:
+    """One connection, kept open over several listings."""
+
+    def __init__(self, port: int) -> None:
+        self.cache: dict[str, Any] = {}
+        self.arguments = {"username": USER, "password": PASSWORD, "port": port, "connection_cache": self.cache}
+
+    def listing(self, share: str) -> list[str]:
+        return list(smbclient.listdir(rf"\\127.0.0.1\{share}", **self.arguments))
+
+    def close(self) -> None:
+        smbclient.reset_connection_cache(connection_cache=self.cache)
+
+
+def port_of(server: Any) -> int:
+    return int(server.event("listening")["listeners"][0]["port"])
+
+
+def test_reload_changes_shares_and_drops_no_connection(start: Start, lamina: Start, config: Path) -> None:
+    server = start("run", "-c", config, "--json")
+    client = Client(port_of(server))
+    assert client.listing("one") == ["one.txt"]
+    write(config, one="two", two="two")
+    done = lamina("reload", "-c", config)
+    assert (done.returncode, done.stdout) == (0, "reloaded: share two added; share one changed\n")
+    assert client.listing("one") == ["one.txt"], "who is connected keeps the share as it was"
+    assert client.listing("two") == ["two.txt"]
+    newcomer = Client(client.arguments["port"])  # type: ignore[arg-type]
+    assert newcomer.listing("one") == ["two.txt"]
+    newcomer.close()
+    client.close()
+    assert server.event("reloaded")["errors"] == []
+
+
+def test_a_share_that_is_removed_is_gone_for_newcomers(start: Start, config: Path) -> None:
+    write(config, one="one", two="two")
+    server = start("run", "-c", config, "--json")
+    port = port_of(server)
+    write(config, one="one")
+    server.send(signal.SIGHUP)
+    assert server.event("reloaded")["changes"] == ["share two removed"]
+    client = Client(port)
+    with pytest.raises(Exception, match="0xc00000cc"):
+        client.listing("two")
+    assert client.listing("one") == ["one.txt"]
+    client.close()
+
+
+def test_a_wrong_file_changes_nothing_and_reload_says_why(start: Start, lamina: Start, config: Path) -> None:
+    server = start("run", "-c", config, "--json")
+    client = Client(port_of(server))
+    write(config, extra="nonsense = 1\n", two="two")
+    done = lamina("reload", "-c", config)
+    assert done.returncode == 1
+    assert f"nothing has changed:\n{config}:4: server.nonsense: unknown key" in done.stderr
+    assert server.event("reloaded")["errors"] == [f"{config}:4: server.nonsense: unknown key"]
+    assert client.listing("one") == ["one.txt"]
+    client.close()
+
+
+def test_what_a_killed_server_leaves_stops_no_start(start: Start, config: Path, tmp_path: Path) -> None:
+    first = start("run", "-c", config, "--json")
+    first.event("listening")
+    first.send(signal.SIGKILL)
+    first.process.wait()
+    assert len(os.listdir(tmp_path / "run")) == 2
+    second = start("run", "-c", config, "--json")
+    client = Client(port_of(second))
+    assert client.listing("one") == ["one.txt"]
+    client.close()
+    assert second.end() == 0
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_one_server_at_a_time_runs_with_a_file(start: Start, lamina: Start, config: Path) -> None:
+    server = start("run", "-c", config, "--json")
+    pid = server.event("listening")["pid"]
+    done = lamina("run", "-c", config)
+    assert (done.returncode, done.stderr) == (1, f"lamina: a server runs with {config} already (pid {pid})\n")
+
+
+def test_reload_without_a_server_says_so(lamina: Start, config: Path) -> None:
+    done = lamina("reload", "-c", config)
+    assert (done.returncode, done.stderr) == (1, f"lamina: no server runs with {config}\n")
+
+
+def test_run_refuses_a_wrong_file_before_anything_is_started(lamina: Start, config: Path, tmp_path: Path) -> None:
+    write(config, one="one", two="none")
+    done = lamina("run", "-c", config)
+    assert done.returncode == 1
+    assert f"{config}:9: share.two.path: there is no folder {tmp_path}/none" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_prints_the_chain_of_each_share(lamina: Start, config: Path) -> None:
+    done = lamina("check", config)
+    assert done.returncode == 0
+    assert "share one: dos_attributes → posix\n" in done.stdout
+    assert f"{config}: no errors\n" in done.stdout
+
+
+def test_check_tells_all_errors_and_fails(lamina: Start, config: Path) -> None:
+    write(config, extra="nmae = 1\n", one="none")
+    done = lamina("check", config)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"{config}:4: server.nmae: unknown key; did you mean 'name'?"
+    assert done.stderr.splitlines()[-1] == f"lamina: 2 errors in {config}"
