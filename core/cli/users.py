@@ -32,12 +32,11 @@ def add(
     name: NameArgument,
     /,
     *,
-    uid: Annotated[int | None, Parameter(help="Whose files they are; by default the system user's of that name.")] = None,
+    uid: Annotated[int | None, Parameter(help="Whose files they are; by default the namesake's.")] = None,
     gid: Annotated[int | None, Parameter(help="The group of new files; by default that user's.")] = None,
     group: Annotated[tuple[str, ...], Parameter(help="A group, repeatable.", negative=())] = (),
     password_stdin: StdinOption = False,
-    accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
-AccountsOption = DEFAULT_ACCOUNTS,
+    accounts: AccountsOption = DEFAULT_ACCOUNTS,
 ) -> None:
     """Add a user. Members of the group "administrators" administer the server."""
     with _database(accounts) as database:
@@ -49,8 +48,9 @@ AccountsOption = DEFAULT_ACCOUNTS,
 
 
 @app.command
-def passwd(name: NameArgument, /, *, password_stdin: StdinOption = False, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
-AccountsOption = DEFAULT_ACCOUNTS) -> None:
+def passwd(
+    name: NameArgument, /, *, password_stdin: StdinOption = False, accounts: AccountsOption = DEFAULT_ACCOUNTS
+) -> None:
     """Give a user another password."""
     with _database(accounts) as database:
         _known(database, name)
@@ -59,8 +59,7 @@ AccountsOption = DEFAULT_ACCOUNTS) -> None:
 
 
 @app.command(name="list")
-def list_(*, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
-AccountsOption = DEFAULT_ACCOUNTS) -> None:
+def list_(*, accounts: AccountsOption = DEFAULT_ACCOUNTS) -> None:
     """List the users."""
     with _database(accounts) as database:
         for name in sorted(database.names(), key=str.lower):
@@ -70,8 +69,7 @@ AccountsOption = DEFAULT_ACCOUNTS) -> None:
 
 
 @app.command
-def remove(name: NameArgument, /, *, accounts: NameArgument = Annotated[str, Parameter(help="The name to log on with.")]
-AccountsOption = DEFAULT_ACCOUNTS) -> None:
+def remove(name: NameArgument, /, *, accounts: AccountsOption = DEFAULT_ACCOUNTS) -> None:
     """Remove a user; files stay."""
     with _database(accounts) as database:
         _known(database, name)
