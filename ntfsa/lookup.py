@@ -94,7 +94,7 @@ def _in_directory(
 def stat_or_none(volume: "NtVolume", token: "ImpersonationToken", path: str) -> FileStat | None:
     """The stat of what a chain path leads to, or None where there is nothing."""
     if not path:
-        return volume.root_stat
+        return volume.chain.fstat(token, volume.root)
     try:
         return volume.chain.stat(token, volume.root, path, True)
     except OSError as error:
