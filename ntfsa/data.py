@@ -18,18 +18,30 @@ _APPEND: Final = 0xFFFFFFFFFFFFFFFF
 _MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
 
 
+def _require(open_: "NtOpen", access: int) -> None:
+    if open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
+    if not open_.granted_access & access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def _check_aligned(open_: "NtOpen", offset: int, length: int) -> None:
+    """INVALID_PARAMETER for unbuffered transfers that are not whole sectors (MS-FSA 2.1.5.3, 2.1.5.4)."""
+    if (offset | length) % open_.volume.settings.sector_size:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "unbuffered, and not whole sectors")
+
+
 def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int) -> int:
     """Fill `buffer` from `offset`; the bytes read.
 
     Raises END_OF_FILE, ACCESS_DENIED, FILE_LOCK_CONFLICT, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
     """
     length = len(buffer)
-    if open_.is_directory:
-        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
-    if not open_.granted_access & _READABLE:
-        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    _require(open_, _READABLE)
     if offset + length > _MAX_OFFSET:
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    if open_.mode & c.FILE_NO_INTERMEDIATE_BUFFERING:
+        _check_aligned(open_, offset, length)
     volume = open_.volume
     record = volume.registry.read(open_.file_key)
     if record.locks and length and read_conflict(record, open_.owner, offset, length):
@@ -52,14 +64,12 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
     Raises ACCESS_DENIED, FILE_LOCK_CONFLICT, DISK_FULL, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
     """
     length = len(data)
-    granted = open_.granted_access
-    if open_.is_directory:
-        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
-    if not granted & _WRITABLE:
-        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    _require(open_, _WRITABLE)
     volume, token = open_.volume, context.token
+    if open_.mode & c.FILE_NO_INTERMEDIATE_BUFFERING:
+        _check_aligned(open_, 0 if offset == _APPEND else offset, length)
     try:
-        if offset == _APPEND or offset < 0 or not granted & c.FILE_WRITE_DATA:
+        if offset == _APPEND or offset < 0 or not open_.granted_access & c.FILE_WRITE_DATA:
             offset = volume.chain.fstat(token, open_.handle).size
         if offset + length > _MAX_OFFSET:
             raise NtStatusError(NtStatus.INVALID_PARAMETER)

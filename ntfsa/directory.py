@@ -37,7 +37,8 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
         enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
-        _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
+        with enumeration:
+            _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
     except OSError as error:
         raise nt_error(error) from error
     if not buffer.count:

@@ -62,6 +62,19 @@ def test_a_directory_is_not_read(share, refused):
     refused(S.INVALID_DEVICE_REQUEST, share.write, share.open(""), b"x")
 
 
+@pytest.mark.parametrize(
+    ("offset", "length", "fits"), [(0, 512, True), (512, 1024, True), (1, 512, False), (0, 5, False)]
+)
+def test_unbuffered_transfers_are_whole_sectors(share, refused, offset, length, fits):
+    opened = share.open("file", c.FILE_CREATE, options=c.FILE_NO_INTERMEDIATE_BUFFERING)
+    share.write(opened, bytes(2048))
+    if fits:
+        assert share.write(opened, bytes(length), offset) == len(share.read(opened, length, offset)) == length
+    else:
+        refused(S.INVALID_PARAMETER, share.write, opened, bytes(length), offset)
+        refused(S.INVALID_PARAMETER, share.read, opened, length, offset)
+
+
 def test_write_through(share):
     opened = share.open("file", c.FILE_CREATE, options=c.FILE_WRITE_THROUGH)
     assert write(share.context, opened, memoryview(b"x"), 0, True) == 1
