@@ -6,16 +6,19 @@ its answer another.
 """
 
 import asyncio
+import contextlib
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.config.diagnostics import ConfigurationError
@@ -23,6 +26,8 @@ from lamina.core.config.loading import Configuration, load
 from lamina.core.plan import ServerPlan
 from lamina.core.runtime import Runtime, StartError
 from lamina.vfs_modules.credentials import server_identity
+
+log = logging.getLogger(__name__)
 
 _LINE_LIMIT = 1 << 20
 
@@ -69,7 +74,10 @@ def instance_name(config: Path) -> str:
 
 
 class Instance:
-    """The claim of this process to be the server of one configuration file. Raises AlreadyRunningError."""
+    """The claim of this process to be the server of one configuration file, for the time of a `with` block.
+
+    Making one raises AlreadyRunningError, or OSError where the runtime folder cannot be used.
+    """
 
     def __init__(self, config: Path) -> None:
         base = _private(runtime_folder()) / instance_name(config)
@@ -83,34 +91,40 @@ class Instance:
             raise AlreadyRunningError(f"a server runs with {config} already (pid {pid})") from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        self._server: asyncio.Server | None = None
 
-    async def listen(self, reload: Callable[[], Awaitable[ReloadResult]]) -> None:
-        """Answer reload requests from now on."""
-        self.socket_file.unlink(missing_ok=True)
+    def __enter__(self) -> Self:
+        return self
 
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                request = json.loads(await reader.readline())
-                reply: Any = asdict(await reload()) if request == {"command": "reload"} else {"errors": ["unknown"]}
-                writer.write(json.dumps(reply).encode() + b"\n")
-                await writer.drain()
-            except (OSError, ValueError):
-                pass
-            finally:
-                writer.close()
-
-        self._server = await asyncio.start_unix_server(answer, self.socket_file, limit=_LINE_LIMIT)
-        self.socket_file.chmod(0o600)
-
-    async def close(self) -> None:
-        """Give up the claim and leave no file behind."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+    def __exit__(self, *_: object) -> None:
         self.socket_file.unlink(missing_ok=True)
         self.pid_file.unlink(missing_ok=True)
         os.close(self._lock)
+
+    @contextlib.asynccontextmanager
+    async def control(self, reload: Callable[[], Awaitable[ReloadResult]]) -> AsyncIterator[None]:
+        """Answer reload requests inside."""
+        self.socket_file.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(functools.partial(_answer, reload), self.socket_file)
+        self.socket_file.chmod(0o600)
+        try:
+            yield
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+async def _answer(
+    reload: Callable[[], Awaitable[ReloadResult]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    try:
+        request = json.loads(await reader.readline())
+        reply: Any = asdict(await reload()) if request == {"command": "reload"} else {"errors": ["unknown request"]}
+        writer.write(json.dumps(reply).encode() + b"\n")
+        await writer.drain()
+    except (OSError, ValueError) as error:
+        log.debug("a request on the control socket failed: %s", error)
+    finally:
+        writer.close()
 
 
 def request_reload(config: Path) -> ReloadResult:

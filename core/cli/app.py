@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from lamina import __version__
-from lamina.core.cli import modules, running, serving, users
 from lamina.core.cli.errors import CliError
+from lamina.core.cli.modules import app as module_app
+from lamina.core.cli.running import check, reload, run
+from lamina.core.cli.serving import serve
+from lamina.core.cli.users import app as user_app
 
 app = App(name="lamina", version=__version__, help="An SMB2/3 file server for Windows, macOS and Linux clients.")
-app.command(serving.serve)
-app.command(running.run)
-app.command(running.check)
-app.command(running.reload)
-app.command(users.app)
-app.command(modules.app)
+app.command(serve)
+app.command(run)
+app.command(check)
+app.command(reload)
+app.command(user_app)
+app.command(module_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """`lamina run`, `check` and `reload`: a server from a configuration file."""
 
 import contextlib
+import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,12 +11,14 @@ from cyclopts import Parameter
 
 from lamina.core.cli.accounts import open_accounts
 from lamina.core.cli.errors import CliError
-from lamina.core.cli.foreground import on_hangup, serve_until_stopped, set_up_log, sink, write
+from lamina.core.cli.foreground import Started, on_hangup, serve_until_stopped, set_up_log, sink, write
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load
 from lamina.core.reload import AlreadyRunningError, Instance, NotRunningError, Reloader, ReloadResult, request_reload
 from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("/etc/lamina/lamina.toml")
 ConfigOption = Annotated[Path, Parameter(name=["--config", "-c"])]
@@ -38,24 +41,27 @@ def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Paramete
     except (AlreadyRunningError, OSError) as error:
         raise CliError(str(error)) from error
     reporter = Reporter(sink(json))
+    with instance:
+        accounts = open_accounts(configuration.accounts)
+        started = _control(instance, configuration, reporter, not json)
+        serve_until_stopped(configuration.plan, accounts, configuration.authentication, reporter, started)
 
+
+def _control(instance: Instance, configuration: Configuration, reporter: Reporter, for_people: bool) -> Started:
     def reloaded(result: ReloadResult) -> None:
         reporter.emit("reloaded", changes=[*result.changes, *result.notes], errors=list(result.errors))
+        for line in result.errors:
+            log.error("not reloaded: %s", line)
 
     @contextlib.asynccontextmanager
     async def started(runtime: Runtime) -> AsyncIterator[None]:
         reloader = Reloader(runtime, configuration, reloaded)
-        await instance.listen(reloader.reload)
-        async with on_hangup(reloader.reload):
-            if not json:
+        async with instance.control(reloader.reload), on_hangup(reloader.reload):
+            if for_people:
                 _say_listening(runtime)
-            try:
-                yield
-            finally:
-                await instance.close()
+            yield
 
-    accounts = open_accounts(configuration.accounts)
-    serve_until_stopped(configuration.plan, accounts, configuration.authentication, reporter, started)
+    return started
 
 
 def check(config: Path = DEFAULT_CONFIG, /) -> None:

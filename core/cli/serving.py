@@ -124,8 +124,13 @@ def _shares(folders: Sequence[Path], options: ServeOptions) -> dict[str, ShareSp
         name = options.name if options.name and not shares else share_name(folder)
         if _NOT_IN_A_NAME.search(name) or len(name) > 80:
             raise CliError(f"{name!r} cannot be the name of a share")
-        flags = {"read_only": options.read_only, "encrypt": options.encrypt, "guest": options.guest}
-        shares[_free_name(name, shares)] = ShareSpec(folder.resolve(), chain=chain, **flags)
+        shares[_free_name(name, shares)] = ShareSpec(
+            folder.resolve(),
+            read_only=options.read_only,
+            encrypt=options.encrypt,
+            guest=options.guest,
+            chain=chain,
+        )
     if not shares:
         raise CliError("name a folder to share: lamina serve FOLDER")
     _check_chain(*next(iter(shares.items())))

@@ -4,11 +4,10 @@ The models are the reference: types, defaults and descriptions; docs/admin/confi
 """
 
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.plan import DEFAULT_CHAIN, Listener
@@ -48,15 +47,23 @@ def parse_listener(text: str) -> Listener:
 
 _Size = Annotated[StrictInt, BeforeValidator(parse_size)]
 
-LimitsTable: type[Table] = create_model(
-    "LimitsTable",
-    __base__=Table,
-    __doc__="`[server.limits]`: what one client can make the server hold.",
-    **{
-        item.name: (Annotated[item.type if item.type is float else StrictInt, Field(gt=0)], item.default)
-        for item in fields(Limits)
-    },
-)
+_Count = Annotated[StrictInt, Field(gt=0)]
+_LIMITS = Limits()
+
+
+class LimitsTable(Table):
+    """`[server.limits]`: what one client can make the server hold. The fields of `core.settings.Limits`."""
+
+    connections: _Count = _LIMITS.connections
+    connections_per_address: _Count = _LIMITS.connections_per_address
+    sessions_per_connection: _Count = _LIMITS.sessions_per_connection
+    trees_per_session: _Count = _LIMITS.trees_per_session
+    opens_per_session: _Count = _LIMITS.opens_per_session
+    pending_requests: _Count = _LIMITS.pending_requests
+    credits: _Count = _LIMITS.credits
+    compound_depth: _Count = _LIMITS.compound_depth
+    unauthenticated_message: _Count = _LIMITS.unauthenticated_message
+    seconds_to_authenticate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _LIMITS.seconds_to_authenticate
 
 
 class ServerTable(Table):
@@ -79,7 +86,7 @@ class ServerTable(Table):
     accounts: Path = DEFAULT_ACCOUNTS
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
-    limits: LimitsTable = Field(default_factory=LimitsTable)  # type: ignore[valid-type]  # made of core.settings.Limits
+    limits: LimitsTable = LimitsTable()
 
     def settings(self) -> ServerSettings:
         """These settings as the protocol layer sees them."""

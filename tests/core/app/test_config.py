@@ -1,5 +1,6 @@
 """Configuration files: broken ones are told exactly what is wrong, all of it; right ones make the plan they say."""
 
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import dedent
 
@@ -7,8 +8,9 @@ import pytest
 
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load, parse
+from lamina.core.config.model import LimitsTable
 from lamina.core.plan import Listener, ModuleSpec
-from lamina.core.settings import Dialect, EncryptionPolicy
+from lamina.core.settings import Dialect, EncryptionPolicy, Limits
 
 
 @pytest.fixture
@@ -229,3 +231,7 @@ def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
     chain = configuration(SHARE, folder).chains()["data"]
     assert chain.explain()["get_dos_attributes"][0] == "dos_attributes"
     assert chain.explain()["pread"] == ("posix",)
+
+
+def test_the_limits_of_a_file_are_those_of_the_server() -> None:
+    assert LimitsTable().model_dump() == asdict(Limits())
