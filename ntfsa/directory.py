@@ -37,7 +37,7 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
         enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
-        with enumeration:
+        with enumeration.turn:
             _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
     except OSError as error:
         raise nt_error(error) from error

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.names import fold, present
+from lamina.ntfsa.turn import Turn
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -30,7 +31,7 @@ DirectoryKey = tuple[int, int]
 class DirectoryIndex:
     """The names of one directory by their folded, presented form (`names.fold`, `names.present`)."""
 
-    __slots__ = ("_chain", "_handle", "_names", "_read_at", "_stamp", "_watch", "count")
+    __slots__ = ("_chain", "_closed", "_handle", "_names", "_read_at", "_stamp", "_turn", "_users", "_watch", "count")
 
     def __init__(self, chain: "Chain", handle: VfsHandle) -> None:
         """`handle`: the directory, open for reading; the index closes it."""
@@ -39,20 +40,40 @@ class DirectoryIndex:
         self._names: dict[str, str | tuple[str, ...]] = {}
         self._stamp: tuple[int, int] | None = None
         self._read_at = 0
+        self._turn = Turn()
+        self._closed = False
+        self._users = 0
         self.count = 0
         self._watch = self._try_watch()
-        self._read()
+        try:
+            self._read()
+        except BaseException:
+            if self._watch is not None:
+                self._watch.close()
+            raise
 
     def find(self, folded: str, exact: str) -> str | None:
         """The name on disk whose folded form is `folded`, or None. Where several differ in case only: `exact` first."""
-        self._refresh()
+        self._users += 1
+        try:
+            with self._turn:
+                self._refresh()
+        finally:
+            self._users -= 1
+            if self._closed and not self._users:
+                self._release()
         found = self._names.get(folded)
         if found is None or isinstance(found, str):
             return found
         return exact if exact in found else found[0]
 
     def close(self) -> None:
-        """Stop watching and close the directory."""
+        """Stop watching and close the directory, once nobody is using it any more."""
+        self._closed = True
+        if not self._users:
+            self._release()
+
+    def _release(self) -> None:
         if self._watch is not None:
             self._watch.close()
         self._chain.close(SERVER_TOKEN, self._handle)
@@ -142,9 +163,10 @@ class DirectoryIndexes:
         handle = self._chain.open(SERVER_TOKEN, self._root, directory, _LIST)
         index = self._make(handle)
         # Another request may have made the same one while this one waited for the directory.
-        replaced = self._indexes.pop(key, None)
-        if replaced is not None:
-            replaced.close()
+        known = self._indexes.get(key)
+        if known is not None:
+            index.close()
+            return known
         self._indexes[key] = index
         self._trim()
         return index

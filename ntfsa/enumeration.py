@@ -4,17 +4,15 @@ The directory is read as the client asks for more. What is there all the time is
 meanwhile may or may not be told, and what has gone is passed over.
 """
 
-import asyncio
 import errno
 import stat as st
-from collections import deque
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa.lookup import join, split, stat_or_none
 from lamina.ntfsa.names import fold, present
+from lamina.ntfsa.turn import Turn
 from lamina.ntfsa.wildcard import has_wildcards, matcher
-from lamina.vfs_modules import engine
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow
 
 if TYPE_CHECKING:
@@ -28,34 +26,20 @@ _PATH_HOW = OpenHow(Access.PATH)
 
 
 class Enumeration:
-    """Where an open has got to in its directory. `begun` is false until an entry was asked for."""
+    """Where an open has got to in its directory. `begun` is false until an entry was asked for.
 
-    __slots__ = ("_busy", "_entries", "_held", "_source", "_waiting", "begun", "pattern")
+    Whoever asks holds `turn`: a slow directory parks its reader, and another request of the same open must not come in.
+    """
+
+    __slots__ = ("_entries", "_held", "_source", "begun", "pattern", "turn")
 
     def __init__(self, token: "ImpersonationToken", open_: "NtOpen", pattern: str, with_attributes: bool) -> None:
         self.pattern = pattern
         self.begun = False
         self._held: Listed | None = None
-        self._busy = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.turn = Turn()
         self._source: Iterator[DirectoryEntry] | None = None
         self._entries: Generator[Listed, None, None] = self._walk(token, open_, with_attributes)
-
-    def __enter__(self) -> None:
-        """Wait until no other request of the same open is at it: a slow directory parks its reader."""
-        while self._busy:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            engine.wait(turn)
-        self._busy = True
-
-    def __exit__(self, *exception: object) -> None:
-        self._busy = False
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
 
     def next(self) -> Listed | None:
         """The next entry, or None at the end."""
