@@ -4,6 +4,7 @@ The one place that knows how the layers fit together; the command line, `lamina.
 Everything is built and connected before the first socket accepts, so a fault never leaves half a server.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
@@ -20,9 +21,12 @@ from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
+from lamina.vfs_modules.hooks import HookBus, listener_name
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 log = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 5.0
 
 
 class StartError(Exception):
@@ -50,7 +54,9 @@ class Runtime:
         self.registry: Registry = MemoryRegistry()
         self.bound: list[Listener] = []
         self._open: dict[str, _OpenShare] = {}
+        self.hooks = HookBus()
         self._retired: list[Share] = []
+        self._sweeper: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -70,6 +76,7 @@ class Runtime:
             for listener in plan.listeners:
                 port = await runtime.server.listen(listener.address, listener.port)
                 runtime.bound.append(replace(listener, port=port))
+            runtime.hooks.server_started(tuple(map(str, runtime.bound)))
         except BaseException:
             await runtime.close()
             raise
@@ -99,6 +106,14 @@ class Runtime:
         self.server.set_shares(self.shares())
         self._retired += [item.share for item in before.values()]
         await self.sweep()
+        if self._retired and self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep_until_idle())
+
+    async def _sweep_until_idle(self) -> None:
+        while self._retired:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            await self.sweep()
+        self._sweeper = None
 
     async def _listen_anew(self, listeners: tuple[Listener, ...]) -> None:
         for listener in listeners:
@@ -124,10 +139,19 @@ class Runtime:
     def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
         chain.connect(SERVER_TOKEN)
         try:
+            for module in chain.modules:
+                self.hooks.register(module, listener_name(module))
+            self.hooks.share_connected(chain.share)
             return NtVolume(name, chain, self.registry, self.accounts, VolumeSettings(read_only=spec.read_only))
         except BaseException:
-            chain.disconnect(SERVER_TOKEN)
+            self._disconnect(chain)
             raise
+
+    def _disconnect(self, chain: Chain) -> None:
+        self.hooks.share_disconnected(chain.share)
+        for module in chain.modules:
+            self.hooks.unregister(module)
+        chain.disconnect(SERVER_TOKEN)
 
     async def sweep(self) -> None:
         """Close the volumes of shares that are gone and that no client is connected to any more."""
@@ -143,14 +167,16 @@ class Runtime:
             if volume is not None and volume not in serving:
                 await self.engine.run(self._close_volume, volume)
 
-    @staticmethod
-    def _close_volume(volume: NtVolume) -> None:
+    def _close_volume(self, volume: NtVolume) -> None:
         with contextlib.suppress(OSError):
             volume.close()
-        volume.chain.disconnect(SERVER_TOKEN)
+        self._disconnect(volume.chain)
 
     async def close(self) -> None:
         """Stop accepting, end the connections, close the volumes, and let the chains disconnect."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self.hooks.server_stopping()
         await self.server.close()
         shares = [item.share for item in self._open.values()] + self._retired
         self._open, self._retired = {}, []
