@@ -21,6 +21,7 @@ _MEANT_ATTRIBUTES: Final = 0x00007FB7
 _UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FILE_ID | c.FILE_RESERVE_OPFILTER
 _OVERWRITES: Final = frozenset({c.FILE_SUPERSEDE, c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF})
 
+_CAN_DELETE: Final = c.DELETE | c.GENERIC_ALL | c.MAXIMUM_ALLOWED
 _READS: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
 _WRITES: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
 _ANY_ACCESS: Final = (Access.READ_WRITE, Access.READ, Access.PATH)
@@ -82,8 +83,8 @@ def _chain_access(request: Request) -> tuple[Access, ...]:
 
 def check_request(token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters") -> Request:
     """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
-    _check_numbers(parameters)
     _check_access(token, parameters)
+    _check_numbers(parameters)
     path = parse_path(parameters.path)
     _check_path(volume, parameters, path)
     return Request(token, volume, parameters, path)
@@ -103,23 +104,24 @@ def _check_numbers(parameters: "CreateParameters") -> None:
         raise _invalid("create options that mean nothing")
     if options & _UNSUPPORTED:
         raise NtStatusError(NtStatus.NOT_SUPPORTED)
+    if options & c.FILE_DELETE_ON_CLOSE and not parameters.desired_access & _CAN_DELETE:
+        raise _invalid("delete on close without DELETE access")
     if options & c.FILE_DIRECTORY_FILE and (options & c.FILE_NON_DIRECTORY_FILE or disposition in _OVERWRITES):
         raise _invalid("a directory that is none, or that is to be overwritten")
 
 
 def _check_access(token: "ImpersonationToken", parameters: "CreateParameters") -> None:
     desired = parameters.desired_access
-    if desired & _NEVER_GRANTED or not desired or desired == c.SYNCHRONIZE:
+    if desired & _NEVER_GRANTED or not desired:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "no access, or one that does not exist")
     if desired & c.ACCESS_SYSTEM_SECURITY and SE_SECURITY not in token.privileges:
         raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
-    if parameters.options & c.FILE_DELETE_ON_CLOSE and not desired & (c.DELETE | c.GENERIC_ALL | c.MAXIMUM_ALLOWED):
-        raise _invalid("delete on close without DELETE access")
 
 
 def _check_path(volume: "NtVolume", parameters: "CreateParameters", path: NtPath) -> None:
-    if path.stream and Capability.STREAMS not in volume.capabilities:
-        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "there are no named streams here")
+    if (path.stream or path.stream_type) and Capability.STREAMS not in volume.capabilities:
+        # Where there are no streams a colon has no meaning, not even in "::$DATA" (smb2.create_no_streams).
+        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "there are no streams here")
     if path.stream:
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "named streams are not served yet")
     if parameters.timewarp and Capability.SNAPSHOTS not in volume.capabilities:

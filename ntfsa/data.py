@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
 _WRITABLE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
-_APPEND: Final = 0xFFFFFFFFFFFFFFFF
 _MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
 
 
@@ -59,7 +58,7 @@ def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int)
 
 
 def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, write_through: bool = False) -> int:
-    """Write `data` at `offset` (all ones: at the end of the file); the bytes written.
+    """Write `data` at `offset`; the bytes written. An open that may only append writes at the end of the file.
 
     Raises ACCESS_DENIED, FILE_LOCK_CONFLICT, DISK_FULL, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
     """
@@ -67,12 +66,12 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
     _require(open_, _WRITABLE)
     volume, token = open_.volume, context.token
     if open_.mode & c.FILE_NO_INTERMEDIATE_BUFFERING:
-        _check_aligned(open_, 0 if offset == _APPEND else offset, length)
+        _check_aligned(open_, offset, length)
     try:
-        if offset == _APPEND or offset < 0 or not open_.granted_access & c.FILE_WRITE_DATA:
-            offset = volume.chain.fstat(token, open_.handle).size
         if offset + length > _MAX_OFFSET:
             raise NtStatusError(NtStatus.INVALID_PARAMETER)
+        if not open_.granted_access & c.FILE_WRITE_DATA:
+            offset = volume.chain.fstat(token, open_.handle).size
         if not length:
             return 0
         record = volume.registry.read(open_.file_key)

@@ -104,10 +104,11 @@ def _append(buffer: DirectoryBuffer, entry: Listed, hide_dots: bool) -> bool:
     created = dos.creation_ns
     if created is None:
         created = creation_ns(stat, dos)
+    written = to_filetime(stat.mtime_ns)
     hidden = hide_dots and name[0] == "." and name not in {".", ".."}
     return buffer.append(
         name,
-        (to_filetime(created), to_filetime(stat.atime_ns), to_filetime(stat.mtime_ns), to_filetime(stat.ctime_ns)),
+        (to_filetime(created), to_filetime(stat.atime_ns), written, written),
         end_of_file(stat),
         allocation_size(stat, stored),
         shown_attributes(stat, stored, hidden),

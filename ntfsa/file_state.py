@@ -65,13 +65,18 @@ def end_of_file(stat: FileStat) -> int:
 
 
 def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) -> NetworkOpenInformation:
-    """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
+    """Everything that CREATE, CLOSE and QUERY_INFO tell of a file.
+
+    The change time is the last write time: clients set it and want it back, or freeze it with the others
+    (MS-FSCC 2.4.7), and POSIX lets nobody set its own.
+    """
     stored = dos.attributes
+    written = to_filetime(stat.mtime_ns)
     return NetworkOpenInformation(
         to_filetime(creation_ns(stat, dos)),
         to_filetime(stat.atime_ns),
-        to_filetime(stat.mtime_ns),
-        to_filetime(stat.ctime_ns),
+        written,
+        written,
         allocation_size(stat, stored),
         end_of_file(stat),
         shown_attributes(stat, stored, hidden_name),

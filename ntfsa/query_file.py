@@ -98,7 +98,10 @@ def _streams(query: _Query) -> bytes:
 
 
 def _alternate_name(query: _Query) -> bytes:
-    raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "there are no short names here")
+    # There are no short names. smbclient's allinfo gives up without one; the name itself at least opens the file.
+    if not query.open.path:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "the root has no name")
+    return fi.pack_name(query.open.name)
 
 
 class _Class(NamedTuple):

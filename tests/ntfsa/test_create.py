@@ -9,6 +9,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.volume import VolumeSettings
 from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.operations import Capability
 
 DIR = c.FILE_DIRECTORY_FILE
 NOT_DIR = c.FILE_NON_DIRECTORY_FILE
@@ -105,8 +106,7 @@ def test_what_cannot_be_meant_is_refused(share, refused, asked, expected):
         ("..\\name", S.OBJECT_PATH_SYNTAX_BAD),
         ("\\file", S.INVALID_PARAMETER),
         ("file:stream", S.OBJECT_NAME_INVALID),
-        ("dir::$DATA", S.FILE_IS_A_DIRECTORY),
-        ("file::$DATA", S.SUCCESS),
+        ("file::$DATA", S.OBJECT_NAME_INVALID),
         ("dir\\", S.SUCCESS),
         ("", S.SUCCESS),
         ("DIR\\INNER", S.SUCCESS),
@@ -117,6 +117,25 @@ def test_paths(share, path, expected):
     (share.path / "dir" / "inner").write_bytes(b"")
     (share.path / "file").write_bytes(b"")
     assert share.status(path) is expected
+
+
+class _WithStreams(VfsModule):
+    """A chain that claims streams."""
+
+    name = "with_streams"
+
+    def capabilities(self, below):
+        return below | Capability.STREAMS
+
+
+def test_where_there_are_streams_the_unnamed_one_is_the_file(make_share):
+    share = make_share(_WithStreams())
+    (share.path / "dir").mkdir()
+    (share.path / "file").write_bytes(b"")
+    assert share.status("file::$DATA") is S.SUCCESS
+    assert share.status("dir::$DATA") is S.FILE_IS_A_DIRECTORY
+    assert share.status("dir::$INDEX_ALLOCATION") is S.SUCCESS
+    assert share.status("file::$INDEX_ALLOCATION") is S.NOT_A_DIRECTORY
 
 
 @pytest.mark.parametrize("disposition", [c.FILE_CREATE, c.FILE_OPEN_IF, c.FILE_OVERWRITE_IF, c.FILE_SUPERSEDE])

@@ -213,6 +213,8 @@ def test_streams(share):
 
 
 def test_there_are_no_short_names(share, refused):
+    name = share.query(share.open("A long name", c.FILE_CREATE), c.FILE_ALTERNATE_NAME_INFORMATION)
+    assert name[4:].decode("utf-16-le") == "A long name"
     refused(S.OBJECT_NAME_NOT_FOUND, share.query, share.open(""), c.FILE_ALTERNATE_NAME_INFORMATION)
 
 
