@@ -75,7 +75,7 @@ def _fill(  # one loop, and everything it needs
     with_attributes: bool,
 ) -> None:
     single = flags & c.SMB2_RETURN_SINGLE_ENTRY
-    hide_dots = open_.volume.settings.hide_dot_files
+    hides = open_.volume.settings.hides
     while (entry := enumeration.next()) is not None:
         if with_attributes:
             if entry[1] is None:
@@ -83,7 +83,7 @@ def _fill(  # one loop, and everything it needs
                 if found is None:
                     continue
                 entry = found
-            added = _append(buffer, entry, hide_dots)
+            added = _append(buffer, entry, hides(entry[0]))
         else:
             added = buffer.append(entry[0])
         if not added:
@@ -95,7 +95,7 @@ def _fill(  # one loop, and everything it needs
             return
 
 
-def _append(buffer: DirectoryBuffer, entry: Listed, hide_dots: bool) -> bool:
+def _append(buffer: DirectoryBuffer, entry: Listed, hidden: bool) -> bool:
     name, stat, dos = entry
     assert stat is not None
     if dos is None:
@@ -105,7 +105,6 @@ def _append(buffer: DirectoryBuffer, entry: Listed, hide_dots: bool) -> bool:
     if created is None:
         created = creation_ns(stat, dos)
     written = to_filetime(stat.mtime_ns)
-    hidden = hide_dots and name[0] == "." and name not in {".", ".."}
     return buffer.append(
         name,
         (to_filetime(created), to_filetime(stat.atime_ns), written, written),

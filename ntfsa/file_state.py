@@ -85,12 +85,7 @@ def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) 
 
 def hides(open_: "NtOpen") -> bool:
     """Whether the file of `open_` is shown as hidden for its name."""
-    return open_.volume.settings.hide_dot_files and is_dot_name(open_.name)
-
-
-def is_dot_name(name: str) -> bool:
-    """Whether a name begins with a period, and is not "." or ".."."""
-    return name[:1] == "." and name not in {".", ".."}
+    return open_.volume.settings.hides(open_.name)
 
 
 def state_of(token: "ImpersonationToken", open_: "NtOpen") -> tuple[FileStat, DosAttributes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.identities import IdentityMap
+from lamina.ntfsa.names import fold
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
 from lamina.vfs_modules.operations import Capability
@@ -22,8 +23,8 @@ class VolumeSettings:
     """How a share behaves as a volume.
 
     `label` "" means the share's name. `file_mode`, `directory_mode`: permission bits of what clients make.
-    `hide_dot_files`: names that begin with a period are shown as hidden. `indexed_names` bounds the memory of the
-    directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
+    `hide_dot_files`: names that begin with a period are shown as hidden; so are `hidden_names` (folded: `names.fold`).
+    `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     """
 
     read_only: bool = False
@@ -31,8 +32,15 @@ class VolumeSettings:
     file_mode: int = 0o744
     directory_mode: int = 0o755
     hide_dot_files: bool = True
+    hidden_names: frozenset[str] = frozenset()
     indexed_names: int = 1_000_000
     sector_size: int = 512
+
+    def hides(self, name: str) -> bool:
+        """Whether a file of this name is shown as hidden, whatever its attributes."""
+        if name[:1] == "." and self.hide_dot_files:
+            return name not in {".", ".."}
+        return bool(self.hidden_names) and fold(name) in self.hidden_names
 
 
 class NtVolume:

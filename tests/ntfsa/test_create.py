@@ -194,6 +194,12 @@ def test_dot_files_are_hidden(share):
     assert share.create(".profile").information.file_attributes & c.FILE_ATTRIBUTE_HIDDEN
 
 
+def test_names_of_the_settings_are_hidden_in_any_case(make_share):
+    share = make_share(settings=VolumeSettings(hidden_names=frozenset({"HIDEFILE"})))
+    share.make("HideFile")
+    assert share.create("HideFile").information.file_attributes & c.FILE_ATTRIBUTE_HIDDEN
+
+
 @pytest.mark.parametrize(
     ("existing", "given", "expected"),
     [
