@@ -2,8 +2,8 @@
 
 Everything happens in place in the caller's buffer: the transform header, then the message, sealed over itself. That
 output may overlap input is not promised by the `cryptography` package; a test of this project holds it to it. The
-algorithms put their tag behind the text, the protocol puts it into the header; so both ways need 16 spare bytes
-(`SPARE`) behind the message for a moment.
+algorithms put their tag behind the text, the protocol puts it into the header; so whoever can offer 16 spare bytes
+(`SPARE`) behind the message saves a copy of it.
 
 A cipher object is one key in one direction. It counts the nonces of what it seals, so it must be the only one to seal
 with its key: all channels of a session share one. The counter never starts again, and sealing ends long before it, or
@@ -63,21 +63,28 @@ class Cipher:
             raise NonceExhaustedError("this session has encrypted as much as one key may")
         return _COUNTER.pack(sealed) + _NONCE_PADDING
 
-    def seal_in_place(self, buffer: bytearray | memoryview, transform_offset: int, session_id: int) -> None:
-        """Write the transform header at `transform_offset` of `buffer` and encrypt what follows it.
+    def seal_in_place(
+        self, buffer: bytearray | memoryview, session_id: int, transform_offset: int = 0, spare: bool = False
+    ) -> None:
+        """Write the transform header at `transform_offset` of `buffer` and encrypt what follows its 52 bytes.
 
-        The last SPARE bytes of `buffer` are not part of the message: it is everything between the header's 52 bytes
-        and them. Send `buffer[transform_offset:-SPARE]`. Raises NonceExhaustedError when the key is used up.
+        With `spare` the last SPARE bytes of `buffer` do not belong to the message and are written to: the tag is made
+        there. Without it the ciphertext is copied once. Raises NonceExhaustedError when the key is used up.
         """
         with memoryview(buffer)[transform_offset:] as whole, whole[TRANSFORM_HEADER_LENGTH:] as text:
-            size = len(text) - SPARE
+            size = len(text) - SPARE if spare else len(text)
             if size <= 0:
-                raise ValueError("there is no message between the transform header and the spare bytes")
+                raise ValueError("there is no message behind the transform header")
             nonce = self._next_nonce(size)
             _HEADER.pack_into(whole, 0, TRANSFORM_PROTOCOL_ID, _UNSIGNED, nonce, size, 0, ENCRYPTED, session_id)
             associated = whole[_NONCE_OFFSET:TRANSFORM_HEADER_LENGTH]
-            self._aead.encrypt_into(nonce[: self._nonce_length], text[:size], associated, text)
-            whole[_SIGNATURE] = text[size:]
+            if spare:
+                self._aead.encrypt_into(nonce[: self._nonce_length], text[:size], associated, text)
+                whole[_SIGNATURE] = text[size:]
+            else:
+                sealed = memoryview(self._aead.encrypt(nonce[: self._nonce_length], text, associated))
+                text[:] = sealed[:size]
+                whole[_SIGNATURE] = sealed[size:]
 
     def open_in_place(self, message: memoryview, spare: bool = False) -> memoryview | None:
         """Decrypt a transform message over itself: the view of the plaintext, or None if it is not authentic.

@@ -16,7 +16,7 @@ TEXT = b"\xfeSMB and then the rest of a message"
 
 def sealed(cipher_id: int, text: bytes = TEXT, offset: int = 0, session_id: int = 0x1122334455667788) -> bytearray:
     buffer = bytearray(b"\xee" * offset) + bytes(52) + text + bytes(SPARE)
-    make_cipher(cipher_id, bytes(CIPHERS[cipher_id])).seal_in_place(buffer, offset, session_id)
+    make_cipher(cipher_id, bytes(CIPHERS[cipher_id])).seal_in_place(buffer, session_id, offset, spare=True)
     return buffer
 
 
@@ -43,6 +43,13 @@ def test_the_sealed_message_is_the_one_of_the_separate_buffers(cipher_id: int) -
     nonce = message[20:31] if ccm else message[20:32]
     assert make(bytes(CIPHERS[cipher_id])).decrypt(nonce, message[52:] + message[4:20], message[20:52]) == TEXT
     assert TEXT not in message
+
+
+@all_ciphers
+def test_sealing_without_spare_bytes_gives_the_same(cipher_id: int) -> None:
+    buffer = bytearray(4 + 52) + TEXT
+    make_cipher(cipher_id, bytes(CIPHERS[cipher_id])).seal_in_place(memoryview(buffer), 0x1122334455667788, 4)
+    assert buffer[4:] == sealed(cipher_id)[:-SPARE]
 
 
 def test_the_transform_header_is_as_the_specification_says() -> None:
@@ -86,7 +93,7 @@ def test_every_message_has_another_nonce() -> None:
     cipher, nonces = make_cipher(AES_128_GCM, bytes(16)), set()
     for _ in range(1000):
         buffer = bytearray(52 + 1 + SPARE)
-        cipher.seal_in_place(buffer, 0, 1)
+        cipher.seal_in_place(buffer, 1, spare=True)
         nonces.add(bytes(buffer[20:36]))
     assert len(nonces) == 1000
 
@@ -98,7 +105,7 @@ def test_sealing_stops_for_good_at_the_limit(limit: str, monkeypatch: pytest.Mon
 
     def seal() -> bytearray:
         buffer = bytearray(52 + 1 + SPARE)
-        cipher.seal_in_place(buffer, 0, 1)
+        cipher.seal_in_place(buffer, 1, spare=True)
         return buffer
 
     with pytest.raises(NonceExhaustedError):
