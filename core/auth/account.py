@@ -58,7 +58,9 @@ class Account:
     disabled: bool = False
     full_name: str = ""
 
-    def make_token(self, identities: "AccountStore", substitutions: Mapping[str, str] | None = None) -> ImpersonationToken:
+    def make_token(
+        self, identities: "AccountStore", substitutions: Mapping[str, str] | None = None
+    ) -> ImpersonationToken:
         """The token that requests of this user run with; `identities` gives the SIDs of his POSIX groups.
 
         It reads the system's group database, which may take its time. Raises nothing: unknown ids have no groups.

@@ -1,0 +1,111 @@
+"""The Kerberos acceptor, by the system's MIT libraries through the optional `gssapi` package (RFC 4121, MS-KILE 3.4).
+
+The package is imported when a keytab is configured and not before: without one, Kerberos is simply not offered.
+Tickets are opened on a worker thread with the server's identity: it reads the keytab and writes the replay cache.
+"""
+
+import importlib
+import os
+import time
+from typing import Any, Final
+
+from lamina.core.auth.logon import Authenticated, Claim, Logon
+from lamina.core.auth.settings import AuthSettings
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules import engine
+from lamina.vfs_modules.credentials import server_identity
+from lamina.vfs_modules.token import SERVER_TOKEN
+
+_SESSION_KEY_OID: Final = "1.2.840.113554.1.2.2.5.5"  # GSS_C_INQ_SSPI_SESSION_KEY
+_LONGEST_LIFETIME: Final = 0xFFFFFFFF
+"""What GSS-API calls indefinite."""
+
+
+class KerberosUnavailableError(Exception):
+    """Kerberos is configured and cannot be offered; the text says what to do."""
+
+
+class KerberosService:
+    """The server's own credentials: what tickets for it are opened with."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        """Raises KerberosUnavailableError if the package or a usable keytab is missing."""
+        try:
+            self.gssapi: Any = importlib.import_module("gssapi")
+        except ImportError as error:
+            raise KerberosUnavailableError(
+                f"a keytab is configured, but Kerberos is not installed: pip install lamina[kerberos] ({error})"
+            ) from error
+        self.realm = settings.realm
+        self._credentials = self._acquire(settings.keytab)
+
+    def _acquire(self, keytab: str) -> Any:
+        with server_identity():
+            if not os.access(keytab, os.R_OK):
+                raise KerberosUnavailableError(f"the keytab {keytab} does not exist or cannot be read")
+            try:
+                return self.gssapi.Credentials(usage="accept", store={"keytab": keytab})
+            except self.gssapi.exceptions.GSSError as error:
+                raise KerberosUnavailableError(f"the keytab {keytab} cannot be used: {error}") from error
+
+    def acceptor(self, logon: Logon) -> "KerberosAcceptor":
+        """A new exchange."""
+        context = self.gssapi.SecurityContext(creds=self._credentials, usage="accept")
+        return KerberosAcceptor(self, context, logon)
+
+    def account_name(self, principal: str) -> str:
+        """The name without the realm, if it is ours; else nothing: a foreign user is not his namesake here."""
+        name, _, realm = principal.rpartition("@")
+        return name if self.realm and realm.lower() == self.realm.lower() else ""
+
+
+class KerberosAcceptor:
+    """One Kerberos exchange, of one leg as clients do it for SMB."""
+
+    def __init__(self, service: KerberosService, context: Any, logon: Logon) -> None:
+        self._service = service
+        self._context = context
+        self._logon = logon
+        self.authenticated: Authenticated | None = None
+
+    def step(self, token: bytes) -> bytes:
+        """Take the client's AP-REQ; the AP-REP, if it wants one. Raises NtStatusError(LOGON_FAILURE)."""
+        answer = self._call(self._context.step, token)
+        if self._context.complete:
+            self.authenticated = self._accept()
+        return bytes(answer or b"")
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return engine.offload(SERVER_TOKEN, function, *arguments)
+        except self._service.gssapi.exceptions.GSSError as error:
+            raise NtStatusError(NtStatus.LOGON_FAILURE, f"Kerberos: {error}") from error
+
+    def _accept(self) -> Authenticated:
+        principal, key, lifetime = self._call(self._outcome)
+        expires_at = None if lifetime >= _LONGEST_LIFETIME else time.time() + lifetime
+        claim = Claim(self._service.account_name(principal), principal.rpartition("@")[2])
+        return self._logon.with_ticket(claim, principal, key, expires_at)
+
+    def _outcome(self) -> tuple[str, bytes, int]:
+        context = self._context
+        raw = self._service.gssapi.raw
+        key = raw.inquire_sec_context_by_oid(context, self._service.gssapi.OID.from_int_seq(_SESSION_KEY_OID))[0]
+        return str(context.initiator_name), bytes(key), int(context.lifetime)
+
+    @property
+    def can_sign(self) -> bool:
+        """A ticket always brings a key."""
+        return self.authenticated is not None
+
+    def mic(self, data: bytes) -> bytes:
+        """The server's signature of `data` (GSS_GetMIC)."""
+        return bytes(self._context.get_signature(data))
+
+    def verify(self, data: bytes, mic: bytes) -> bool:
+        """Whether `mic` is the client's signature of `data` (GSS_VerifyMIC)."""
+        try:
+            self._context.verify_signature(data, mic)
+        except self._service.gssapi.exceptions.GSSError:
+            return False
+        return True
