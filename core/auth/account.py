@@ -45,7 +45,8 @@ class Account:
     """A user as a store knows him.
 
     `nt_hash`: 16 bytes, MD4 of the password in UTF-16LE (MS-NLMP 3.3.1 NTOWFv1). `groups`: POSIX group ids; None asks
-    the system's databases for those of `uid`. `group_sids`: SIDs of groups he is in besides the well-known ones.
+    the system's databases for those of `uid`. `extra_groups`: further ones. `group_sids`: SIDs of groups he is in
+    besides the well-known ones.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Account:
     uid: int
     gid: int
     groups: tuple[int, ...] | None = None
+    extra_groups: tuple[int, ...] = ()
     group_sids: frozenset[str] = frozenset()
     disabled: bool = False
     full_name: str = ""
@@ -160,11 +162,12 @@ def _id_behind(sid: str, prefix: str) -> int | None:
 def posix_groups(account: Account) -> tuple[int, ...]:
     """The POSIX groups of an account: its own list, else what the system's databases say for its uid."""
     if account.groups is not None:
-        return account.groups
+        return (*account.groups, *account.extra_groups)
     try:
-        return tuple(os.getgrouplist(pwd.getpwuid(account.uid).pw_name, account.gid))
+        system = os.getgrouplist(pwd.getpwuid(account.uid).pw_name, account.gid)
     except (KeyError, OSError):
-        return (account.gid,)
+        system = [account.gid]
+    return tuple(dict.fromkeys((*system, *account.extra_groups)))
 
 
 def nobody_ids() -> tuple[int, int]:

@@ -19,6 +19,7 @@ from lamina.core.auth.account import (
     unix_uid_of,
     unix_user_sid,
 )
+from lamina.core.auth.account_database import SqliteAccounts
 
 
 class MemoryAccounts:
@@ -102,4 +103,4 @@ class MemoryAccounts:
         return unix_gid_of(sid)
 
 
-__all__ = ["Account", "AccountStore", "MemoryAccounts", "nt_hash_of"]
+__all__ = ["Account", "AccountStore", "MemoryAccounts", "SqliteAccounts", "nt_hash_of"]

@@ -1,0 +1,446 @@
+"""Accounts in a SQLite file that only its owner may read: who reads it can log on as anybody in it.
+
+The file is made with mode 0600 and refused when it has any other. The machine SID is drawn when it is made; relative
+ids are handed out in turn and never twice, so that a SID in an old security descriptor never becomes somebody else.
+All access to the file is made as the server itself, whoever the thread was acting for.
+"""
+
+import errno
+import os
+import pwd
+import sqlite3
+import stat
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from lamina.core.auth.account import (
+    ADMINISTRATORS_GROUP,
+    BUILTIN_ADMINISTRATORS,
+    FIRST_RID,
+    Account,
+    check_name,
+    make_machine_sid,
+    nt_hash_of,
+    unix_gid_of,
+    unix_group_sid,
+    unix_uid_of,
+    unix_user_sid,
+)
+from lamina.core.auth.account_import import SkippedLine, parse_smbpasswd
+from lamina.vfs_modules.credentials import server_identity
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x4C414D41  # "LAMA": tells the file from another program's database
+_BUSY_SECONDS: Final = 5.0
+_IDENTITIES_SECONDS: Final = 1.0
+"""How long the map of identities is believed before the file is asked whether another process changed it."""
+
+_SCHEMA: Final = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE accounts (
+    rid INTEGER PRIMARY KEY, folded TEXT UNIQUE NOT NULL, name TEXT NOT NULL, nt_hash BLOB NOT NULL,
+    uid INTEGER NOT NULL, gid INTEGER NOT NULL, disabled INTEGER NOT NULL DEFAULT 0, full_name TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE groups (
+    rid INTEGER PRIMARY KEY, folded TEXT UNIQUE NOT NULL, name TEXT NOT NULL, gid INTEGER UNIQUE
+);
+CREATE TABLE members (
+    account INTEGER NOT NULL REFERENCES accounts (rid) ON DELETE CASCADE,
+    member_of INTEGER NOT NULL REFERENCES groups (rid) ON DELETE CASCADE,
+    PRIMARY KEY (account, member_of)
+) WITHOUT ROWID;
+"""
+
+
+class Group(NamedTuple):
+    """A group of accounts. `gid` is None for one that has no counterpart in the system."""
+
+    name: str
+    sid: str
+    gid: int | None
+
+
+class Imported(NamedTuple):
+    """What an import did: names added, names that got the hash of the file, and lines left out."""
+
+    added: list[str]
+    updated: list[str]
+    skipped: list[SkippedLine]
+
+
+class _Identities(NamedTuple):
+    """Both directions of the identity map, from one reading of the file."""
+
+    sid_of_uid: dict[int, str]
+    sid_of_gid: dict[int, str]
+    uid_of_sid: dict[str, int]
+    gid_of_sid: dict[str, int]
+    version: int
+
+
+class SqliteAccounts:
+    """The accounts in the file at `path`, which is made if there is none. Safe to use from threads and processes."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises OSError: PermissionError for a file that others may read, EINVAL for one that is something else."""
+        self.path = Path(path)
+        self._lock = threading.RLock()
+        self._map: _Identities | None = None
+        self._map_checked = 0.0
+        with self._as_server():
+            _make_private_file(self.path)
+            _check_private(self.path)
+            self._connection = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._open_schema()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    # -- accounts
+
+    @property
+    def machine_sid(self) -> str:
+        """See AccountStore."""
+        return self._machine_sid
+
+    def lookup(self, name: str) -> Account | None:
+        """See AccountStore."""
+        with self._as_server():
+            row = self._one(
+                "SELECT rid, name, nt_hash, uid, gid, disabled, full_name FROM accounts WHERE folded = ?",
+                name.lower(),
+            )
+            return self._account(row) if row else None
+
+    def names(self) -> list[str]:
+        """The names of all accounts."""
+        with self._as_server():
+            return [row[0] for row in self._connection.execute("SELECT name FROM accounts ORDER BY folded")]
+
+    def add(
+        self,
+        name: str,
+        password: str,
+        uid: int | None = None,
+        gid: int | None = None,
+        groups: Collection[str] = (),
+        full_name: str = "",
+    ) -> Account:
+        """Add an account; `groups` are made if there are none of these names.
+
+        Without `uid` and `gid` they are the process's own. Raises ValueError for a name that is impossible or taken.
+        """
+        uid = os.geteuid() if uid is None else uid
+        gid = os.getegid() if gid is None else gid
+        return self._add(name, nt_hash_of(password), (uid, gid), groups, full_name=full_name)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Give an account another password; LookupError if there is none."""
+        self._change(name, "nt_hash", nt_hash_of(password))
+
+    def set_disabled(self, name: str, disabled: bool = True) -> None:
+        """Disable or enable an account; LookupError if there is none."""
+        self._change(name, "disabled", int(disabled))
+
+    def remove(self, name: str) -> None:
+        """Forget an account; its SID is not given to another. LookupError if there is none."""
+        with self._transaction():
+            self._changed(self._connection.execute("DELETE FROM accounts WHERE folded = ?", (name.lower(),)), name)
+
+    # -- groups
+
+    def groups(self) -> list[Group]:
+        """All groups."""
+        with self._as_server():
+            rows = self._connection.execute("SELECT name, rid, gid FROM groups ORDER BY folded")
+            return [Group(name, self._sid(rid), gid) for name, rid, gid in rows]
+
+    def add_group(self, name: str, gid: int | None = None) -> Group:
+        """Add a group, or give the one of that name a gid. Raises ValueError if another group has the gid."""
+        with self._transaction():
+            rid = self._group_rid(name)
+            try:
+                self._connection.execute("UPDATE groups SET gid = ? WHERE rid = ?", (gid, rid))
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"another group has the gid {gid}") from error
+        return Group(name, self._sid(rid), gid)
+
+    def remove_group(self, name: str) -> None:
+        """Forget a group; LookupError if there is none."""
+        with self._transaction():
+            self._changed(self._connection.execute("DELETE FROM groups WHERE folded = ?", (name.lower(),)), name)
+
+    def set_groups(self, name: str, groups: Collection[str]) -> None:
+        """Make an account a member of these groups and no others; LookupError if there is no such account."""
+        with self._transaction():
+            row = self._one("SELECT rid FROM accounts WHERE folded = ?", name.lower())
+            if row is None:
+                raise LookupError(f"there is no account {name!r}")
+            self._connection.execute("DELETE FROM members WHERE account = ?", row)
+            self._join(row[0], groups)
+
+    # -- import
+
+    def import_smbpasswd(self, text: str) -> Imported:
+        """Take over the accounts of an smbpasswd file or of `pdbedit -Lw`; all of them, or on an error none.
+
+        The uid is the file's, else the system's for that name; without one, or without a group, the line is skipped.
+        """
+        done = Imported([], [], [])
+        with self._transaction():
+            for number, entry in enumerate(parse_smbpasswd(text), 1):
+                if isinstance(entry, SkippedLine):
+                    done.skipped.append(entry)
+                elif self.lookup(entry.name) is not None:
+                    self._change(entry.name, "nt_hash", entry.nt_hash)
+                    self._change(entry.name, "disabled", int(entry.disabled))
+                    done.updated.append(entry.name)
+                elif (ids := _system_ids(entry.name, entry.uid)) is None:
+                    done.skipped.append(SkippedLine(number, entry.name, "the system has no such user"))
+                else:
+                    self._add(entry.name, entry.nt_hash, ids, (), disabled=entry.disabled)
+                    done.added.append(entry.name)
+        return done
+
+    # -- the identity map of ntfsa
+
+    def sid_of_uid(self, uid: int) -> str:
+        """See AccountStore."""
+        return self._identities().sid_of_uid.get(uid) or unix_user_sid(uid)
+
+    def sid_of_gid(self, gid: int) -> str:
+        """See AccountStore."""
+        return self._identities().sid_of_gid.get(gid) or unix_group_sid(gid)
+
+    def uid_of_sid(self, sid: str) -> int | None:
+        """See AccountStore."""
+        uid = self._identities().uid_of_sid.get(sid)
+        return unix_uid_of(sid) if uid is None else uid
+
+    def gid_of_sid(self, sid: str) -> int | None:
+        """See AccountStore."""
+        gid = self._identities().gid_of_sid.get(sid)
+        return unix_gid_of(sid) if gid is None else gid
+
+    def _identities(self) -> _Identities:
+        now = monotonic()
+        known = self._map
+        if known is not None and now - self._map_checked < _IDENTITIES_SECONDS:
+            return known
+        with self._as_server():
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            if known is None or known.version != version:
+                self._map = known = self._read_identities(version)
+            self._map_checked = now
+        return known
+
+    def _read_identities(self, version: int) -> _Identities:
+        # Of several accounts with one uid the oldest is whom files belong to; the dictionaries keep the last written.
+        users = self._connection.execute("SELECT uid, rid FROM accounts ORDER BY rid DESC").fetchall()
+        groups = self._connection.execute("SELECT gid, rid FROM groups WHERE gid IS NOT NULL").fetchall()
+        return _Identities(
+            {uid: self._sid(rid) for uid, rid in users},
+            {gid: self._sid(rid) for gid, rid in groups},
+            {self._sid(rid): uid for uid, rid in users},
+            {self._sid(rid): gid for gid, rid in groups},
+            version,
+        )
+
+    # -- the file
+
+    @contextmanager
+    def _as_server(self) -> Iterator[None]:
+        """One thread at a time, as the server; the database's errors become OSError."""
+        with self._lock, server_identity():
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise OSError(errno.EIO, f"the accounts database cannot be used: {error}", str(self.path)) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._as_server():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+            self._map = None
+
+    def _open_schema(self) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        # Two processes may make the file at the same time: whoever has the lock looks again.
+        connection.execute("BEGIN IMMEDIATE")
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if empty:
+            self._create_schema()
+        elif application != _APPLICATION_ID or version != SCHEMA_VERSION:
+            connection.execute("ROLLBACK")
+            raise _unknown_file(self.path, application, version)
+        connection.execute("COMMIT")
+        self._machine_sid = str(self._setting("machine_sid"))
+
+    def _create_schema(self) -> None:
+        for statement in _SCHEMA.split(";"):
+            self._connection.execute(statement)
+        values = [("machine_sid", make_machine_sid()), ("next_rid", FIRST_RID)]
+        self._connection.executemany("INSERT INTO settings VALUES (?, ?)", values)
+        self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _setting(self, name: str) -> object:
+        return self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()[0]
+
+    def _one(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._connection.execute(statement, parameters).fetchone()
+        return row
+
+    def _sid(self, rid: int) -> str:
+        return f"{self._machine_sid}-{rid}"
+
+    def _take_rid(self) -> int:
+        row = self._connection.execute("UPDATE settings SET value = value + 1 WHERE name = 'next_rid' RETURNING value")
+        rid: int = row.fetchall()[0][0]
+        return rid - 1
+
+    def _add(
+        self,
+        name: str,
+        nt_hash: bytes,
+        ids: tuple[int, int],
+        groups: Collection[str],
+        *,
+        full_name: str = "",
+        disabled: bool = False,
+    ) -> Account:
+        check_name(name)
+        with self._joined():
+            rid = self._take_rid()
+            try:
+                self._connection.execute(
+                    "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (rid, name.lower(), name, nt_hash, *ids, int(disabled), full_name),
+                )
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"there is an account {name!r} already") from error
+            self._join(rid, groups)
+            account = self.lookup(name)
+        assert account is not None
+        return account
+
+    @contextmanager
+    def _joined(self) -> Iterator[None]:
+        """A transaction, or the one that is under way on this thread."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            with self._transaction():
+                yield
+
+    def _join(self, account: int, groups: Collection[str]) -> None:
+        for group in groups:
+            rid = self._group_rid(group)
+            self._connection.execute("INSERT OR IGNORE INTO members VALUES (?, ?)", (account, rid))
+
+    def _group_rid(self, name: str) -> int:
+        row = self._connection.execute("SELECT rid FROM groups WHERE folded = ?", (name.lower(),)).fetchone()
+        if row is not None:
+            known: int = row[0]
+            return known
+        rid = self._take_rid()
+        values = (rid, check_name(name).lower(), name)
+        self._connection.execute("INSERT INTO groups (rid, folded, name) VALUES (?, ?, ?)", values)
+        return rid
+
+    def _change(self, name: str, column: str, value: object) -> None:
+        statement = f"UPDATE accounts SET {column} = ? WHERE folded = ?"  # noqa: S608  # the column is a name from here
+        with self._joined():
+            self._changed(self._connection.execute(statement, (value, name.lower())), name)
+
+    @staticmethod
+    def _changed(cursor: sqlite3.Cursor, name: str) -> None:
+        if cursor.rowcount == 0:
+            raise LookupError(f"there is no {name!r}")
+
+    def _account(self, row: tuple[Any, ...]) -> Account:
+        rid, name, nt_hash, uid, gid, disabled, full_name = row
+        groups = self._connection.execute(
+            "SELECT folded, rid, gid FROM groups JOIN members ON member_of = rid WHERE account = ?", (rid,)
+        ).fetchall()
+        sids = {self._sid(group_rid) for _, group_rid, _ in groups}
+        if any(folded == ADMINISTRATORS_GROUP for folded, _, _ in groups):
+            sids.add(BUILTIN_ADMINISTRATORS)
+        return Account(
+            name=name,
+            nt_hash=nt_hash,
+            sid=self._sid(rid),
+            uid=uid,
+            gid=gid,
+            extra_groups=tuple(gid for _, _, gid in groups if gid is not None),
+            group_sids=frozenset(sids),
+            disabled=bool(disabled),
+            full_name=full_name,
+        )
+
+
+def _make_private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, if there is none. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    # The umask may have taken bits away from the owner, never given any to others.
+    os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
+
+
+def _check_private(path: Path) -> None:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "the accounts database must be a regular file", str(path))
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise PermissionError(
+            errno.EPERM,
+            f"others may read the password hashes in it (mode {mode}); chmod 600 it, and change the passwords",
+            str(path),
+        )
+    if found.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(errno.EPERM, f"it belongs to uid {found.st_uid}, not to the server", str(path))
+
+
+def _unknown_file(path: Path, application: int, version: int) -> OSError:
+    if application != _APPLICATION_ID:
+        return OSError(errno.EINVAL, "this is a database, but not one of accounts", str(path))
+    return OSError(
+        errno.EINVAL, f"its schema is version {version}, this server knows version {SCHEMA_VERSION}", str(path)
+    )
+
+
+def _system_ids(name: str, uid: int | None) -> tuple[int, int] | None:
+    """The uid and gid of an imported account: the file's uid if it gives one that exists, else the namesake's."""
+    try:
+        user = pwd.getpwuid(uid) if uid is not None else pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return user.pw_uid, user.pw_gid
