@@ -70,10 +70,15 @@ class KerberosAcceptor:
 
     def step(self, token: bytes) -> bytes:
         """Take the client's AP-REQ; the AP-REP, if it wants one. Raises NtStatusError(LOGON_FAILURE)."""
-        answer = self._call(self._context.step, token)
-        if self._context.complete:
+        answer, complete = self._call(self._step, token)
+        if complete:
             self.authenticated = self._accept()
-        return bytes(answer or b"")
+        return bytes(answer)
+
+    def _step(self, token: bytes) -> tuple[bytes, bool]:
+        # A failure that has a token for the client is raised when the context is next looked at, and not by step().
+        answer = self._context.step(token)
+        return answer or b"", self._context.complete
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -83,6 +88,7 @@ class KerberosAcceptor:
 
     def _accept(self) -> Authenticated:
         principal, key, lifetime = self._call(self._outcome)
+        # The library's lifetime of an accepted ticket contains the clock skew it tolerates, by default five minutes.
         expires_at = None if lifetime >= _LONGEST_LIFETIME else time.time() + lifetime
         claim = Claim(self._service.account_name(principal), principal.rpartition("@")[2])
         return self._logon.with_ticket(claim, principal, key, expires_at)

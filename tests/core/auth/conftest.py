@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +23,16 @@ def _no_unexpected_errors() -> Iterator[None]:
     yield
     logger.removeHandler(handler)
     assert not handler.messages
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_kerberos_by_accident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where gssapi is installed, a client that negotiates would look for a KDC in the DNS before it takes NTLM."""
+    config: Path = tmp_path_factory.mktemp("krb5") / "krb5.conf"
+    config.write_text(
+        "[libdefaults]\n default_realm = INVALID.TEST\n dns_lookup_kdc = false\n dns_lookup_realm = false\n"
+        " dns_canonicalize_hostname = false\n rdns = false\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KRB5_CONFIG", str(config))
+        yield

@@ -97,7 +97,7 @@ def suppressing_refusal() -> Iterator[None]:
 
 
 # A one-bit change of AUTHENTICATE: all of it is covered by the MIC, or must be what it was for the proof to fit.
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_flipped_bit_of_the_last_message_is_accepted(data: st.DataObject) -> None:
     def flip(leg: int, token: bytes) -> bytes:
@@ -124,7 +124,7 @@ def test_a_changed_first_message_is_noticed_by_the_mic() -> None:
         authenticate(server(), ntlm_client(protocol="ntlm"), weaken)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=3))
 def test_garbage_gives_a_status_and_nothing_else(tokens: list[bytes]) -> None:
     exchange = SERVER.begin(ADDRESS)
@@ -133,7 +133,7 @@ def test_garbage_gives_a_status_and_nothing_else(tokens: list[bytes]) -> None:
             assert exchange.step(token).authenticated is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data(), st.sampled_from(["ntlm", "negotiate"]), st.integers(0, 1))
 def test_cut_and_changed_messages_give_a_status_and_nothing_else(
     data: st.DataObject, protocol: str, where: int
