@@ -142,9 +142,9 @@ class Connection:
     def _cancel(self, message: memoryview, header: Header) -> None:
         """CANCEL (3.3.5.16): never answered; a wrong signature or an unknown request is ignored."""
         channel = self.channels.get(header.session_id)
-        if header.flags & FLAGS_SIGNED and channel is not None and channel.signer is not None:
-            if not channel.signer.verify(message):
-                return
+        signer = channel.signer if channel is not None else None
+        if header.flags & FLAGS_SIGNED and signer is not None and not signer.verify(message):
+            return
         if header.flags & FLAGS_ASYNC_COMMAND:
             exchange = self.parked.get(header.async_id)
             if exchange is not None:

@@ -2,7 +2,7 @@
 
 
 class CreditWindow:
-    """Message ids from `low` up to `high` (exclusive) have been granted; those in `_used` above `low` were spent early."""
+    """Message ids from `low` up to `high` (exclusive) are granted; those in `_used` above `low` were spent early."""
 
     __slots__ = ("_used", "high", "limit", "low")
 

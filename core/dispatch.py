@@ -178,7 +178,7 @@ def _find_tree(request: Request) -> None:
 
 
 def after_setup(request: Request, reply: Reply, message: memoryview) -> None:
-    """Go on with the preauthentication hashes once the bytes of a NEGOTIATE or SESSION_SETUP reply are known (3.3.5.4)."""
+    """Go on with the preauthentication hash once a NEGOTIATE's or SESSION_SETUP's reply is made (3.3.5.4, 3.3.5.5)."""
     connection = request.connection
     if connection.dialect != Dialect.SMB_3_1_1:
         return

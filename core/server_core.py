@@ -210,7 +210,7 @@ class SmbServer:
         session.channels.clear()
 
     def end_previous_session(self, previous_id: int, session: SmbSession) -> None:
-        """A client that has logged on anew says which session it lost (3.3.5.5.3): end that, if it is the same user's."""
+        """A client that has logged on anew names the session it lost (3.3.5.5.3): end that if it is the same user's."""
         previous = self.sessions.get(previous_id)
         if previous is not None and previous.token.user_sid == session.token.user_sid:
             self.end_session(previous)
@@ -274,6 +274,18 @@ class SmbServer:
                 current = exchange.current
                 if current is not None and current.open is open_ and current.async_id:
                     exchange.task.cancel(CancelledByClient(NtStatus.RANGE_NOT_LOCKED))
+
+    def counts(self) -> dict[str, int]:
+        """What is held right now: connections, sessions, trees, opens, requests running or parked, idle greenlets."""
+        sessions = self.sessions.values()
+        return {
+            "connections": len(self.connections),
+            "sessions": len(self.sessions),
+            "trees": sum(len(session.trees) for session in sessions),
+            "opens": sum(len(session.opens) for session in sessions),
+            "requests": self.engine.running,
+            "idle_greenlets": self.engine.statistics()["idle_greenlets"],
+        }
 
     def view_for(self, connection: Connection) -> ServerView:
         """What RPC may tell about this server, to a client of this connection."""

@@ -1,25 +1,32 @@
 """CREATE (MS-SMB2 3.3.5.9): decode the request and its contexts, one call to ntfsa, and the answers to the contexts."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from lamina.core.request import Reply, Request
 from lamina.core.rpc.pipes import open_pipe
-from lamina.core.session import SmbOpen, SmbTree
+from lamina.core.session import SmbTree
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
 from lamina.core.wire.create_contexts import (
+    ALLOCATION_SIZE,
+    EA_BUFFER,
+    QUERY_MAXIMAL_ACCESS,
+    QUERY_ON_DISK_ID,
+    SD_BUFFER,
+    TIMEWARP_TOKEN,
     decode_allocation_size,
-    decode_create_contexts,
-    decode_timewarp,
+    decode_ea_buffer,
+    decode_maximal_access_request,
+    decode_sd_buffer,
+    decode_timewarp_token,
     encode_create_contexts,
     encode_maximal_access_response,
-    encode_query_on_disk_id_response,
+    encode_on_disk_id_response,
 )
 from lamina.ntfsa.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
-_MXAC: Final = b"MxAc"
-_QFID: Final = b"QFid"
 _FILE_OPENED: Final = 1
 _FILE_OPEN_DISPOSITIONS: Final = (1, 3)
 _PIPE_INFORMATION: Final = NetworkOpenInformation(0, 0, 0, 0, 4096, 0, 0x80)
@@ -38,58 +45,63 @@ def handle(request: Request) -> bytes | Reply:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
-    contexts = decode_create_contexts(asked.contexts) if len(asked.contexts) else {}
-    result = create(tree.context, tree.share.volume, _parameters(asked, contexts))
+    result = create(tree.context, tree.share.volume, _parameters(asked))
     open_ = server.add_open(tree, nt=result.open)
     request.file_id = open_.file_id
     return encode_create_response(
         oplock_level=result.oplock_level,
-        action=result.action,
+        create_action=result.action,
         information=result.information,
         persistent=open_.file_id,
         volatile=open_.file_id,
-        contexts=encode_create_contexts(_answers(tree, contexts, result)) if contexts else b"",
+        contexts=encode_create_contexts(_answers(tree, asked, result)) if asked.contexts else b"",
     )
 
 
-def _parameters(asked: CreateRequest, contexts: dict[bytes, memoryview]) -> CreateParameters:
+def _parameters(asked: CreateRequest) -> CreateParameters:
     parameters = CreateParameters(
         path=asked.name,
         desired_access=asked.desired_access,
         file_attributes=asked.file_attributes,
         share_access=asked.share_access,
-        disposition=asked.disposition,
-        options=asked.options,
+        disposition=asked.create_disposition,
+        options=asked.create_options,
         oplock_level=asked.oplock_level,
     )
-    if not contexts:
-        return parameters
-    parameters.want_maximal_access = _MXAC in contexts
-    if b"AlSi" in contexts:
-        parameters.allocation_size = decode_allocation_size(contexts[b"AlSi"])
-    if b"TWrp" in contexts:
-        parameters.timewarp = decode_timewarp(contexts[b"TWrp"])
-    if b"ExtA" in contexts:
-        parameters.extended_attributes = bytes(contexts[b"ExtA"])
-    if b"SecD" in contexts:
-        parameters.security_descriptor = bytes(contexts[b"SecD"])
+    if asked.contexts:
+        _read_contexts(parameters, asked.contexts)
     return parameters
 
 
-def _answers(tree: SmbTree, contexts: dict[bytes, memoryview], result: CreateResult) -> list[tuple[bytes, bytes]]:
-    answers = []
-    if _MXAC in contexts:
+def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memoryview | bytes]) -> None:
+    """Enter what the contexts ask for; those that are not known are passed over (3.3.5.9)."""
+    if QUERY_MAXIMAL_ACCESS in contexts:
+        decode_maximal_access_request(contexts[QUERY_MAXIMAL_ACCESS])
+        parameters.want_maximal_access = True
+    if ALLOCATION_SIZE in contexts:
+        parameters.allocation_size = decode_allocation_size(contexts[ALLOCATION_SIZE])
+    if TIMEWARP_TOKEN in contexts:
+        parameters.timewarp = decode_timewarp_token(contexts[TIMEWARP_TOKEN])
+    if EA_BUFFER in contexts:
+        parameters.extended_attributes = decode_ea_buffer(contexts[EA_BUFFER])
+    if SD_BUFFER in contexts:
+        parameters.security_descriptor = decode_sd_buffer(contexts[SD_BUFFER])
+
+
+def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[bytes, bytes]:
+    answers = {}
+    if QUERY_MAXIMAL_ACCESS in asked.contexts:
         access = result.maximal_access
         status = NtStatus.SUCCESS if access is not None else NtStatus.ACCESS_DENIED
-        answers.append((_MXAC, encode_maximal_access_response(status, access or 0)))
-    if _QFID in contexts:
+        answers[QUERY_MAXIMAL_ACCESS] = encode_maximal_access_response(status, access or 0)
+    if QUERY_ON_DISK_ID in asked.contexts:
         assert tree.share.volume is not None
-        answers.append((_QFID, encode_query_on_disk_id_response(result.open.file_id, tree.share.volume.serial)))
+        answers[QUERY_ON_DISK_ID] = encode_on_disk_id_response(result.open.file_id, tree.share.volume.serial)
     return answers
 
 
 def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
-    if asked.disposition not in _FILE_OPEN_DISPOSITIONS:
+    if asked.create_disposition not in _FILE_OPEN_DISPOSITIONS:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "pipes cannot be made by clients")
     server = request.connection.server
     pipe = open_pipe(asked.name, server.view_for(request.connection), tree.session.token)
@@ -97,9 +109,8 @@ def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
     request.file_id = open_.file_id
     return encode_create_response(
         oplock_level=0,
-        action=_FILE_OPENED,
+        create_action=_FILE_OPENED,
         information=_PIPE_INFORMATION,
         persistent=open_.file_id,
         volatile=open_.file_id,
-        contexts=b"",
     )

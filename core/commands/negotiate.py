@@ -15,7 +15,7 @@ from lamina.core.wire.negotiate import (
     decode_negotiate_request,
     encode_negotiate_response,
 )
-from lamina.core.wire.smb1 import decode_smb1_negotiate
+from lamina.core.wire.smb1 import decode_smb1_negotiate_request
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -96,7 +96,7 @@ def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[object
 
 def _multi_protocol(request: Request) -> bytes:
     """An SMB1 NEGOTIATE that offers SMB2 as well (3.3.5.3)."""
-    dialects = decode_smb1_negotiate(request.message)
+    dialects = decode_smb1_negotiate_request(request.message)
     settings = request.connection.server.settings
     if _SMB1_WILDCARD in dialects and settings.max_dialect > Dialect.SMB_2_0_2:
         return _answer(request, WILDCARD_DIALECT, [])
