@@ -34,7 +34,7 @@ from lamina.core.request import ERROR_BODY, CancelledByClient, Reply, Request
 from lamina.core.session import SessionState, SmbSession
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS, FLAGS_SIGNED, Command
-from lamina.core.wire.error import encode_error_response
+from lamina.core.wire.error import encode_error_for
 from lamina.core.wire.errors import WireError
 from lamina.ntfsa.errors import status_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -101,7 +101,11 @@ def execute(request: Request) -> Reply:
 def _failed(request: Request, status: NtStatus, data: bytes = b"") -> Reply:
     if status != NtStatus.BUFFER_OVERFLOW and request.header.command == Command.CREATE:
         request.exchange.chain_failed = status
-    return Reply(status, encode_error_response(data) if data else ERROR_BODY)
+    return Reply(status, _error_body(request, data) if data else ERROR_BODY)
+
+
+def _error_body(request: Request, data: bytes) -> bytes:
+    return encode_error_for(request.connection.dialect == Dialect.SMB_3_1_1, data)
 
 
 def _resolve(request: Request, entry: Entry) -> None:

@@ -5,15 +5,16 @@ import fcntl
 import ipaddress
 import socket
 import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 _SIOCGIFCONF = 0x8912
 _ENTRY = 40
 _DEFAULT_SPEED = 1_000_000_000
 
 
-class NetworkInterface(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NetworkInterface:
     """One address of one interface; `link_speed` in bits per second."""
 
     index: int

@@ -287,9 +287,9 @@ class SmbServer:
             "idle_greenlets": self.engine.statistics()["idle_greenlets"],
         }
 
-    def view_for(self, connection: Connection) -> ServerView:
-        """What RPC may tell about this server, to a client of this connection."""
-        return LiveView(self, connection)
+    def view(self) -> ServerView:
+        """What RPC may tell about this server."""
+        return LiveView(self)
 
 
 class _AcceptedTransport(TcpTransport):

@@ -1,6 +1,7 @@
 """Sessions, channels, tree connects and opens (MS-SMB2 3.3.1.8, 3.3.1.9, 3.3.1.10, 3.3.1.14): the SMB level's state."""
 
 import asyncio
+import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class SmbSession:
         "session_id",
         "signing_algorithm",
         "signing_required",
+        "started_at",
         "state",
         "token",
         "trees",
@@ -72,6 +74,7 @@ class SmbSession:
     def __init__(self, session_id: int, connection: "Connection") -> None:
         self.session_id = session_id
         self.state = SessionState.IN_PROGRESS
+        self.started_at = time.time()
         self.dialect = connection.dialect
         self.client_guid = connection.client_guid
         self.cipher_id = connection.cipher_id
@@ -112,13 +115,14 @@ class SmbSession:
 class SmbTree:
     """A share connected in a session (3.3.1.9)."""
 
-    __slots__ = ("context", "maximal_access", "session", "share", "tree_id")
+    __slots__ = ("connected_at", "context", "maximal_access", "session", "share", "tree_id")
 
     def __init__(self, tree_id: int, session: SmbSession, share: Share, maximal_access: int) -> None:
         self.tree_id = tree_id
         self.session = session
         self.share = share
         self.maximal_access = maximal_access
+        self.connected_at = time.time()
         self.context = self._make_context()
 
     def _make_context(self) -> NtContext:

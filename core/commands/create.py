@@ -104,7 +104,7 @@ def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
     if asked.create_disposition not in _FILE_OPEN_DISPOSITIONS:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "pipes cannot be made by clients")
     server = request.connection.server
-    pipe = open_pipe(asked.name, server.view_for(request.connection), tree.session.token)
+    pipe = open_pipe(asked.name, server.view(), tree.session.token)
     open_ = server.add_open(tree, pipe=pipe)
     request.file_id = open_.file_id
     return encode_create_response(

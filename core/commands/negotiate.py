@@ -9,6 +9,7 @@ from lamina.core.request import Reply, Request
 from lamina.core.settings import Dialect, EncryptionPolicy, ServerSettings
 from lamina.core.wire.negotiate import (
     EncryptionCapabilities,
+    NegotiateContext,
     NegotiateRequest,
     PreauthIntegrityCapabilities,
     SigningCapabilities,
@@ -51,7 +52,7 @@ def handle(request: Request) -> bytes | Reply:
     connection.client_capabilities = asked.capabilities
     connection.client_security_mode = asked.security_mode
     connection.client_dialects = tuple(asked.dialects)
-    contexts: list[object] = []
+    contexts: list[NegotiateContext] = []
     if dialect == Dialect.SMB_3_1_1:
         contexts = _agree_on_contexts(request, asked)
     elif dialect >= Dialect.SMB_3_0:
@@ -72,7 +73,7 @@ def _common_dialect(offered: list[int] | tuple[int, ...], settings: ServerSettin
     return max(known)
 
 
-def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[object]:
+def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[NegotiateContext]:
     """The negotiate contexts of 3.1.1 (2.2.3.1); unknown ones have been passed over by the codec."""
     connection = request.connection
     hashes = asked.preauth
@@ -80,7 +81,7 @@ def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[object
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "3.1.1 without preauthentication integrity")
     if SHA_512 not in hashes.hash_algorithms:
         raise NtStatusError(NtStatus.SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP)
-    answers: list[object] = [PreauthIntegrityCapabilities((SHA_512,), os.urandom(32))]
+    answers: list[NegotiateContext] = [PreauthIntegrityCapabilities((SHA_512,), os.urandom(32))]
     if asked.encryption is not None and connection.server.settings.encryption is not EncryptionPolicy.OFF:
         # The client lists in the order it prefers; ours counts, so that the fastest common one is used.
         connection.cipher_id = next((c for c in CIPHERS if c in asked.encryption.ciphers), 0)
@@ -108,7 +109,7 @@ def _multi_protocol(request: Request) -> bytes:
     raise NtStatusError(NtStatus.NOT_SUPPORTED)
 
 
-def _answer(request: Request, dialect: int, contexts: list[object]) -> bytes:
+def _answer(request: Request, dialect: int, contexts: list[NegotiateContext]) -> bytes:
     connection = request.connection
     server = connection.server
     connection.dialect = dialect

@@ -52,9 +52,10 @@ def open_pipe(name: str, view: ServerView, token: ImpersonationToken) -> "RpcPip
 class RpcPipe:
     """The client's end of a pipe with an RPC server at the other."""
 
-    __slots__ = ("_association", "_closed", "_messages", "_unread")
+    __slots__ = ("_association", "_closed", "_messages", "_unread", "name")
 
     def __init__(self, endpoint: str, caller: Caller) -> None:
+        self.name = endpoint
         # Both services live in one process and are reached by either pipe, as on Windows.
         self._association = Association(f"\\PIPE\\{endpoint}", _INTERFACES, caller)
         self._messages: deque[memoryview] = deque()
