@@ -65,10 +65,13 @@ class Authenticator:
     _KERBEROS: Final = (tokens.MS_KERBEROS_OID, tokens.KERBEROS_OID)
 
     def __init__(self, accounts: AccountStore, settings: AuthSettings, throttle: Throttle | None = None) -> None:
-        """Raises KerberosUnavailableError if `settings.keytab` is set and cannot be used."""
+        """`throttle`: that of an authenticator which this one replaces, so that its failures stay counted.
+
+        Raises KerberosUnavailableError, an OSError, if `settings.keytab` is set and cannot be used.
+        """
         self.accounts = accounts
         self.settings = settings
-        self._throttle = throttle or Throttle(settings.throttle, monotonic)
+        self.throttle = throttle or Throttle(settings.throttle, monotonic)
         self._kerberos = KerberosService(settings) if settings.keytab else None
         self._hint = tokens.make_hint((*self._KERBEROS, tokens.NTLM_OID) if self._kerberos else (tokens.NTLM_OID,))
 
@@ -78,7 +81,7 @@ class Authenticator:
 
     def begin(self, client_address: str) -> AuthExchange:
         """A new exchange with the client at `client_address` (an IP address, for counting failures)."""
-        logon = Logon(self.accounts, self.settings, self._throttle, client_address)
+        logon = Logon(self.accounts, self.settings, self.throttle, client_address)
         offered: dict[bytes, Callable[[], Mechanism]] = {}
         if self._kerberos is not None:
             offered[tokens.KERBEROS_OID] = partial(self._kerberos.acceptor, logon)

@@ -21,8 +21,11 @@ _LONGEST_LIFETIME: Final = 0xFFFFFFFF
 """What GSS-API calls indefinite."""
 
 
-class KerberosUnavailableError(Exception):
-    """Kerberos is configured and cannot be offered; the text says what to do."""
+class KerberosUnavailableError(OSError):
+    """Kerberos is configured and cannot be offered; the text says what to do.
+
+    An OSError like that of any other file that a server needs at its start and cannot open.
+    """
 
 
 class KerberosService:
