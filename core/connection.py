@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.core import dispatch
 from lamina.core.credit_window import CreditWindow
+from lamina.core.crypto.signing import Signer
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
 from lamina.core.session import Channel, SmbSession
 from lamina.core.wire.constants import (
@@ -190,17 +191,15 @@ class Connection:
 
     # -- replies out --------------------------------------------------------------------------------------------
 
-    def _pack_header(self, buffer: bytearray, offset: int, request: Request, reply: Reply, next_command: int) -> bool:
-        """Write a reply's header; whether the reply must be signed."""
+    def _pack_header(
+        self, buffer: bytearray, offset: int, request: Request, reply: Reply, next_command: int
+    ) -> Signer | None:
+        """Write a reply's header; what the reply must be signed with."""
         header = request.header
-        channel = request.channel
-        sign = (
-            channel is not None
-            and channel.signer is not None
-            and request.exchange.sealed is None
-            and (request.signed or (request.session is not None and request.session.signing_required))
-        )
-        flags = FLAGS_SERVER_TO_REDIR | (header.flags & FLAGS_RELATED_OPERATIONS) | (FLAGS_SIGNED if sign else 0)
+        sign = request.signer()
+        flags = FLAGS_SERVER_TO_REDIR | (header.flags & FLAGS_RELATED_OPERATIONS)
+        if sign is not None:
+            flags |= FLAGS_SIGNED
         final = request.async_id and reply.status != NtStatus.PENDING
         if request.async_id:
             flags |= FLAGS_ASYNC_COMMAND
@@ -227,8 +226,8 @@ class Connection:
             buffer = bytearray(HEADROOM + HEADER) + reply.body
         sign = self._pack_header(buffer, HEADROOM, request, reply, 0)
         frame = memoryview(buffer)[:size]
-        if sign:
-            request.channel.signer.sign(frame[HEADROOM:])  # type: ignore[union-attr]
+        if sign is not None:
+            sign.sign(frame[HEADROOM:])
         if request.header.command <= _PREAUTH_COMMANDS:
             dispatch.after_setup(request, reply, frame[HEADROOM:])
         self._queue_frame(frame, sealed)
@@ -254,8 +253,8 @@ class Connection:
             else:
                 buffer[offset + HEADER : offset + HEADER + len(body)] = body
             sign = self._pack_header(buffer, offset, request, reply, padded[index] if index < last else 0)
-            if sign:
-                request.channel.signer.sign(memoryview(buffer)[offset : offset + padded[index]])  # type: ignore[union-attr]
+            if sign is not None:
+                sign.sign(memoryview(buffer)[offset : offset + padded[index]])
             offset += padded[index]
         self._queue_frame(memoryview(buffer), sealed)
 

@@ -99,7 +99,7 @@ def execute(request: Request) -> Reply:
 
 
 def _failed(request: Request, status: NtStatus, data: bytes = b"") -> Reply:
-    if status != NtStatus.BUFFER_OVERFLOW and request.header.command == Command.CREATE:
+    if request.header.command == Command.CREATE:
         request.exchange.chain_failed = status
     return Reply(status, _error_body(request, data) if data else ERROR_BODY)
 
@@ -111,10 +111,13 @@ def _error_body(request: Request, data: bytes) -> bytes:
 def _resolve(request: Request, entry: Entry) -> None:
     """Find the session and the tree of a request, and verify that it may speak for them."""
     header = request.header
+    exchange = request.exchange
     if header.flags & FLAGS_RELATED_OPERATIONS:
         _inherit(request)
     else:
-        request.exchange.chain_failed = None
+        exchange.chain_failed = None
+    # Until they are found, what follows has no session and tree to inherit.
+    exchange.chain_broken = True
     connection = request.connection
     if not connection.negotiated and header.command != Command.NEGOTIATE:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a request before NEGOTIATE")
@@ -123,17 +126,21 @@ def _resolve(request: Request, entry: Entry) -> None:
         request.channel = channel
         request.session = channel.session
         _check_protection(request, channel.session)
+    elif header.flags & FLAGS_SIGNED:
+        _look_elsewhere(request)
     if entry.session:
         _check_session(request, entry)
     if entry.tree:
         _find_tree(request)
+    exchange.chain_broken = False
 
 
 def _inherit(request: Request) -> None:
     """A related request goes on with the ids of the one before it (3.3.5.2.7.2)."""
     previous = request.exchange.previous
-    if previous is None:
-        raise NtStatusError(NtStatus.INVALID_PARAMETER, "the first request of a compound is marked as related")
+    if previous is None or request.exchange.chain_broken:
+        request.exchange.chain_broken = True
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "related to a request without a session or tree, or to none")
     request.header.session_id = previous.header.session_id
     request.header.tree_id = previous.header.tree_id
     request.file_id = previous.file_id
@@ -157,6 +164,16 @@ def _check_protection(request: Request, session: SmbSession) -> None:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a request without a signature")
     if session.encrypt_data and header.command not in (Command.SESSION_SETUP, Command.NEGOTIATE):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a request without encryption")
+
+
+def _look_elsewhere(request: Request) -> None:
+    """A signed request for a session of other connections is refused, but in a reply that the session's key signs."""
+    session = request.connection.server.sessions.get(request.header.session_id)
+    if session is None or session.signer is None:
+        return
+    if not session.signer.verify(request.message):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "wrong signature")
+    request.foreign_signer = session.signer
 
 
 def _check_session(request: Request, entry: Entry) -> None:

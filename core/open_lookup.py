@@ -32,8 +32,6 @@ def _inherited(request: Request, volatile: int) -> int:
         raise NtStatusError(request.exchange.chain_failed, "the request before it in the compound failed")
     if request.file_id is not None:
         return request.file_id
-    if volatile == NO_FILE_ID:
-        raise NtStatusError(NtStatus.INVALID_HANDLE, "no request before it in the compound has a FileId")
     return volatile
 
 

@@ -15,6 +15,7 @@ from lamina.vfs_modules.engine import RequestCancelled, Task
 
 if TYPE_CHECKING:
     from lamina.core.connection import Connection
+    from lamina.core.crypto.signing import Signer
     from lamina.core.session import Channel, SmbOpen, SmbSession, SmbTree
 
 HEADROOM: Final = 56
@@ -61,6 +62,7 @@ class Request:
         "connection",
         "exchange",
         "file_id",
+        "foreign_signer",
         "header",
         "message",
         "open",
@@ -79,14 +81,27 @@ class Request:
         self.tree: SmbTree | None = None
         self.open: SmbOpen | None = None
         self.file_id: int | None = None
+        # Signs the refusal of a request for a session that is not on this connection.
+        self.foreign_signer: Signer | None = None
         self.async_id = 0
         self.signed = False
+
+    def signer(self) -> "Signer | None":
+        """What the reply is to be signed with, or None if it is encrypted or need not be."""
+        if self.exchange.sealed is not None:
+            return None
+        channel = self.channel
+        if channel is None:
+            return self.foreign_signer
+        required = self.signed or (self.session is not None and self.session.signing_required)
+        return channel.signer if required else None
 
 
 class Exchange:
     """One received message and its way to the reply. `sealed` is the session whose key it came encrypted with."""
 
     __slots__ = (
+        "chain_broken",
         "chain_failed",
         "connection",
         "current",
@@ -111,8 +126,10 @@ class Exchange:
         self.previous: Request | None = None
         self.position = 0
         self.timer: asyncio.TimerHandle | None = None
-        # The status with which the related requests after a failed one fail, too.
+        # The status of a failed CREATE, with which related requests that want its FileId fail, too.
         self.chain_failed: NtStatus | None = None
+        # The last request had no session or tree that a related one could go on with.
+        self.chain_broken = False
 
     def is_last(self) -> bool:
         """Whether the current request ends the message."""

@@ -62,6 +62,7 @@ class SmbSession:
         "opens",
         "sealer",
         "session_id",
+        "signer",
         "signing_algorithm",
         "signing_required",
         "started_at",
@@ -91,6 +92,8 @@ class SmbSession:
         self.encrypt_data = False
         self.expires_at: float | None = None
         self.application_key = b""
+        # The key of the session itself, which the first channel signs with and bindings are made with.
+        self.signer: Signer | None = None
         self.sealer: Cipher | None = None
         self.opener: Cipher | None = None
 

@@ -10,7 +10,6 @@ from lamina.core.crypto.signing import make_signer
 from lamina.core.request import Reply, Request
 from lamina.core.session import Channel, SessionState, SmbSession
 from lamina.core.settings import Dialect, EncryptionPolicy
-from lamina.core.wire.constants import FLAGS_SIGNED
 from lamina.core.wire.session_setup import (
     SessionSetupRequest,
     decode_session_setup_request,
@@ -63,15 +62,13 @@ def _channel(request: Request, asked: SessionSetupRequest) -> Channel:
     _check_encryption_policy(connection)
     if not request.header.session_id:
         return _new_session(connection)
-    if asked.flags & FLAG_BINDING and connection.dialect >= Dialect.SMB_3_0:
+    if asked.flags & FLAG_BINDING:
         return _binding_channel(request)
     channel = request.channel
     if channel is None:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
-    if asked.flags & FLAG_BINDING:
-        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED)
     if channel.session.state is not SessionState.IN_PROGRESS and channel.exchange is None:
-        _check_reauthentication(request, channel.session)
+        _check_reauthentication(request, channel)
     return channel
 
 
@@ -80,9 +77,10 @@ def _check_encryption_policy(connection: "Connection") -> None:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the server wants encryption, which this client cannot do")
 
 
-def _check_reauthentication(request: Request, session: SmbSession) -> None:
-    """Only the session's own client may authenticate it again: by its signature, where it signs."""
-    if session.signing_required and not request.signed and request.exchange.sealed is None:
+def _check_reauthentication(request: Request, channel: Channel) -> None:
+    """An authentication anew proves itself and need not be signed, but on a channel that signs unlike its session."""
+    alike = channel.connection.signing_algorithm == channel.session.signing_algorithm
+    if not alike and not request.signed and request.exchange.sealed is None:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a reauthentication without a signature")
 
 
@@ -100,51 +98,47 @@ def _binding_channel(request: Request) -> Channel:
     """Bind an existing session to this connection (3.3.5.5, step 4)."""
     connection = request.connection
     session = connection.server.sessions.get(request.header.session_id)
-    if not connection.server.settings.multichannel:
-        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "multichannel is off")
     if session is None:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
     channel = connection.channels.get(session.session_id)
     if channel is not None and channel.binding:
         return channel
-    if session.dialect != connection.dialect:
-        raise NtStatusError(NtStatus.INVALID_PARAMETER, "another dialect than the session's")
-    _check_binding_signature(request, session)
     _check_binding_parameters(connection, session)
+    _check_binding_state(request, session)
     if channel is not None:
         raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "the session is on this connection already")
     channel = Channel(session, connection)
     channel.binding = True
-    channel.signer = _binding_signer(session)
+    channel.signer = session.signer
     request.signed = True
     connection.channels[session.session_id] = channel
     return channel
 
 
-def _binding_signer(session: SmbSession) -> signing.Signer | None:
-    """The session's own key, which legs of a binding are signed with until the channel has one."""
-    return next((other.signer for other in session.channels.values()), None)
-
-
-def _check_binding_signature(request: Request, session: SmbSession) -> None:
-    if not request.header.flags & FLAGS_SIGNED:
-        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a binding must be signed")
-    signer = _binding_signer(session)
-    if session.state is SessionState.IN_PROGRESS:
-        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED)
-    if signer is None or not signer.verify(request.message):
-        raise NtStatusError(NtStatus.ACCESS_DENIED, "wrong signature on a binding")
-    if session.state is SessionState.EXPIRED:
-        raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
-
-
 def _check_binding_parameters(connection: "Connection", session: SmbSession) -> None:
+    """What was negotiated on both connections must go together; in the order that Windows clients know."""
+    theirs, ours = session.signing_algorithm, connection.signing_algorithm
+    if theirs != ours and signing.AES_GMAC in (theirs, ours):
+        out_of_sequence = theirs == signing.AES_GMAC
+        raise NtStatusError(NtStatus.REQUEST_OUT_OF_SEQUENCE if out_of_sequence else NtStatus.NOT_SUPPORTED)
+    if connection.dialect < Dialect.SMB_3_0 or not connection.server.settings.multichannel:
+        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "no multichannel on this connection")
+    if session.dialect != connection.dialect or session.cipher_id != connection.cipher_id:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "another dialect or cipher than the session's")
     if session.is_anonymous or session.is_guest:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "anonymous and guest sessions have one channel")
     if session.client_guid != connection.client_guid:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED, "another client")
-    if session.cipher_id != connection.cipher_id or session.signing_algorithm != connection.signing_algorithm:
-        raise NtStatusError(NtStatus.INVALID_PARAMETER, "another cipher or signing algorithm than the session's")
+
+
+def _check_binding_state(request: Request, session: SmbSession) -> None:
+    """A binding is signed with the session's key (that was verified at dispatch), and the session is usable."""
+    if session.state is SessionState.IN_PROGRESS:
+        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED)
+    if request.channel is None and request.foreign_signer is None:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a binding must be signed")
+    if session.state is SessionState.EXPIRED:
+        raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
 
 
 def _give_up(request: Request, channel: Channel) -> None:
@@ -185,7 +179,7 @@ def _establish(request: Request, channel: Channel, asked: SessionSetupRequest, w
     settings = connection.server.settings
     if who.session_key and not who.is_anonymous and not who.is_guest:
         keys = _derive(channel, who)
-        channel.signer = make_signer(connection.signing_algorithm, keys.signing)
+        channel.signer = session.signer = make_signer(connection.signing_algorithm, keys.signing)
         session.signing_required = settings.require_signing or bool(
             asked.security_mode & SECURITY_MODE_SIGNING_REQUIRED
         )
