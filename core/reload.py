@@ -187,8 +187,9 @@ def changes(old: ServerPlan, new: ServerPlan) -> tuple[str, ...]:
     common = [name for name in new.shares if name in old.shares]
     changed = [f"share {name} changed" for name in common if new.shares[name] != old.shares[name]]
     listening = [f"listening on {listener} too" for listener in new.listeners if listener not in old.listeners]
+    deaf = [f"no longer listening on {listener}" for listener in old.listeners if listener not in new.listeners]
     same = _comparable(old) == _comparable(new)
-    return (*added, *removed, *changed, *listening, *(() if same else ("settings changed",)))
+    return (*added, *removed, *changed, *listening, *deaf, *(() if same else ("settings changed",)))
 
 
 def _comparable(plan: ServerPlan) -> dict[str, Any]:
@@ -198,6 +199,4 @@ def _comparable(plan: ServerPlan) -> dict[str, Any]:
 
 def restart_notes(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """What a new configuration changes that only a restart can."""
-    closed = set(old.plan.listeners) - set(new.plan.listeners)
-    gone = [f"still listening on {listener} until a restart" for listener in sorted(closed, key=str)]
-    return (*gone, *(("server.accounts takes a restart",) if old.accounts != new.accounts else ()))
+    return ("server.accounts takes a restart",) if old.accounts != new.accounts else ()

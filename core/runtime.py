@@ -6,8 +6,9 @@ Everything is built and connected before the first socket accepts, so a fault ne
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from lamina.core.auth.accounts import AccountStore
@@ -52,10 +53,11 @@ class Runtime:
         self.accounts = accounts
         self.plan = plan
         self.registry: Registry = MemoryRegistry()
-        self.bound: list[Listener] = []
+        self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
         self._retired: list[Share] = []
+        self._generations = itertools.count(1)
         self._sweeper: asyncio.Task[None] | None = None
 
     @classmethod
@@ -73,14 +75,17 @@ class Runtime:
         try:
             await runtime._open_shares(plan.shares)
             runtime.server.set_shares(runtime.shares())
-            for listener in plan.listeners:
-                port = await runtime.server.listen(listener.address, listener.port)
-                runtime.bound.append(replace(listener, port=port))
+            await runtime._listen(plan.listeners)
             runtime.hooks.server_started(tuple(map(str, runtime.bound)))
         except BaseException:
             await runtime.close()
             raise
         return runtime
+
+    @property
+    def bound(self) -> list[Listener]:
+        """Where connections are accepted, with the ports that were found for those planned as 0."""
+        return list(self._listening.values())
 
     def shares(self) -> Mapping[str, Share]:
         """The shares that new tree connects find, by name."""
@@ -94,11 +99,12 @@ class Runtime:
         before = dict(self._open)
         try:
             await self._open_shares(plan.shares)
-            await self._listen_anew(plan.listeners)
+            await self._listen(plan.listeners)
         except BaseException:
             failed, self._open = self._open, before
             await self._close_unused([item.share for item in failed.values()])
             raise
+        self._stop_listening(set(self._listening) - set(plan.listeners))
         self.plan = plan
         # Who the server is does not change while it runs: its GUID was negotiated with every client.
         guid = self.server.settings.server_guid
@@ -115,11 +121,21 @@ class Runtime:
             await self.sweep()
         self._sweeper = None
 
-    async def _listen_anew(self, listeners: tuple[Listener, ...]) -> None:
-        for listener in listeners:
-            if listener not in self.plan.listeners:
+    async def _listen(self, listeners: Sequence[Listener]) -> None:
+        """Listen on these too; on all of them, or on an error on none more than before."""
+        new = [listener for listener in listeners if listener not in self._listening]
+        try:
+            for listener in new:
                 port = await self.server.listen(listener.address, listener.port)
-                self.bound.append(replace(listener, port=port))
+                self._listening[listener] = replace(listener, port=port)
+        except BaseException:
+            self._stop_listening(self._listening.keys() & new)
+            raise
+
+    def _stop_listening(self, listeners: Collection[Listener]) -> None:
+        for listener in listeners:
+            bound = self._listening.pop(listener)
+            self.server.stop_listening(bound.address, bound.port)
 
     async def _open_shares(self, specs: Mapping[str, ShareSpec]) -> None:
         opened: dict[str, _OpenShare] = {}
@@ -139,8 +155,10 @@ class Runtime:
     def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
         chain.connect(SERVER_TOKEN)
         try:
+            # While clients keep a share as it was before a reload, two chains have its name.
+            generation = next(self._generations)
             for module in chain.modules:
-                self.hooks.register(module, listener_name(module))
+                self.hooks.register(module, f"{listener_name(module)}#{generation}")
             self.hooks.share_connected(chain.share)
             return NtVolume(name, chain, self.registry, self.accounts, VolumeSettings(read_only=spec.read_only))
         except BaseException:

@@ -96,8 +96,9 @@ class Server:
         self._guest = guest
         self._settings = _settings(encrypt, settings)
         self._events = events or ServerEvents()
-        flags = {"read_only": read_only, "guest": guest, "encrypt": encrypt}
-        self._shares = {name: _spec(share, tuple(chain), flags) for name, share in shares.items()}
+        self._chain = tuple(chain)
+        self._flags = {"read_only": read_only, "guest": guest, "encrypt": encrypt}
+        self._shares = self._specs(shares)
         self._thread: _ServerThread | None = None
 
     @property
@@ -143,11 +144,18 @@ class Server:
         return self
 
     def set_shares(self, shares: Mapping[str, os.PathLike[str] | str | ShareSpec]) -> None:
-        """Serve other shares from now on; who is connected to one keeps it. Raises StartError and changes nothing."""
+        """Serve other shares from now on, with the chain and for-all flags that this server was made with.
+
+        Who is connected to one keeps it as it was. Raises StartError, and nothing has changed then.
+        """
         runtime = self.runtime
         assert self._thread is not None
-        specs = {name: _spec(share, DEFAULT_CHAIN, {}) for name, share in shares.items()}
+        specs = self._specs(shares)
         self._thread.call(runtime.apply(replace(runtime.plan, shares=specs)))
+        self._shares = specs
+
+    def _specs(self, shares: Mapping[str, os.PathLike[str] | str | ShareSpec]) -> dict[str, ShareSpec]:
+        return {name: _spec(share, self._chain, self._flags) for name, share in shares.items()}
 
     def close(self) -> None:
         """End every connection and the server's thread. Harmless when it is closed already."""

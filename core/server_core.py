@@ -73,7 +73,7 @@ class SmbServer:
         self.sessions: dict[int, SmbSession] = {}
         self.started_at = time.time()
         self.statistics: Counter[str] = Counter()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: dict[tuple[str, int], asyncio.Server] = {}
         self._shares: dict[str, Share] = {}
         self._next_file_id = 1
         self._sweeper: asyncio.TimerHandle | None = None
@@ -94,7 +94,7 @@ class SmbServer:
     def set_shares(self, shares: Mapping[str, Share]) -> None:
         """Serve these shares to new tree connects; IPC$ is always there. Connected trees keep what they have."""
         self._shares = {share.name.lower(): share for share in shares.values()}
-        self._shares["ipc$"] = Share("IPC$", None, comment="Remote IPC", hidden=True, guest=True)
+        self._shares["ipc$"] = Share("IPC$", None, comment="Remote IPC", guest=True)
 
     @property
     def shares(self) -> Collection[Share]:
@@ -119,10 +119,15 @@ class SmbServer:
         """
         loop = self.engine.loop
         server = await loop.create_server(self._make_transport, address or None, port, backlog=1024)
-        self._listeners.append(server)
+        bound = int(server.sockets[0].getsockname()[1])
+        self._listeners[address, bound] = server
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
-        return int(server.sockets[0].getsockname()[1])
+        return bound
+
+    def stop_listening(self, address: str, port: int) -> None:
+        """Accept no more connections where `listen` bound this port; those that are open stay."""
+        self._listeners.pop((address, port)).close()
 
     def _make_transport(self) -> TcpTransport:
         return _AcceptedTransport(self)
@@ -173,7 +178,7 @@ class SmbServer:
         self._closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for server in self._listeners:
+        for server in self._listeners.values():
             server.close()
         for connection in list(self.connections):
             connection.transport.abort()
@@ -181,7 +186,7 @@ class SmbServer:
             connection.lost()
         for session in list(self.sessions.values()):
             await self.engine.run(self.end_session, session)
-        for server in self._listeners:
+        for server in self._listeners.values():
             await server.wait_closed()
         self._listeners.clear()
 
@@ -198,16 +203,27 @@ class SmbServer:
 
     def end_session(self, session: SmbSession, keep: Exchange | None = None) -> None:
         """End a session on all its connections: cancel its requests (but `keep`), close its opens (3.3.4.17)."""
+        channels = self._delete(session, keep)
+        for connection in channels:
+            connection.channels.pop(session.session_id, None)
+
+    def fail_session(self, session: SmbSession, keep: Exchange) -> None:
+        """End a session whose user could not prove himself anew (3.3.5.5.3); whoever signs is refused in signed replies."""
+        if session.state is SessionState.IN_PROGRESS:
+            self.end_session(session, keep)
+        else:
+            self._delete(session, keep)
+
+    def _delete(self, session: SmbSession, keep: Exchange | None) -> list[Connection]:
+        """Take a session out of the table and close all it has; the connections it was on."""
         if self.sessions.pop(session.session_id, None) is None:
-            return
-        for connection in list(session.channels):
-            if keep is None or connection is not keep.connection:
-                connection.channels.pop(session.session_id, None)
+            return []
+        session.state = SessionState.DELETED
         for tree in list(session.trees.values()):
             self.end_tree(tree, keep)
-        for connection in list(session.channels):
-            connection.channels.pop(session.session_id, None)
+        connections = list(session.channels)
         session.channels.clear()
+        return connections
 
     def end_previous_session(self, previous_id: int, session: SmbSession) -> None:
         """A client that has logged on anew names the session it lost (3.3.5.5.3): end that if it is the same user's."""

@@ -4,7 +4,7 @@ import contextlib
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -87,7 +87,7 @@ def _introduction(reporter: Reporter, described: Described, note: str, as_json: 
             # A program that starts us needs the made-up password as much as a person does.
             reporter.emit("credentials", user=described.user, password=described.password)
         else:
-            show_panel(described, note)
+            show_panel(replace(described, port=runtime.bound[0].port), note)
         yield
 
     return started

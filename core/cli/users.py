@@ -77,6 +77,38 @@ def remove(name: NameArgument, /, *, accounts: AccountsOption = DEFAULT_ACCOUNTS
     write(f"removed {name}")
 
 
+@app.command(name="import")
+def import_(
+    file: Annotated[Path | None, Parameter(help="The file, or - for stdin.", allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    accounts: AccountsOption = DEFAULT_ACCOUNTS,
+) -> None:
+    """Take over Samba's users, passwords and all: from an smbpasswd file, or what `pdbedit -Lw` prints.
+
+    Who is known already gets the password of the file. Either all lines are taken over, or on an error none.
+    """
+    text = _text_of(file)
+    with _database(accounts) as database:
+        done = database.import_smbpasswd(text)
+    for verb, names in (("added", done.added), ("changed the password of", done.updated)):
+        for name in names:
+            write(f"{verb} {name}")
+    for skipped in done.skipped:
+        sys.stderr.write(f"line {skipped.line}: {skipped.name} left out: {skipped.reason}\n")
+    if not done.added and not done.updated:
+        raise CliError("nobody was imported")
+
+
+def _text_of(file: Path | None) -> str:
+    if file is None or str(file) == "-":
+        return sys.stdin.read()
+    try:
+        return file.read_text(errors="surrogateescape")
+    except OSError as error:
+        raise CliError(f"{file}: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def _database(path: Path) -> Iterator[SqliteAccounts]:
     database = open_accounts(path)

@@ -82,8 +82,13 @@ def statistics(runtime: Runtime) -> dict[str, int]:
         "connections": len(list(runtime.server.connections)),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "tasks": len(asyncio.all_tasks()),
-        "greenlets": sum(1 for item in gc.get_objects() if isinstance(item, greenlet.greenlet) and not item.dead),
+        "greenlets": _greenlets() - runtime.engine.statistics()["idle_greenlets"],
     }
+
+
+def _greenlets() -> int:
+    """Greenlets that have begun and not ended; those that the engine keeps for its next requests are among them."""
+    return sum(1 for item in gc.get_objects() if isinstance(item, greenlet.greenlet) and not item.dead)
 
 
 def explain(runtime: Runtime) -> dict[str, list[str]]:

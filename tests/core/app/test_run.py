@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,15 @@ def config(tmp_path: Path, lamina: Start) -> Path:
     return file
 
 
-def write(file: Path, extra: str = "", **shares: str) -> None:
+def write(file: Path, extra: str = "", listen: str = '"127.0.0.1:0"', **shares: str) -> None:
     tables = [f'[share.{name}]\npath = "{path}"\n' for name, path in shares.items()]
-    file.write_text("\n".join(['[server]\nlisten = ["127.0.0.1:0"]\naccounts = "accounts.db"\n' + extra, *tables]))
+    file.write_text("\n".join([f'[server]\nlisten = [{listen}]\naccounts = "accounts.db"\n' + extra, *tables]))
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 class Client:
@@ -55,7 +62,7 @@ def test_reload_changes_shares_and_drops_no_connection(start: Start, lamina: Sta
     assert client.listing("one") == ["one.txt"]
     write(config, one="two", two="two")
     done = lamina("reload", "-c", config)
-    assert (done.returncode, done.stdout) == (0, "reloaded: share two added; share one changed\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "reloaded: share two added; share one changed\n", "")
     assert client.listing("one") == ["one.txt"], "who is connected keeps the share as it was"
     assert client.listing("two") == ["two.txt"]
     newcomer = Client(client.arguments["port"])  # type: ignore[arg-type]
@@ -76,6 +83,31 @@ def test_a_share_that_is_removed_is_gone_for_newcomers(start: Start, config: Pat
     with pytest.raises(Exception, match="0xc00000cc"):
         client.listing("two")
     assert client.listing("one") == ["one.txt"]
+    client.close()
+
+
+def test_listeners_come_and_go_and_a_reload_that_fails_gives_back_what_it_bound(
+    start: Start, lamina: Start, config: Path, unused_port: int
+) -> None:
+    server = start("run", "-c", config, "--json")
+    client = Client(port_of(server))
+    assert client.listing("one") == ["one.txt"]
+    fixed = f"127.0.0.1:{unused_port}"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        write(config, listen=f'"127.0.0.1:0", "{fixed}", "{taken}"', one="one")
+        done = lamina("reload", "-c", config)
+        assert done.returncode == 1
+        assert "in use" in done.stderr
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", unused_port))
+    write(config, listen=f'"{fixed}"', one="one")
+    done = lamina("reload", "-c", config)
+    assert done.stdout == f"reloaded: listening on {fixed} too; no longer listening on 127.0.0.1:0\n"
+    assert client.listing("one") == ["one.txt"], "a connection outlives the listener it came in through"
+    newcomer = Client(unused_port)
+    assert newcomer.listing("one") == ["one.txt"]
+    newcomer.close()
     client.close()
 
 

@@ -139,6 +139,15 @@ def test_shares_change_while_it_runs_or_not_at_all(folder: Path) -> None:
         assert server.runtime.shares()["data"].volume is before
 
 
+def test_other_shares_get_the_chain_and_the_flags_of_the_server(folder: Path) -> None:
+    with lamina.Server({"data": folder}, chain=["posix"], read_only=True) as server:
+        server.set_shares({"other": folder})
+        share = server.runtime.shares()["other"]
+        assert share.read_only
+        assert share.volume is not None
+        assert [module.name for module in share.volume.chain.modules] == ["posix"]
+
+
 def test_settings_are_given_by_name(folder: Path) -> None:
     with lamina.Server({"data": folder}, name="TESTER", max_io=65536, encrypt=True) as server:
         settings = server.runtime.server.settings

@@ -4,17 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from impacket.dcerpc.v5 import rpcrt, srvs, transport, wkst
+from impacket.dcerpc.v5.dtypes import NULL
 
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ShareView
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.rpc_pipe import ADMINISTRATOR, USER, pipe
-
-pytest.importorskip("impacket", reason="pip install impacket, the oracle of these tests")
-
-from impacket.dcerpc.v5 import rpcrt, srvs, transport, wkst
-from impacket.dcerpc.v5.dtypes import NULL
 
 ACCESS_DENIED, INVALID_PARAMETER, INVALID_NAME, INVALID_LEVEL, MORE_DATA = 5, 87, 123, 124, 234
 NET_NAME_NOT_FOUND, DEVICE_NOT_SHARED, CLIENT_NAME_NOT_FOUND, USER_NOT_FOUND = 2310, 2311, 2312, 2221
