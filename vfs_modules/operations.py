@@ -51,7 +51,8 @@ class Capability(Flag):
     """What a chain can do. A backend states what it has; modules above mask or add.
 
     The protocol layer advertises exactly these (MS-FSCC 2.5.1 FileFsAttributeInformation and the share's
-    capabilities), so a capability that is claimed is a promise to clients.
+    capabilities), so a capability that is claimed is a promise to clients. MODE_IGNORED is one to ntfsa: where it has
+    granted access nobody below asks the mode of a file again, so descriptors need not be mapped to it.
     """
 
     CASE_SENSITIVE = auto()
@@ -71,6 +72,7 @@ class Capability(Flag):
     DURABLE_HANDLES = auto()
     PERSISTENT_HANDLES = auto()
     CONTINUOUS_AVAILABILITY = auto()
+    MODE_IGNORED = auto()
 
 
 class FileStat(NamedTuple):

@@ -1,0 +1,97 @@
+"""The value of the extended attribute security.NTACL, as Samba lays it out on disk. Pure: bytes in, bytes out.
+
+It is NDR (C706 chapter 14), little endian: a 16-bit version; the same again as the discriminant of a union; a non-zero
+pointer; and then, by version, the descriptor alone (1), with a 16-byte hash before it (2), with the type of a hash and
+64 bytes for it (3), or with a text, a time and a second hash besides (4). The descriptor stands last, at a multiple of
+four, in its self-relative form (MS-DTYP 2.4.6) but for one thing: its offsets count from the beginning of the value.
+
+The hashes are Samba's, over the POSIX side of the file (its own form of the POSIX ACL, and the descriptor it would make
+of that), so that it notices a change made behind its back. They are not computed here. Values are written without one,
+which is what Samba itself does where it is told to ignore system ACLs, and then takes the descriptor as it is; a hash
+that is read is not checked.
+"""
+
+import struct
+from typing import NamedTuple
+
+HASH_NONE = 0
+HASH_SHA256 = 1
+
+_VERSIONS = struct.Struct("<HHI")
+_POINTER = struct.Struct("<I")
+_HASH_TYPE = struct.Struct("<H")
+_DESCRIPTOR = struct.Struct("<BBHIIII")
+_SELF_RELATIVE = 0x8000
+_SHORT_HASH = 16
+_HASH = 64
+_EPOCH = 116_444_736_000_000_000  # 1970-01-01 as a FILETIME
+
+# What stands before the descriptor of a version 4 value with this text, which names what the second hash is over.
+_VERSION_4 = struct.Struct("<HHIIH64s10sQ64s")
+_TEXT = b"posix_acl\0"
+_NO_HASH = bytes(_HASH)
+_POINTERS = (0x00020000, 0x00020004)
+
+
+class StoredDescriptor(NamedTuple):
+    """A decoded value. `descriptor` is self-relative as on the wire; `hash_type` is HASH_NONE where there is no hash."""
+
+    version: int
+    hash_type: int
+    descriptor: bytes
+
+
+def decode(value: bytes) -> StoredDescriptor:
+    """Read a value of versions 1 to 4. ValueError if it is none, or holds no descriptor."""
+    try:
+        version, level, pointer = _VERSIONS.unpack_from(value)
+        if version != level or not pointer or not 1 <= version <= 4:
+            raise ValueError("not an NTACL value of a known version")
+        hash_type, offset = (HASH_NONE, _VERSIONS.size) if version == 1 else _skip_hashes(value, version)
+        return StoredDescriptor(version, hash_type, _moved(value[offset:], -offset))
+    except struct.error as error:
+        raise ValueError("an NTACL value that ends too early") from error
+
+
+def encode(descriptor: bytes, now_ns: int) -> bytes:
+    """A value of version 4 without a hash, for a self-relative descriptor. ValueError if `descriptor` is none."""
+    head = _VERSION_4.pack(
+        4, 4, *_POINTERS, HASH_NONE, _NO_HASH, _TEXT, max(now_ns // 100 + _EPOCH, 0), _NO_HASH
+    )
+    try:
+        return head + _moved(descriptor, len(head))
+    except struct.error as error:
+        raise ValueError("a descriptor that ends too early") from error
+
+
+def _skip_hashes(value: bytes, version: int) -> tuple[int, int]:
+    """The type of the hash, and where the descriptor begins."""
+    if not _POINTER.unpack_from(value, _VERSIONS.size)[0]:
+        raise ValueError("an NTACL value without a descriptor")
+    offset = _VERSIONS.size + _POINTER.size
+    if version == 2:
+        return HASH_NONE, offset + _SHORT_HASH
+    (hash_type,) = _HASH_TYPE.unpack_from(value, offset)
+    offset += _HASH_TYPE.size + _HASH
+    if version == 4:
+        end = value.find(b"\0", offset)
+        if end < 0:
+            raise ValueError("a text without an end")
+        offset = _aligned(end + 1) + 8 + _HASH
+    return hash_type, _aligned(offset)
+
+
+def _aligned(offset: int) -> int:
+    return (offset + 3) & ~3
+
+
+def _moved(descriptor: bytes, by: int) -> bytes:
+    """The descriptor with `by` added to its four offsets; 0 stays, for it says that a part is missing."""
+    revision, padding, control, *offsets = _DESCRIPTOR.unpack_from(descriptor)
+    if revision != 1 or not control & _SELF_RELATIVE:
+        raise ValueError("not a self-relative descriptor")
+    before = max(-by, 0)
+    if any(offset and not _DESCRIPTOR.size <= offset - before < len(descriptor) for offset in offsets):
+        raise ValueError("a part of the descriptor lies outside it")
+    moved = [offset + by if offset else 0 for offset in offsets]
+    return _DESCRIPTOR.pack(revision, padding, control, *moved) + descriptor[_DESCRIPTOR.size :]
