@@ -7,6 +7,7 @@ from lamina.ntfsa.deletion import deletes_now, remove_name
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.modification import note_last_write
 from lamina.ntfsa.sharing import close_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -39,6 +40,8 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             open_.enumeration.close()
         if open_.waiting_locks is not None:
             _refuse_waiting_locks(open_)
+        if open_.has_written:
+            note_last_write(token, open_)
         if (open_.delete_on_close or registry.read(key).delete_pending) and deletes_now(open_):
             remove_name(token, open_)
         return information_of(token, open_) if post_query else None

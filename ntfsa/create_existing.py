@@ -9,6 +9,7 @@ from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
 from lamina.ntfsa.file_state import hides, is_directory, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.modification import settle_write_time, shown_stat
 from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
@@ -62,7 +63,7 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
     _check_attributes(request, stat, dos.attributes, granted, maximal)
     open_ = register(request, handle, path, vfs_path, key, granted)
     if not request.overwrites:
-        return open_, c.FILE_OPENED, network_open(stat, dos, hides(open_)), maximal
+        return open_, c.FILE_OPENED, network_open(shown_stat(volume, stat), dos, hides(open_)), maximal
     try:
         return _overwrite(request, open_, dos, maximal)
     except BaseException:
@@ -143,6 +144,7 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     if parameters.extended_attributes is not None:
         apply_extended_attributes(request, handle)
     chain.ftruncate(token, handle, 0)
+    settle_write_time(token, open_)
     attributes = parameters.file_attributes & c.SETTABLE_FILE_ATTRIBUTES | c.FILE_ATTRIBUTE_ARCHIVE
     if attributes != dos.attributes:
         with ignore_unsupported():

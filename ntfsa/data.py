@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import read_conflict, write_conflict
 from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.modification import note_first_write, settle_write_time
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_times
 
@@ -77,6 +78,8 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         record = volume.registry.read(open_.file_key)
         if record.locks and write_conflict(record, open_.owner, offset, length):
             raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+        if not open_.has_written:
+            note_first_write(token, open_)
         count = volume.chain.pwrite(token, open_.handle, data, offset)
         if open_.sticky_write_ns is not None:
             restore_times(token, open_, True)
@@ -94,5 +97,6 @@ def flush(context: "NtContext", open_: "NtOpen") -> None:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
         open_.volume.chain.fsync(context.token, open_.handle)
+        settle_write_time(context.token, open_)
     except OSError as error:
         raise nt_error(error) from error

@@ -8,6 +8,7 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import allocation_size, creation_ns, end_of_file, shown_attributes
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
+from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import DosAttributes
@@ -15,6 +16,7 @@ from lamina.vfs_modules.operations import DosAttributes
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.volume import NtVolume
 
 _RESTARTS: Final = c.SMB2_RESTART_SCANS | c.SMB2_REOPEN
 _NO_DOS: Final = DosAttributes(0, None)
@@ -83,7 +85,7 @@ def _fill(  # one loop, and everything it needs
                 if found is None:
                     continue
                 entry = found
-            added = _append(buffer, entry, hides(entry[0]))
+            added = _append(buffer, open_.volume, entry, hides(entry[0]))
         else:
             added = buffer.append(entry[0])
         if not added:
@@ -95,9 +97,10 @@ def _fill(  # one loop, and everything it needs
             return
 
 
-def _append(buffer: DirectoryBuffer, entry: Listed, hidden: bool) -> bool:
+def _append(buffer: DirectoryBuffer, volume: "NtVolume", entry: Listed, hidden: bool) -> bool:
     name, stat, dos = entry
     assert stat is not None
+    stat = shown_stat(volume, stat)
     if dos is None:
         dos = _NO_DOS
     stored = dos.attributes

@@ -10,6 +10,7 @@ from lamina.ntfsa.constants import (
 )
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.modification import shown_stat
 from lamina.vfs_modules.operations import DosAttributes, FileStat
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def hides(open_: "NtOpen") -> bool:
 def state_of(token: "ImpersonationToken", open_: "NtOpen") -> tuple[FileStat, DosAttributes]:
     """The stat and the NT attributes of an open file, as they are now."""
     chain = open_.volume.chain
-    stat = chain.fstat(token, open_.handle)
+    stat = shown_stat(open_.volume, chain.fstat(token, open_.handle))
     return stat, chain.get_dos_attributes(token, open_.handle, stat)
 
 

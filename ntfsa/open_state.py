@@ -18,7 +18,8 @@ class NtOpen:
     `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
     record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or
-    frozen through this open, and that what is done through it does not change (MS-FSA 2.1.4.17).
+    frozen through this open, and that what is done through it does not change (MS-FSA 2.1.4.17). `has_written`: the
+    first write through it was noted (see `modification`).
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class NtOpen:
         "file_key",
         "granted_access",
         "handle",
+        "has_written",
         "is_directory",
         "mode",
         "options",
@@ -63,6 +65,7 @@ class NtOpen:
         self.delete_on_close = False
         self.posix_delete = False
         self.closed = False
+        self.has_written = False
         self.enumeration: Enumeration | None = None
         self.sticky_access_ns: int | None = None
         self.sticky_write_ns: int | None = None

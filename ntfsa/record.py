@@ -54,11 +54,25 @@ LOCK_GRANTED: Final = "lock-granted"
 """The waiting lock whose ticket is `detail[0]` is now held."""
 
 
+class WriteTime(NamedTuple):
+    """The last write time of a file that is being written (see `write_time`), in nanoseconds since 1970.
+
+    `before` is shown until `due`, or until `settled` is known, which is shown then. `writers` counts the opens that
+    have written.
+    """
+
+    before: int
+    due: int
+    settled: int | None
+    writers: int
+
+
 class FileRecord(NamedTuple):
     """The state of one open stream.
 
     `opens` are sorted by owner. `share_counts` summarises their sharing (see `sharing`). `waiters` are in the order
     they came. `grants` are the caching grants (oplocks and leases). `version` counts the changes.
+    `write_time` is there while opens are that have written.
     """
 
     opens: tuple[OpenEntry, ...] = ()
@@ -68,6 +82,7 @@ class FileRecord(NamedTuple):
     delete_pending: bool = False
     grants: tuple[Any, ...] = ()
     version: int = 0
+    write_time: WriteTime | None = None
 
     def find_open(self, owner: int) -> OpenEntry | None:
         """The open of `owner`, or None."""

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from lamina.ntfsa.lock_table import Lock, LockTable
-from lamina.ntfsa.record import FileRecord, LockRange, OpenEntry, Waiter
+from lamina.ntfsa.record import FileRecord, LockRange, OpenEntry, Waiter, WriteTime
 from lamina.ntfsa.sharing import share_counts_of
 
 FORMAT: Final = 1
@@ -20,6 +20,7 @@ def to_plain(record: FileRecord) -> tuple[Any, ...]:
         tuple((w.owner, w.ticket, tuple(map(tuple, w.ranges))) for w in record.waiters),
         record.delete_pending,
         record.grants,
+        None if record.write_time is None else tuple(record.write_time),
     )
 
 
@@ -27,7 +28,7 @@ def from_plain(plain: tuple[Any, ...]) -> FileRecord:
     """The record that `to_plain` made `plain` of. Raises ValueError for a form of another version."""
     if plain[0] != FORMAT:
         raise ValueError(f"a file record of form {plain[0]}, not {FORMAT}")
-    _, version, opens, locks, waiters, delete_pending, grants = plain
+    _, version, opens, locks, waiters, delete_pending, grants, write_time = plain
     entries = tuple(OpenEntry(*entry) for entry in opens)
     return FileRecord(
         entries,
@@ -37,4 +38,5 @@ def from_plain(plain: tuple[Any, ...]) -> FileRecord:
         delete_pending,
         grants,
         version,
+        None if write_time is None else WriteTime(*write_time),
     )

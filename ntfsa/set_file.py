@@ -14,6 +14,7 @@ from lamina.ntfsa.filetime import from_filetime
 from lamina.ntfsa.fscc import set_information as si
 from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
 from lamina.ntfsa.link import link
+from lamina.ntfsa.modification import settle_write_time
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -56,6 +57,7 @@ def _basic(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     wrong = c.FILE_ATTRIBUTE_TEMPORARY if open_.is_directory else c.FILE_ATTRIBUTE_DIRECTORY
     if attributes & wrong:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "an attribute that this kind of file cannot have")
+    settle_write_time(context.token, open_)
     stat = open_.volume.chain.fstat(context.token, open_.handle)
     if attributes:
         _set_attributes(context, open_, stat, attributes)
@@ -82,6 +84,7 @@ def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.Basi
     )
     if any(value is not None for value in times):
         open_.volume.chain.set_times(context.token, open_.handle, times)
+        settle_write_time(context.token, open_)
 
 
 def _explicit(filetime: int) -> int | None:
@@ -107,6 +110,7 @@ def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
 def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     open_.volume.chain.ftruncate(context.token, open_.handle, size)
     restore_times(context.token, open_, True)
+    settle_write_time(context.token, open_)
 
 
 def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
@@ -121,6 +125,7 @@ def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     elif size > current:
         with ignore_unsupported():
             chain.fallocate(context.token, open_.handle, 0, size)
+    settle_write_time(context.token, open_)
 
 
 def _position(context: NtContext, open_: NtOpen, data: memoryview) -> None:

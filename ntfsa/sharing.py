@@ -84,7 +84,7 @@ def open_file(
 
     `owner` is a number unique per open in the server; `flags` are OPEN_* of `record`.
     """
-    opens, counts, locks, waiters, delete_pending, grants, version = record
+    opens, counts, locks, waiters, delete_pending, grants, version, write_time = record
     if delete_pending:
         return Outcome(record, _DELETE_PENDING)
     index = _share_index(granted_access, share_access)
@@ -97,7 +97,7 @@ def open_file(
         at = bisect_left(opens, (owner,))
         opens = (*opens[:at], entry, *opens[at:])
     counts += _CONTRIBUTION[index]
-    changed = _make(FileRecord, (opens, counts, locks, waiters, False, grants, version + 1))
+    changed = _make(FileRecord, (opens, counts, locks, waiters, False, grants, version + 1, write_time))
     return _make(Outcome, (changed, _SUCCESS, ()))
 
 
@@ -120,7 +120,7 @@ def close_file(record: FileRecord, owner: int) -> Outcome[CloseResult]:
     Requests Closing an Open); the last close says that the file is to be deleted. Closing what is not open
     changes nothing.
     """
-    opens, counts, locks, waiters, delete_pending, grants, version = record
+    opens, counts, locks, waiters, delete_pending, grants, version, write_time = record
     at = bisect_left(opens, (owner,))
     if at == len(opens) or opens[at].owner != owner:
         return Outcome(record, _STAYS_OPEN)
@@ -130,7 +130,7 @@ def close_file(record: FileRecord, owner: int) -> Outcome[CloseResult]:
         return _ENDS_WITH_DELETE if delete_pending else _ENDS
     opens = (*opens[:at], *opens[at + 1 :])
     counts -= _CONTRIBUTION[_share_index(entry.granted_access, entry.share_access)]
-    record = FileRecord(opens, counts, locks, waiters, delete_pending, grants, version + 1)
+    record = FileRecord(opens, counts, locks, waiters, delete_pending, grants, version + 1, write_time)
     if not locks and not waiters:
         return Outcome(record, _STAYS_OPEN)
     record, messages = grant_waiters(without_owner(record, owner))

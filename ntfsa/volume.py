@@ -25,6 +25,7 @@ class VolumeSettings:
     `label` "" means the share's name. `file_mode`, `directory_mode`: permission bits of what clients make.
     `hide_dot_files`: names that begin with a period are shown as hidden; so are `hidden_names` (folded: `names.fold`).
     `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
+    `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
     """
 
     read_only: bool = False
@@ -35,6 +36,7 @@ class VolumeSettings:
     hidden_names: frozenset[str] = frozenset()
     indexed_names: int = 1_000_000
     sector_size: int = 512
+    write_time_delay_ns: int = 2_000_000_000
 
     def hides(self, name: str) -> bool:
         """Whether a file of this name is shown as hidden, whatever its attributes."""

@@ -1,0 +1,59 @@
+"""Noting that a file is being modified, and what its last write time is meanwhile (MS-FSA 2.1.4.17).
+
+The rules are those of `write_time`; here they are given the clock and the file. A delay of 0 in the volume's settings
+shows every write at once.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.write_time import begin_writing, end_writing, look, pending, settle
+from lamina.vfs_modules.operations import FileStat, Times
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.token import ImpersonationToken
+
+
+def note_first_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    """`open_` is about to write for the first time."""
+    open_.has_written = True
+    volume = open_.volume
+    delay = volume.settings.write_time_delay_ns
+    if delay:
+        stored = volume.chain.fstat(token, open_.handle).mtime_ns
+        volume.registry.update(open_.file_key, begin_writing, stored, time.time_ns(), delay)
+
+
+def settle_write_time(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    """Show what was written until now: the file was flushed, or its size or a time is set."""
+    volume = open_.volume
+    record = volume.registry.read(open_.file_key)
+    if record.write_time is None:
+        return
+    now = time.time_ns()
+    if pending(record, now) and open_.sticky_write_ns is None:
+        volume.chain.set_times(token, open_.handle, Times(None, now))
+    stored = volume.chain.fstat(token, open_.handle).mtime_ns
+    volume.registry.update(open_.file_key, settle, stored)
+
+
+def note_last_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    """An open that has written closes."""
+    volume = open_.volume
+    if volume.registry.read(open_.file_key).write_time is None:
+        return
+    stored = volume.chain.fstat(token, open_.handle).mtime_ns
+    late = volume.registry.update(open_.file_key, end_writing, stored).result
+    if late and open_.sticky_write_ns is None:
+        volume.chain.set_times(token, open_.handle, Times(None, time.time_ns()))
+
+
+def shown_stat(volume: "NtVolume", stat: FileStat) -> FileStat:
+    """`stat` with the last write time that clients are to see."""
+    key = (stat.dev, stat.ino, "")
+    registry = volume.registry
+    if registry.read(key).write_time is None:
+        return stat
+    return stat._replace(mtime_ns=registry.update(key, look, stat.mtime_ns, time.time_ns()).result)
