@@ -180,8 +180,9 @@ def _check_session(request: Request, entry: Entry) -> None:
     session = request.session
     if session is None:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
-    if session.state is SessionState.IN_PROGRESS or (request.channel is not None and request.channel.binding):
-        raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is not authenticated yet")
+    binding = request.channel is not None and request.channel.binding
+    if binding or session.state is SessionState.IN_PROGRESS or session.state is SessionState.DELETED:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is not authenticated on this connection")
     if session.expires_at is not None and time.time() >= session.expires_at:
         session.state = SessionState.EXPIRED
     if session.state is SessionState.EXPIRED and not entry.expired:

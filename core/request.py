@@ -8,7 +8,7 @@ response (3.3.4.2) and the final one later, in a frame of its own.
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND
+from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND, Command
 from lamina.core.wire.header import Header
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.engine import RequestCancelled, Task
@@ -139,6 +139,9 @@ class Exchange:
         """The current request begins to wait (the engine calls this)."""
         request = self.current
         if request is None or request.async_id or not self.is_last():
+            return
+        if request.header.command <= Command.SESSION_SETUP:
+            # Its replies are hashed in order (3.3.5.5); no client expects an interim one among them.
             return
         if indefinite:
             self.connection.send_interim(self)

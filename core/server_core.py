@@ -208,7 +208,7 @@ class SmbServer:
             connection.channels.pop(session.session_id, None)
 
     def fail_session(self, session: SmbSession, keep: Exchange) -> None:
-        """End a session whose user could not prove himself anew (3.3.5.5.3); whoever signs is refused in signed replies."""
+        """End a session whose user could not prove himself anew (3.3.5.5.3); refusals are still signed with its key."""
         if session.state is SessionState.IN_PROGRESS:
             self.end_session(session, keep)
         else:

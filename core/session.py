@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 
 
 class SessionState(Enum):
-    """Session.State of MS-SMB2 3.3.1.8."""
+    """Session.State of MS-SMB2 3.3.1.8. DELETED: gone, but its connections still know how to sign the refusals."""
 
     IN_PROGRESS = auto()
     VALID = auto()
     EXPIRED = auto()
+    DELETED = auto()
 
 
 class Channel:
     """A session on one connection (3.3.1.14): its signing key, and the authentication under way on it."""
 
-    __slots__ = ("binding", "connection", "exchange", "preauth_hash", "session", "signer")
+    __slots__ = ("authenticating", "binding", "connection", "exchange", "preauth_hash", "session", "signer")
 
     def __init__(self, session: "SmbSession", connection: "Connection") -> None:
         self.session = session
         self.connection = connection
         self.signer: Signer | None = None
         self.exchange: AuthExchange | None = None
+        self.authenticating = False
         self.preauth_hash = b""
         # A binding that has not succeeded yet gives the connection no right to use the session.
         self.binding = False

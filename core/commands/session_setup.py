@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.auth.authenticator import Authenticated
+from lamina.core.auth.authenticator import Authenticated, AuthStep
 from lamina.core.crypto import preauth, signing
 from lamina.core.crypto.kdf import SessionKeys, session_keys
 from lamina.core.crypto.sealing import make_cipher
@@ -38,17 +38,30 @@ def handle(request: Request) -> bytes | Reply:
         _begin(request, channel)
     if request.connection.dialect == Dialect.SMB_3_1_1:
         channel.preauth_hash = preauth.update(channel.preauth_hash, request.message)
-    assert channel.exchange is not None
-    try:
-        step = channel.exchange.step(bytes(asked.security_buffer))
-    except NtStatusError:
-        _give_up(request, channel)
-        raise
+    step = _take_step(request, channel, bytes(asked.security_buffer))
     if step.authenticated is None:
         return Reply(NtStatus.MORE_PROCESSING_REQUIRED, encode_session_setup_response(0, step.output))
     channel.exchange = None
     _succeed(request, channel, asked, step.authenticated)
     return encode_session_setup_response(_session_flags(channel.session), step.output)
+
+
+def _take_step(request: Request, channel: Channel, token: bytes) -> AuthStep:
+    """Hand a token to the authentication. It may wait meanwhile, in which the session may end."""
+    assert channel.exchange is not None
+    if channel.authenticating:
+        raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "the last leg of this authentication is not answered yet")
+    channel.authenticating = True
+    try:
+        step = channel.exchange.step(token)
+    except NtStatusError:
+        _give_up(request, channel)
+        raise
+    finally:
+        channel.authenticating = False
+    if channel.session.session_id not in request.connection.server.sessions:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED)
+    return step
 
 
 def _begin(request: Request, channel: Channel) -> None:
@@ -65,7 +78,7 @@ def _channel(request: Request, asked: SessionSetupRequest) -> Channel:
     if asked.flags & FLAG_BINDING:
         return _binding_channel(request)
     channel = request.channel
-    if channel is None:
+    if channel is None or channel.session.state is SessionState.DELETED:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
     if channel.session.state is not SessionState.IN_PROGRESS and channel.exchange is None:
         _check_reauthentication(request, channel)
@@ -147,7 +160,7 @@ def _give_up(request: Request, channel: Channel) -> None:
     if channel.binding:
         request.connection.channels.pop(channel.session.session_id, None)
         return
-    request.connection.server.end_session(channel.session, keep=request.exchange)
+    request.connection.server.fail_session(channel.session, request.exchange)
 
 
 def _succeed(request: Request, channel: Channel, asked: SessionSetupRequest, who: Authenticated) -> None:
