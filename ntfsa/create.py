@@ -95,7 +95,7 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
                     return made
                 continue
         if handle is not None:
-            shown = request.parameters.path if path == request.parameters.path else nt_path(path)
+            shown = path if path == request.parameters.path and "/" not in path else nt_path(path)
             admitted = admit_existing(request, handle, path, shown)
             if admitted is not None:
                 return admitted

@@ -29,7 +29,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     """Make the file or directory; None where the name has been taken meanwhile and it is to be opened instead."""
     directory = bool(request.options & c.FILE_DIRECTORY_FILE)
     _check(request, directory)
-    require_child_creation(request.volume, request.token, where.parent, where.parent_stat, directory)
+    above = require_child_creation(request.volume, request.token, where.parent, where.parent_stat, directory)
     path = where.vfs_path
     try:
         handle = _make_directory(request, path) if directory else _make_file(request, path)
@@ -42,7 +42,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
             raise NtStatusError(NtStatus.OBJECT_PATH_NOT_FOUND) from error
         raise
     try:
-        return _finish(request, handle, path)
+        return _finish(request, handle, path, above)
     except BaseException:
         _unmake(request, handle, path)
         raise
@@ -85,12 +85,12 @@ def _make_directory(request: Request, path: str) -> "VfsHandle":
         return chain.open(token, root, path, _FALLBACK_HOW)
 
 
-def _finish(request: Request, handle: "VfsHandle", path: str) -> _Made:
+def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | None) -> _Made:
     volume, token, parameters = request.volume, request.token, request.parameters
     chain = volume.chain
     stat = chain.fstat(token, handle)
     granted = _granted(request)
-    shown = parameters.path if path == parameters.path else nt_path(path)
+    shown = path if path == parameters.path and "/" not in path else nt_path(path)
     open_ = register(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
     try:
         attributes = _new_attributes(request, handle)
@@ -99,7 +99,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str) -> _Made:
                 chain.set_dos_attributes(token, handle, DosAttributes(attributes, None))
         if parameters.extended_attributes is not None:
             apply_extended_attributes(request, handle)
-        apply_security(request, handle, path, stat)
+        apply_security(request, handle, stat, above)
         reserve(request, handle)
         stat = chain.fstat(token, handle)
         dos = chain.get_dos_attributes(token, handle, stat)

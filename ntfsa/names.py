@@ -1,7 +1,8 @@
 """Names: from an NT path to components, case folding, and names that only one of the two worlds can hold.
 
 An NT path is relative to the share, with "\\\\" between components and perhaps a stream after the last one
-(MS-FSCC 2.1.5 Pathname). Names on disk may hold what NT reserves; such characters are shown to clients at
+(MS-FSCC 2.1.5 Pathname). No name can hold "/", so it is taken for a separator too: clients made for POSIX send it, and
+smbd takes it. Names on disk may hold what NT reserves; such characters are shown to clients at
 U+F000 + code, as Services for Unix and macOS do, and come back as they were. Names are `str`; a code unit that is no
 character (a lone surrogate) stands for itself, bytes on disk that are not UTF-8 are U+DC80 to U+DCFF (PEP 383).
 """
@@ -63,6 +64,7 @@ def parse_path(path: str) -> NtPath:
 def _parse(path: str) -> NtPath:
     if not path:
         return ROOT
+    path = path.replace("/", "\\")
     if path[0] == "\\":
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a path must not begin with a separator")
     if len(path) > MAX_PATH:

@@ -347,3 +347,9 @@ def test_extended_attributes_are_set_at_creation(share):
 def test_a_pipe_on_disk_is_not_opened_for_data(share):
     os.mkfifo(share.path / "fifo")
     assert share.status("fifo", desired_access=READ) is S.ACCESS_DENIED
+
+
+def test_a_path_with_slashes_is_shown_with_backslashes(share):
+    share.make("folder", options=c.FILE_DIRECTORY_FILE)
+    assert share.open("folder/new", c.FILE_CREATE).path == "folder\\new"
+    assert share.open("folder/new").path == "folder\\new"

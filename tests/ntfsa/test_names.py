@@ -53,7 +53,9 @@ def test_valid_paths(path: str, parsed: NtPath) -> None:
         ("..", NtStatus.OBJECT_PATH_SYNTAX_BAD),
         ("a\\..\\b", NtStatus.OBJECT_PATH_SYNTAX_BAD),
         ("a\\..", NtStatus.OBJECT_PATH_SYNTAX_BAD),
-        ("a/b", NtStatus.OBJECT_NAME_INVALID),
+        ("/a", NtStatus.INVALID_PARAMETER),
+        ("a//b", NtStatus.OBJECT_NAME_INVALID),
+        ("a:s/b", NtStatus.OBJECT_NAME_INVALID),
         ("a\x00", NtStatus.OBJECT_NAME_INVALID),
         ("a:", NtStatus.OBJECT_NAME_INVALID),
         ("a::", NtStatus.OBJECT_NAME_INVALID),
@@ -75,7 +77,12 @@ def test_refused_paths(path: str, status: NtStatus) -> None:
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("character", [*'"*/<>?|', *map(chr, range(32))])
+def test_a_slash_separates_as_a_backslash_does() -> None:
+    assert parse_path("a/b\\c:s") == parse_path("a\\b\\c:s")
+    assert parse_path("a/") == parse_path("a\\")
+
+
+@pytest.mark.parametrize("character", [*'"*<>?|', *map(chr, range(32))])
 def test_reserved_characters_are_refused(character: str) -> None:
     with pytest.raises(NtStatusError) as caught:
         parse_path(f"a{character}b")
