@@ -36,7 +36,8 @@ ChainLink = str | type[VfsModule] | VfsModule | ModuleSpec
 class ShareSpec:
     """One share: a folder, who may connect, and the chain that its operations go through.
 
-    `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on.
+    `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on. `hide_files`: names
+    that clients see as hidden, whatever their case.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class ShareSpec:
     guest: bool = False
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
+    hide_files: frozenset[str] = frozenset()
     chain: Sequence[ChainLink] = DEFAULT_CHAIN
 
 

@@ -18,6 +18,7 @@ from lamina.core.composition import make_chain
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
+from lamina.ntfsa.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
@@ -160,7 +161,7 @@ class Runtime:
             for module in chain.modules:
                 self.hooks.register(module, f"{listener_name(module)}#{generation}")
             self.hooks.share_connected(chain.share)
-            return NtVolume(name, chain, self.registry, self.accounts, VolumeSettings(read_only=spec.read_only))
+            return NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec))
         except BaseException:
             self._disconnect(chain)
             raise
@@ -202,7 +203,11 @@ class Runtime:
 
 
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
-    return (old.path, old.read_only, tuple(old.chain)) == (new.path, new.read_only, tuple(new.chain))
+    return (old.path, _volume_settings(old), tuple(old.chain)) == (new.path, _volume_settings(new), tuple(new.chain))
+
+
+def _volume_settings(spec: ShareSpec) -> VolumeSettings:
+    return VolumeSettings(read_only=spec.read_only, hidden_names=frozenset(map(fold, spec.hide_files)))
 
 
 def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:

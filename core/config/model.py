@@ -129,6 +129,7 @@ class ShareTable(Table):
     guest: StrictBool = False
     allow: frozenset[StrictStr] = frozenset()
     deny: frozenset[StrictStr] = frozenset()
+    hide_files: frozenset[Annotated[StrictStr, Field(pattern=r"^[^/\\]+$")]] = frozenset()
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
 

@@ -15,6 +15,16 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
 }
 """Shares for one test each, with the settings that make smbd fit for it."""
 
+HIDDEN = {"dosmode": ("hidefile",)}
+"""What such a share hides, for Lamina."""
+
+CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
+    ("acl_xattr", {"ignore_system_acls": True}),
+    ("dos_attributes", {}),
+    ("posix", {}),
+)
+"""Lamina's chain of the main shares: descriptors alone decide, as they do in the smbd that the list was made with."""
+
 
 def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's."""
@@ -22,7 +32,8 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     names = ["share", *(f"share{number}" for number in range(1, shares))]
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
     folders = {
-        name: Folder(str(owned_folder(folder / name, users[0])), settings=settings) for name, settings in wanted.items()
+        name: Folder(str(owned_folder(folder / name, users[0])), hide=HIDDEN.get(name, ()), settings=settings)
+        for name, settings in wanted.items()
     }
     # A share that may be connected to and not read: also the modes and Windows' descriptors say so.
     os.chmod(owned_folder(folder / "noperm", User("root", "", 0, 0)), 0o700 if os.geteuid() == 0 else 0)

@@ -123,7 +123,12 @@ def _say(answer: Mapping[str, Any]) -> None:
 
 
 def _share(folder: Mapping[str, Any]) -> ShareSpec:
-    return ShareSpec(Path(folder["path"]), read_only=folder["read_only"], encrypt=folder["encrypt"])
+    return ShareSpec(
+        Path(folder["path"]),
+        read_only=folder["read_only"],
+        encrypt=folder["encrypt"],
+        hide_files=frozenset(folder["hide"]),
+    )
 
 
 if __name__ == "__main__":

@@ -38,11 +38,12 @@ class User:
 
 @dataclass(frozen=True)
 class Folder:
-    """A share to serve. `settings` are settings of smbd's for this share; Lamina ignores them."""
+    """A share to serve. `hide` are `hide_files`; `settings` are smbd's for this share, Lamina ignores them."""
 
     path: str
     read_only: bool = False
     encrypt: bool = False
+    hide: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -61,6 +61,10 @@ BROKEN = {
             'lamina.toml:4: server.max_io: must be a size in bytes, such as 65536, "512 KiB" or "8 MiB"',
         ],
     ),
+    "hidden path": (
+        SHARE + 'hide_files = ["ok", "a/b"]\n',
+        ["lamina.toml:3: share.data.hide_files[2]: cannot be 'a/b'"],
+    ),
     "size too large": (
         '[server]\nmax_io = "9 MiB"\n' + SHARE,
         ["lamina.toml:2: server.max_io: must be at most 8388608"],
@@ -213,6 +217,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
         read_only = true
         guest = true
         allow = ["Alice", "S-1-5-32-544"]
+        hide_files = ["lost+found"]
     """
     result = configuration(text, folder)
     settings, share = result.plan.settings, result.plan.shares["Data"]
@@ -225,6 +230,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
     assert result.authentication.allow_guest
     assert (share.comment, share.read_only, share.guest) == ("All of it", True, True)
     assert share.allow == {"Alice", "S-1-5-32-544"}
+    assert share.hide_files == {"lost+found"}
 
 
 def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
