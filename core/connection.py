@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.core import dispatch
 from lamina.core.credit_window import CreditWindow
+from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
 from lamina.core.crypto.signing import Signer
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
 from lamina.core.session import Channel, SmbSession
@@ -39,6 +40,9 @@ _SMB1: Final = 0x424D53FF
 _PROTOCOL_ID: Final = struct.Struct("<I")
 _PREAUTH_COMMANDS: Final = Command.SESSION_SETUP
 _MAX_FRAME: Final = 0xFFFFFF
+_GATHER: Final = 256 * 1024
+"""Bytes of replies that gather before they are sent without waiting for the end of a batch."""
+_NO_MESSAGE_ID: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Connection:
@@ -59,6 +63,7 @@ class Connection:
         self.closed = False
         self.requests = 0
         self._outgoing: list[memoryview] = []
+        self._gathered = 0
         self._reusable: list[bytearray] = []
         self._in_batch = False
         # Negotiated (3.3.5.4); dialect 0 until then.
@@ -79,6 +84,8 @@ class Connection:
     def receive(self, message: memoryview) -> bool:
         """Take one message from the transport; True if a parked request still refers to its bytes."""
         self._in_batch = True
+        if self._reusable and not self._outgoing and not self.transport.unsent():
+            self._give_back()
         try:
             return self._receive(message)
         except WireError as error:
@@ -172,6 +179,9 @@ class Connection:
                 exchange.replies.append((request, reply))
                 exchange.previous = request
             self._finish(exchange)
+        except NonceExhaustedError as error:
+            self.malformed(str(error))
+            self.transport.abort()
         finally:
             self.running.discard(exchange)
             if exchange.current is not None and exchange.current.async_id:
@@ -186,7 +196,7 @@ class Connection:
             self._queue_single(*replies[0], exchange.sealed)
         else:
             self._queue_compound(replies, exchange.sealed)
-        if not self._in_batch:
+        if not self._in_batch and self._outgoing:
             self.flush()
 
     # -- replies out --------------------------------------------------------------------------------------------
@@ -230,9 +240,12 @@ class Connection:
             sign.sign(frame[HEADROOM:])
         if request.header.command <= _PREAUTH_COMMANDS:
             dispatch.after_setup(request, reply, frame[HEADROOM:])
-        self._queue_frame(frame, sealed)
+        self._queue_frame(frame, sealed, memoryview(buffer)[: size + SPARE] if reply.buffer is not None else None)
         if reply.buffer is not None:
             self._reusable.append(buffer)
+        if self._gathered > _GATHER:
+            # What is still in the processor's cache is cheaper to send; and the client need not wait for the rest.
+            self.flush()
 
     def _queue_compound(self, replies: list[tuple[Request, Reply]], sealed: SmbSession | None) -> None:
         """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3)."""
@@ -258,15 +271,23 @@ class Connection:
             offset += padded[index]
         self._queue_frame(memoryview(buffer), sealed)
 
-    def _queue_frame(self, frame: memoryview, sealed: SmbSession | None) -> None:
-        """Seal what must be sealed, and put the length before it; `frame` has its headroom in front."""
+    def _queue_frame(self, frame: memoryview, sealed: SmbSession | None, roomy: memoryview | None = None) -> None:
+        """Seal what must be sealed, and put the length before it; `frame` has its headroom in front.
+
+        `roomy` is the same with SPARE bytes behind, where there are such: sealing then copies nothing.
+        """
         if sealed is not None and sealed.sealer is not None:
-            sealed.sealer.seal_in_place(frame, sealed.session_id, 4)
+            if roomy is not None:
+                sealed.sealer.seal_in_place(roomy, sealed.session_id, 4, spare=True)
+            else:
+                sealed.sealer.seal_in_place(frame, sealed.session_id, 4)
             _FRAME.pack_into(frame, 0, len(frame) - 4)
             self._outgoing.append(frame)
         else:
             _FRAME.pack_into(frame, HEADROOM - 4, len(frame) - HEADROOM)
-            self._outgoing.append(frame[HEADROOM - 4 :])
+            frame = frame[HEADROOM - 4 :]
+            self._outgoing.append(frame)
+        self._gathered += len(frame)
 
     def send_interim(self, exchange: Exchange) -> None:
         """Tell the client that the current request is pending (3.3.4.2), together with the replies before it."""
@@ -282,7 +303,7 @@ class Connection:
             self._queue_single(*replies[0], exchange.sealed)
         else:
             self._queue_compound(replies, exchange.sealed)
-        if not self._in_batch:
+        if not self._in_batch and self._outgoing:
             self.flush()
 
     def end_of_batch(self) -> None:
@@ -290,15 +311,35 @@ class Connection:
         self._in_batch = False
         if self._outgoing:
             self.flush()
+        elif self._reusable and not self.transport.unsent():
+            self._give_back()
 
     def flush(self) -> None:
         """Send what is queued in one gathering write; buffers that the kernel has taken go back to the pool."""
         outgoing, self._outgoing = self._outgoing, []
-        reusable, self._reusable = self._reusable, []
-        if self.transport.send(outgoing):
-            del outgoing
-            for buffer in reusable:
-                self.server.buffers.give(buffer)
+        self._gathered = 0
+        if self.transport.send(outgoing) and self._reusable:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Nothing waits to be sent: the buffers of the replies so far are nobody's any more."""
+        for buffer in self._reusable:
+            self.server.buffers.give(buffer)
+        self._reusable.clear()
+
+    def send_notification(self, command: int, body: bytes, sealed: SmbSession | None) -> bool:
+        """Send a message that answers nothing (3.3.4.6, 3.3.4.7), encrypted with the key of `sealed`; never signed.
+
+        False where the connection is gone.
+        """
+        if self.closed:
+            return False
+        buffer = bytearray(HEADROOM + HEADER) + body
+        pack_header_into(buffer, HEADROOM, command=command, message_id=_NO_MESSAGE_ID, flags=FLAGS_SERVER_TO_REDIR)
+        self._queue_frame(memoryview(buffer), sealed)
+        if not self._in_batch and self._outgoing:
+            self.flush()
+        return True
 
     # -- end ----------------------------------------------------------------------------------------------------
 

@@ -176,6 +176,10 @@ class TcpTransport(asyncio.BufferedProtocol):
         transport.writelines(_after(chunks, sent))
         return False
 
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet, and whose buffers must be left alone."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def close(self) -> None:
         """Close after what was sent has gone out."""
         if self._transport is not None:

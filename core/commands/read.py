@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from lamina.core.crypto.sealing import SPARE
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import HEADER, HEADROOM, Reply, Request
 from lamina.core.wire.read import READ_RESPONSE_HEADER_SIZE, decode_read_request, pack_read_response_into
@@ -21,7 +22,7 @@ def handle(request: Request) -> bytes | Reply:
         return _read_pipe(request, length)
     assert request.tree is not None
     pool = request.connection.server.buffers
-    buffer = pool.take(_DATA + length)
+    buffer = pool.take(_DATA + length + SPARE)
     view = memoryview(buffer)
     try:
         count = data.read(request.tree.context, open_.nt, view[_DATA : _DATA + length], asked.offset)
@@ -38,6 +39,6 @@ def _read_pipe(request: Request, length: int) -> Reply:
     assert request.open is not None
     assert request.open.pipe is not None
     answer = request.open.pipe.read(length)
-    buffer = bytearray(_DATA) + answer.data
+    buffer = bytearray(_DATA) + answer.data + bytes(SPARE)
     pack_read_response_into(buffer, HEADROOM + HEADER, len(answer.data))
     return Reply(answer.status, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + len(answer.data))
