@@ -4,6 +4,7 @@ MS-FSA 2.1.5.1.2.1 Algorithm to Check Access to an Existing File.
 """
 
 import stat as st
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -34,51 +35,83 @@ def rights_to(
 ) -> int:
     """All the rights of `token` to an open file, without what its directory gives."""
     stored = volume.chain.get_security(token, handle, stat) if Capability.SECURITY in volume.capabilities else None
+    return _rights(token, stored, stat, backup_intent)
+
+
+def _rights(token: "ImpersonationToken", stored: bytes | None, stat: FileStat, backup_intent: bool = False) -> int:
     if stored is not None:
-        return maximal_access(parse_security_descriptor(stored), token, backup_intent)
+        return _stored_rights(stored, token, backup_intent)
     rights = maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
     if token.privileges and SE_SECURITY in token.privileges:
         rights |= c.ACCESS_SYSTEM_SECURITY
     return rights
 
 
-def rights_to_path(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
-    """All the rights of `token` to what a chain path leads to."""
+@lru_cache(maxsize=2048)
+def _stored_rights(stored: bytes, token: "ImpersonationToken", backup_intent: bool) -> int:
+    # Most files of a tree have one of a few descriptors; tokens never change.
+    return maximal_access(parse_security_descriptor(stored), token, backup_intent)
+
+
+def stored_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bytes | None:
+    """The descriptor that is stored for what a chain path leads to, or None."""
     if Capability.SECURITY not in volume.capabilities:
-        return maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
+        return None
+    if not vfs_path:
+        return volume.chain.get_security(token, volume.root, stat)
     handle = volume.chain.open(token, volume.root, vfs_path, _PATH_HOW)
     try:
-        return rights_to(volume, token, handle, stat)
+        return volume.chain.get_security(token, handle, stat)
     finally:
         volume.chain.close(token, handle)
 
 
-def may_delete_child(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bool:
-    """Whether the directory above gives the right to delete what `vfs_path` names (FILE_DELETE_CHILD)."""
+def rights_to_path(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
+    """All the rights of `token` to what a chain path leads to, without what its directory gives."""
+    return _rights(token, stored_at(volume, token, vfs_path, stat), stat)
+
+
+def rights_by_directory(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
+    """What the directory above gives to what `vfs_path` names (MS-FSA 2.1.5.1.2.1).
+
+    DELETE for FILE_DELETE_CHILD, unless the directory is sticky and neither it nor the file is the user's;
+    FILE_READ_ATTRIBUTES for FILE_LIST_DIRECTORY.
+    """
     if not vfs_path:
-        return False
+        return 0
     directory = split(vfs_path)[0]
     above = stat_or_none(volume, token, directory)
     if above is None:
-        return False
-    if above.mode & st.S_ISVTX and token.uid not in {0, above.uid, stat.uid}:
-        return False
-    return bool(rights_to_path(volume, token, directory, above) & c.FILE_DELETE_CHILD)
+        return 0
+    rights = rights_to_path(volume, token, directory, above)
+    given = c.FILE_READ_ATTRIBUTES if rights & c.FILE_LIST_DIRECTORY else 0
+    sticky = above.mode & st.S_ISVTX and token.uid not in {0, above.uid, stat.uid}
+    return given | c.DELETE if rights & c.FILE_DELETE_CHILD and not sticky else given
+
+
+def may_delete(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bool:
+    """Whether `token` may delete what `vfs_path` names: by its own descriptor, or by the directory above."""
+    own = rights_to_path(volume, token, vfs_path, stat)
+    return bool((own | rights_by_directory(volume, token, vfs_path, stat)) & c.DELETE)
 
 
 def require_child_creation(
     volume: "NtVolume", token: "ImpersonationToken", directory: str, stat: FileStat, new_directory: bool
-) -> None:
+) -> bytes | None:
     """ACCESS_DENIED unless the directory lets `token` add a file or subdirectory (MS-FSA 2.1.5.1.1).
 
-    Where there are no stored descriptors the kernel decides, when it is asked to make it.
+    Where there are no stored descriptors the kernel decides, when it is asked to make it. Returns the directory's
+    stored descriptor, which the new file may inherit from.
     """
     if volume.settings.read_only:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
-    if Capability.SECURITY in volume.capabilities:
-        needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
-        if not rights_to_path(volume, token, directory, stat) & needed:
-            raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if Capability.SECURITY not in volume.capabilities:
+        return None
+    stored = stored_at(volume, token, directory, stat)
+    needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
+    if not _rights(token, stored, stat) & needed:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    return stored
 
 
 def limit(volume: "NtVolume", rights: int, stat: FileStat, attributes: int) -> int:

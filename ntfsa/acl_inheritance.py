@@ -80,6 +80,12 @@ def _joined(given: Acl | None, parent: Acl | None, creator: Creator, is_director
     return Acl((*own, *inherited), given.revision)
 
 
+def passes_on(parent: SecurityDescriptor, is_directory: bool) -> bool:
+    """Whether a new file or directory inherits anything from `parent`."""
+    wanted = _PASSED_ON if is_directory else OBJECT_INHERIT_ACE
+    return any(ace.flags & wanted for acl in (parent.dacl, parent.sacl) if acl for ace in acl.aces)
+
+
 def inherited_aces(parent: Acl, creator: Creator, is_directory: bool) -> tuple[Ace, ...]:
     """What a new file or directory inherits from its parent's list (MS-DTYP 2.5.3.4.2)."""
     one = _inherited_by_directory if is_directory else _inherited_by_file

@@ -32,9 +32,11 @@ def apply_extended_attributes(request: "Request", handle: "VfsHandle") -> None:
         set_extended_attributes(request.volume, request.token, handle, parse_full_ea(data))
 
 
-def apply_security(request: "Request", handle: "VfsHandle", path: str, stat: "FileStat") -> None:
-    """Give a new file its descriptor: the request's (create context SecD), with what it inherits."""
-    apply_new_descriptor(request.volume, request.token, handle, path, stat, request.parameters.security_descriptor)
+def apply_security(request: "Request", handle: "VfsHandle", stat: "FileStat", above: bytes | None) -> None:
+    """Give a new file its descriptor: the request's (create context SecD), with what it inherits from `above`."""
+    given = request.parameters.security_descriptor
+    if given is not None or above is not None:
+        apply_new_descriptor(request.volume, request.token, handle, stat, given, above)
 
 
 def reserve(request: "Request", handle: "VfsHandle") -> None:

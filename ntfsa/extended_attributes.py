@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.vfs_modules.token import ImpersonationToken
 
 _PREFIX: Final = "user."
-_PRIVATE: Final = ("user.dosattrib", "user.ntacl", "user.dosstream.", "user.samba", "user.sambaea", "user.lamina.", "user.dosstream")
+_PRIVATE: Final = ("user.dosattrib", "user.ntacl", "user.dosstream", "user.samba", "user.lamina.")
 
 
 def _names(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle") -> list[str]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access import may_delete_child, require_child_creation
+from lamina.ntfsa.access import may_delete, require_child_creation
 from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.ntfsa.file_state import is_directory, state_of
 from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
@@ -104,7 +104,7 @@ def check_replaceable(
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is open")
     if not asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE and _is_readonly(context, open_, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is read-only")
-    if stat.uid != token.uid and not may_delete_child(volume, token, vfs_path, stat):
+    if not may_delete(volume, token, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED)
 
 
@@ -127,9 +127,13 @@ def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | No
         chain.unlink(token, root, source)
     else:
         chain.rename(token, root, source, root, first, replaced is not None)
+        if replaced is not None and volume.watchers is not None:
+            volume.watchers.removed(replaced, False)
     if first != target:
         chain.rename(token, root, first, root, target, False)
     _move_opens(open_, source, target)
+    if volume.watchers is not None:
+        volume.watchers.renamed(source, target, open_.is_directory)
     if not open_.is_directory:
         _mark_archive(context, open_)
 
@@ -152,6 +156,8 @@ def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
     for other in beneath:
         other.vfs_path = target + other.vfs_path[len(source) :]
         other.path = nt_path(other.vfs_path)
+    if open_.is_directory and volume.watchers is not None:
+        volume.watchers.directory_moved()
 
 
 def _mark_archive(context: "NtContext", open_: "NtOpen") -> None:

@@ -5,15 +5,16 @@ mapped back to these (`posix_security`).
 """
 
 import errno
+import logging
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import SE_RESTORE
-from lamina.ntfsa.acl_inheritance import Creator, create_descriptor
+from lamina.ntfsa.acl_inheritance import Creator, create_descriptor, passes_on
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.fscc.fields import UINT32
-from lamina.ntfsa.lookup import split, stat_or_none
+from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_SECURITY
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
 from lamina.ntfsa.result import Information
@@ -25,12 +26,14 @@ from lamina.ntfsa.security_descriptor import (
     selected,
 )
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
+from lamina.vfs_modules.operations import Capability, FileStat
 
 if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
+
+log = logging.getLogger(__name__)
 
 _READS: Final = (
     c.OWNER_SECURITY_INFORMATION
@@ -43,7 +46,6 @@ _READS: Final = (
 _OWNERS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.LABEL_SECURITY_INFORMATION
 _SYSTEM: Final = c.SACL_SECURITY_INFORMATION | c.ATTRIBUTE_SECURITY_INFORMATION | c.SCOPE_SECURITY_INFORMATION
 _ALL_PARTS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
-_PATH_HOW: Final = OpenHow(Access.PATH)
 
 
 def descriptor_of(
@@ -97,6 +99,8 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     new = parse_security_descriptor(data)
     _check_owner(context, open_, new, security_information)
     store(open_.volume, context.token, open_.handle, new, security_information)
+    if open_.volume.watchers is not None:
+        open_.volume.watchers.modified(open_.vfs_path, FILE_NOTIFY_CHANGE_SECURITY)
 
 
 def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, security_information: int) -> None:
@@ -106,7 +110,7 @@ def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, sec
     token = context.token
     if new.owner is None:
         raise NtStatusError(NtStatus.INVALID_OWNER)
-    if token.uid == 0 or token.has_sid(new.owner) or SE_RESTORE in token.privileges:
+    if _may_own(token, new.owner):
         return
     stat = open_.volume.chain.fstat(token, open_.handle)
     if descriptor_of(open_.volume, token, open_.handle, stat).owner != new.owner:
@@ -116,9 +120,11 @@ def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, sec
 def store(
     volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", new: SecurityDescriptor, parts: int
 ) -> None:
-    """Store the named parts of a descriptor, or map them to mode and ownership where none can be stored."""
+    """Store the named parts of a descriptor; map them to mode and ownership too, or alone where none can be stored."""
     stat = volume.chain.fstat(token, handle)
     merged = replaced(descriptor_of(volume, token, handle, stat), new, parts)
+    if Capability.SECURITY in volume.capabilities:
+        _map_as_far_as_possible(volume, token, handle, stat, new, parts)
     try:
         volume.chain.set_security(token, handle, pack_security_descriptor(merged))
     except OSError as error:
@@ -127,6 +133,29 @@ def store(
     else:
         return
     _store_as_mode(volume, token, handle, stat, new, parts)
+
+
+def _map_as_far_as_possible(  # the pieces of one assignment
+    volume: "NtVolume",
+    token: "ImpersonationToken",
+    handle: "VfsHandle",
+    stat: FileStat,
+    new: SecurityDescriptor,
+    parts: int,
+) -> None:
+    """Let mode and ownership follow a descriptor that is stored: the kernel, and local users, go by them.
+
+    What they cannot say stays unsaid. Where nobody asks the mode (MODE_IGNORED), only the owner follows.
+    """
+    if Capability.MODE_IGNORED in volume.capabilities:
+        parts &= c.OWNER_SECURITY_INFORMATION
+    for part in (c.OWNER_SECURITY_INFORMATION, c.GROUP_SECURITY_INFORMATION, c.DACL_SECURITY_INFORMATION):
+        if parts & part:
+            try:
+                _store_as_mode(volume, token, handle, stat, new, part)
+            except (NtStatusError, OSError) as error:
+                log.debug("share %s: a descriptor is not mapped to the mode: %s", volume.name, error)
+            stat = volume.chain.fstat(token, handle)
 
 
 def _store_as_mode(  # the pieces of one assignment
@@ -149,26 +178,45 @@ def apply_new_descriptor(  # what is known of the new file
     volume: "NtVolume",
     token: "ImpersonationToken",
     handle: "VfsHandle",
-    path: str,
     stat: FileStat,
     given: bytes | None,
+    above: bytes | None,
 ) -> None:
-    """Give a new file its descriptor: `given` with what it inherits (MS-DTYP 2.5.3.4), or the parent's share alone.
+    """Give a new file its descriptor: `given` with what it inherits (MS-DTYP 2.5.3.4), or what it inherits alone.
 
-    Where no descriptors are stored, a given one is mapped to the mode and the rest is left to the file system.
+    `above` is the stored descriptor of its directory. A file that neither is given one nor inherits anything gets none:
+    its mode says what it is. Where no descriptors are stored, a given one is mapped to the mode.
     """
-    if given is None and Capability.SECURITY not in volume.capabilities:
-        return
     asked = parse_security_descriptor(given) if given is not None else None
-    if Capability.SECURITY in volume.capabilities:
-        creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
-        parent = _parent_descriptor(volume, token, path)
-        descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
-        volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
-    elif asked is not None:
-        parts = (c.DACL_SECURITY_INFORMATION if asked.dacl is not None else 0) | _named_owner(volume, asked, stat)
-        if parts:
-            store(volume, token, handle, asked, parts)
+    if Capability.SECURITY not in volume.capabilities:
+        if asked is not None:
+            parts = (c.DACL_SECURITY_INFORMATION if asked.dacl is not None else 0) | _named_owner(volume, asked, stat)
+            if parts:
+                store(volume, token, handle, asked, parts)
+        return
+    parent = parse_security_descriptor(above) if above is not None else None
+    if asked is None and not (parent and passes_on(parent, handle.is_directory)):
+        return
+    if asked is not None:
+        _check_new_owner(token, volume, asked, stat)
+    creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
+    descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
+    if Capability.MODE_IGNORED not in volume.capabilities:
+        _map_as_far_as_possible(volume, token, handle, stat, descriptor, c.DACL_SECURITY_INFORMATION)
+    volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
+
+
+def _check_new_owner(
+    token: "ImpersonationToken", volume: "NtVolume", asked: SecurityDescriptor, stat: FileStat
+) -> None:
+    # As for a file that exists (MS-DTYP 2.5.3.4.1): nobody makes a file somebody else's.
+    if asked.owner is None or asked.owner == volume.identities.sid_of_uid(stat.uid) or _may_own(token, asked.owner):
+        return
+    raise NtStatusError(NtStatus.INVALID_OWNER)
+
+
+def _may_own(token: "ImpersonationToken", sid: str) -> bool:
+    return token.uid == 0 or token.has_sid(sid) or SE_RESTORE in token.privileges
 
 
 def _named_owner(volume: "NtVolume", asked: SecurityDescriptor, stat: FileStat) -> int:
@@ -179,15 +227,3 @@ def _named_owner(volume: "NtVolume", asked: SecurityDescriptor, stat: FileStat) 
     if asked.group is not None and volume.identities.gid_of_sid(asked.group) not in {None, stat.gid}:
         parts |= c.GROUP_SECURITY_INFORMATION
     return parts & _ALL_PARTS
-
-
-def _parent_descriptor(volume: "NtVolume", token: "ImpersonationToken", path: str) -> SecurityDescriptor | None:
-    directory = split(path)[0]
-    stat = stat_or_none(volume, token, directory)
-    if stat is None:
-        return None
-    handle = volume.chain.open(token, volume.root, directory, _PATH_HOW)
-    try:
-        return descriptor_of(volume, token, handle, stat)
-    finally:
-        volume.chain.close(token, handle)

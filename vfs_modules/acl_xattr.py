@@ -48,7 +48,7 @@ class AclXattrOptions(ModuleOptions):
 
     attribute: str | None = Field(
         default=None,
-        pattern=r"\A(security|trusted|user)\..+\Z",
+        pattern=r"^(security|trusted|user)\..+$",
         description=f"the extended attribute; without, {PROTECTED} where the server may write it, else {UNPROTECTED}",
     )
     ignore_system_acls: bool = Field(
@@ -146,7 +146,12 @@ class AclXattrModule(VfsModule):
             return call
         if operation.name in _RETRIED:
             return _retried(call)
-        special = {"open": self._opening, "mkdir": self._making, "readdir": _reading, "fchown": _owning}
+        special: dict[str, Callable[..., Callable[..., Any]]] = {
+            "open": self._opening,
+            "mkdir": self._making,
+            "readdir": _reading,
+            "fchown": _owning,
+        }
         return special[operation.name](call) if operation.name in special else call
 
     def _opening(self, call: Callable[..., VfsHandle]) -> Callable[..., VfsHandle]:

@@ -34,7 +34,7 @@ _POINTERS = (0x00020000, 0x00020004)
 
 
 class StoredDescriptor(NamedTuple):
-    """A decoded value. `descriptor` is self-relative as on the wire; `hash_type` is HASH_NONE where there is no hash."""
+    """A decoded value. `descriptor` is self-relative, as on the wire; HASH_NONE says that there is no hash."""
 
     version: int
     hash_type: int
@@ -55,9 +55,7 @@ def decode(value: bytes) -> StoredDescriptor:
 
 def encode(descriptor: bytes, now_ns: int) -> bytes:
     """A value of version 4 without a hash, for a self-relative descriptor. ValueError if `descriptor` is none."""
-    head = _VERSION_4.pack(
-        4, 4, *_POINTERS, HASH_NONE, _NO_HASH, _TEXT, max(now_ns // 100 + _EPOCH, 0), _NO_HASH
-    )
+    head = _VERSION_4.pack(4, 4, *_POINTERS, HASH_NONE, _NO_HASH, _TEXT, max(now_ns // 100 + _EPOCH, 0), _NO_HASH)
     try:
         return head + _moved(descriptor, len(head))
     except struct.error as error:

@@ -32,7 +32,12 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     names = ["share", *(f"share{number}" for number in range(1, shares))]
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
     folders = {
-        name: Folder(str(owned_folder(folder / name, users[0])), hide=HIDDEN.get(name, ()), settings=settings)
+        name: Folder(
+            str(owned_folder(folder / name, users[0])),
+            hide=HIDDEN.get(name, ()),
+            settings=settings,
+            chain=CHAIN if name in names else (),
+        )
         for name, settings in wanted.items()
     }
     # A share that may be connected to and not read: also the modes and Windows' descriptors say so.

@@ -18,7 +18,7 @@ import greenlet
 
 from lamina.core.auth.accounts import MemoryAccounts
 from lamina.core.auth.settings import AuthSettings, ThrottleSettings
-from lamina.core.plan import Listener, ServerPlan, ShareSpec
+from lamina.core.plan import DEFAULT_CHAIN, Listener, ModuleSpec, ServerPlan, ShareSpec
 from lamina.core.runtime import Runtime
 from lamina.core.server import new_event_loop
 from lamina.core.server_core import ServerEvents
@@ -123,11 +123,13 @@ def _say(answer: Mapping[str, Any]) -> None:
 
 
 def _share(folder: Mapping[str, Any]) -> ShareSpec:
+    chain = [ModuleSpec(name, options) for name, options in folder["chain"]]
     return ShareSpec(
         Path(folder["path"]),
         read_only=folder["read_only"],
         encrypt=folder["encrypt"],
         hide_files=frozenset(folder["hide"]),
+        chain=chain or DEFAULT_CHAIN,
     )
 
 

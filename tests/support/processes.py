@@ -38,13 +38,17 @@ class User:
 
 @dataclass(frozen=True)
 class Folder:
-    """A share to serve. `hide` are `hide_files`; `settings` are smbd's for this share, Lamina ignores them."""
+    """A share to serve. `hide` are `hide_files`; `settings` are smbd's for this share, Lamina ignores them.
+
+    `chain` are Lamina's modules from the top, each with its options; without, the default chain.
+    """
 
     path: str
     read_only: bool = False
     encrypt: bool = False
     hide: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    chain: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 @dataclass(frozen=True)
