@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND, Command
 from lamina.core.wire.header import Header
-from lamina.ntfsa.status import NtStatus
+from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.engine import RequestCancelled, Task
 
 if TYPE_CHECKING:
@@ -136,9 +136,17 @@ class Exchange:
         return self.position == len(self.messages)
 
     def on_park(self, indefinite: bool) -> None:
-        """The current request begins to wait (the engine calls this)."""
+        """The current request begins to wait (the engine calls this).
+
+        Within a compound only the last request may wait for somebody, or an open for a caching grant to be given up
+        (3.3.5.2.7, and the footnote on it): others fail with INTERNAL_ERROR.
+        """
         request = self.current
-        if request is None or request.async_id or not self.is_last():
+        if request is None or request.async_id:
+            return
+        if not self.is_last():
+            if indefinite and request.header.command != Command.CREATE:
+                raise NtStatusError(NtStatus.INTERNAL_ERROR, "a request within a compound would wait")
             return
         if request.header.command <= Command.SESSION_SETUP:
             # Its replies are hashed in order (3.3.5.5); no client expects an interim one among them.

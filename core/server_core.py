@@ -15,7 +15,7 @@ from typing import Final
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
-from lamina.core.request import CancelledByClient, Exchange
+from lamina.core.request import CancelledByClient, Exchange, Request
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ServerView
 from lamina.core.server_view import LiveView
@@ -23,6 +23,7 @@ from lamina.core.session import SessionState, SmbOpen, SmbSession, SmbTree
 from lamina.core.settings import ServerSettings
 from lamina.core.share import Share
 from lamina.core.transport import TcpTransport
+from lamina.core.wire.constants import Command
 from lamina.ntfsa.close import close as nt_close
 from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.open_state import NtOpen
@@ -256,7 +257,7 @@ class SmbServer:
             for exchange in list(connection.running):
                 current = exchange.current
                 if exchange is not keep and current is not None and current.tree is tree:
-                    exchange.task.cancel(CancelledByClient(NtStatus.RANGE_NOT_LOCKED))
+                    exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
 
     def _connections_of(self, session: SmbSession) -> list[Connection]:
         return [connection for connection in self.connections if connection in session.channels]
@@ -289,7 +290,7 @@ class SmbServer:
             for exchange in list(connection.running):
                 current = exchange.current
                 if current is not None and current.open is open_ and current.async_id:
-                    exchange.task.cancel(CancelledByClient(NtStatus.RANGE_NOT_LOCKED))
+                    exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
 
     def counts(self) -> dict[str, int]:
         """What is held right now: connections, sessions, trees, opens, requests running or parked, idle greenlets."""
@@ -306,6 +307,13 @@ class SmbServer:
     def view(self) -> ServerView:
         """What RPC may tell about this server."""
         return LiveView(self)
+
+
+def _end_of_wait(request: Request) -> NtStatus:
+    """What a request that waits is answered when its open goes away."""
+    if request.header.command == Command.CHANGE_NOTIFY:
+        return NtStatus.NOTIFY_CLEANUP
+    return NtStatus.RANGE_NOT_LOCKED
 
 
 class _AcceptedTransport(TcpTransport):

@@ -199,10 +199,15 @@ def _park(worker: _Worker, future: "asyncio.Future[Any]", indefinite: bool) -> N
     if reason is not None:
         future.cancel()
         raise reason
+    if task.on_park is not None:
+        try:
+            task.on_park(indefinite)
+        except BaseException:
+            # Whoever runs the request does not let it wait.
+            future.cancel()
+            raise
     task._future = future
     future.add_done_callback(task._wake)
-    if task.on_park is not None:
-        task.on_park(indefinite)
     worker.engine.hub.switch()
 
 
