@@ -97,6 +97,10 @@ def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[Negoti
 
 def _multi_protocol(request: Request) -> bytes:
     """An SMB1 NEGOTIATE that offers SMB2 as well (3.3.5.3)."""
+    if request.connection.dialect:
+        request.connection.malformed("a second SMB1 NEGOTIATE on one connection")
+        request.connection.transport.abort()
+        raise NtStatusError(NtStatus.INVALID_PARAMETER)
     dialects = decode_smb1_negotiate_request(request.message)
     settings = request.connection.server.settings
     if _SMB1_WILDCARD in dialects and settings.max_dialect > Dialect.SMB_2_0_2:
@@ -113,7 +117,8 @@ def _answer(request: Request, dialect: int, contexts: list[NegotiateContext]) ->
     connection = request.connection
     server = connection.server
     connection.dialect = dialect
-    connection.negotiated = True
+    # After the wildcard only another NEGOTIATE may follow: it is no dialect to log on with.
+    connection.negotiated = dialect != WILDCARD_DIALECT
     connection.multi_credit = dialect not in (Dialect.SMB_2_0_2, WILDCARD_DIALECT)
     size = server.settings.max_io if connection.multi_credit else _SMALL_IO
     connection.server_capabilities = _capabilities(request, dialect)

@@ -298,7 +298,7 @@ class WireClient:
         assert self.session is not None
         assert self.session.sealer is not None, "the session has no encryption key"
         buffer = bytearray(TRANSFORM_HEADER_LENGTH) + message + bytes(SPARE)
-        self.session.sealer.seal_in_place(buffer, 0, self.session.session_id)
+        self.session.sealer.seal_in_place(buffer, self.session.session_id, spare=True)
         return memoryview(buffer)[:-SPARE]
 
     def send(self, command: int, body: bytes, *, encrypt: bool | None = None, **options: Any) -> int:
