@@ -29,7 +29,7 @@ from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
-from lamina.vfs_modules.engine import Engine, Task
+from lamina.vfs_modules.engine import Engine, Task, current_task
 
 log = logging.getLogger(__name__)
 
@@ -289,7 +289,7 @@ class SmbServer:
         for connection in self._connections_of(open_.tree.session):
             for exchange in list(connection.running):
                 current = exchange.current
-                if current is not None and current.open is open_ and current.async_id:
+                if current is not None and current.open is open_ and exchange.task is not current_task():
                     exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
 
     def counts(self) -> dict[str, int]:

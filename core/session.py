@@ -143,7 +143,7 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set."""
 
-    __slots__ = ("busy", "closing", "file_id", "idle", "nt", "pipe", "tree")
+    __slots__ = ("busy", "closing", "file_id", "nt", "pipe", "tree", "waiting_for_idle")
 
     def __init__(self, file_id: int, tree: SmbTree, nt: NtOpen | None, pipe: "RpcPipe | None" = None) -> None:
         self.file_id = file_id
@@ -152,16 +152,20 @@ class SmbOpen:
         self.pipe = pipe
         self.busy = 0
         self.closing = False
-        self.idle: asyncio.Future[None] | None = None
+        self.waiting_for_idle: list[asyncio.Future[None]] = []
 
     def wait_until_idle(self, own: int) -> None:
         """Park until no other request uses this open (`own`: how many uses are the caller's)."""
         while self.busy > own:
-            self.idle = asyncio.get_running_loop().create_future()
-            engine.wait(self.idle)
+            idle = asyncio.get_running_loop().create_future()
+            self.waiting_for_idle.append(idle)
+            engine.wait(idle)
 
     def release(self) -> None:
         """One request less uses this open."""
         self.busy -= 1
-        if self.idle is not None and not self.idle.done():
-            self.idle.set_result(None)
+        if self.waiting_for_idle:
+            waiting, self.waiting_for_idle = self.waiting_for_idle, []
+            for idle in waiting:
+                if not idle.done():
+                    idle.set_result(None)
