@@ -17,6 +17,7 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.oplocks import request_oplock
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, OpenHow
 
@@ -71,7 +72,8 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         open_, action, information, maximal = _open_or_create(request)
     except OSError as error:
         raise nt_error(error) from error
-    return CreateResult(open_, action, information, maximal if parameters.want_maximal_access else None, 0)
+    level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
+    return CreateResult(open_, action, information, maximal if parameters.want_maximal_access else None, level)
 
 
 def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import limit, may_delete_child, rights_to
 from lamina.ntfsa.access_check import grant
+from lamina.ntfsa.admission import Opening
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
 from lamina.ntfsa.file_state import hides, is_directory, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.lookup import stat_or_none
 from lamina.ntfsa.modification import settle_write_time, shown_stat
 from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.oplocks import open_beside_grants
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
 from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _Admitted = tuple[NtOpen, int, NetworkOpenInformation, int]
 _SUCCESS: Final = NtStatus.SUCCESS
+_PENDING: Final = NtStatus.PENDING
+_OPLOCK_BREAK_IN_PROGRESS: Final = NtStatus.OPLOCK_BREAK_IN_PROGRESS
 _MODE_OPTIONS: Final = (
     c.FILE_WRITE_THROUGH
     | c.FILE_SEQUENTIAL_ONLY
@@ -34,7 +39,7 @@ _HIDDEN_OR_SYSTEM: Final = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
 
 
 def admit_existing(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
-    """Let the open in, and overwrite if that is asked; None where the file has gone meanwhile.
+    """Let the open in, and overwrite if that is asked; None where the name has come to mean something else meanwhile.
 
     The handle belongs to the open afterwards, and is closed where none comes of it.
     """
@@ -50,18 +55,23 @@ def admit_existing(request: Request, handle: "VfsHandle", vfs_path: str, path: s
 
 def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
     volume, token = request.volume, request.token
-    stat = volume.chain.fstat(token, handle)
-    key = (stat.dev, stat.ino, "")
-    if not stat.nlink:
-        return None
-    _check_type(request, stat)
-    if volume.registry.read(key).delete_pending:
-        raise NtStatusError(NtStatus.DELETE_PENDING)
-    dos = volume.chain.get_dos_attributes(token, handle, stat)
-    maximal = _maximal(request, handle, vfs_path, stat, dos.attributes)
-    granted = grant(maximal, request.desired)
-    _check_attributes(request, stat, dos.attributes, granted, maximal)
-    open_ = register(request, handle, path, vfs_path, key, granted)
+    open_: NtOpen | None = None
+    while open_ is None:
+        stat = volume.chain.fstat(token, handle)
+        key = (stat.dev, stat.ino, "")
+        if not stat.nlink:
+            return None
+        _check_type(request, stat)
+        if volume.registry.read(key).delete_pending:
+            raise NtStatusError(NtStatus.DELETE_PENDING)
+        dos = volume.chain.get_dos_attributes(token, handle, stat)
+        maximal = _maximal(request, handle, vfs_path, stat, dos.attributes)
+        granted = grant(maximal, request.desired)
+        _check_attributes(request, stat, dos.attributes, granted, maximal)
+        open_ = register(request, handle, path, vfs_path, key, granted)
+        # Whoever gave up an oplock may have changed anything: what still has its name is looked at anew.
+        if open_ is None and not _still_names(request, vfs_path, key):
+            return None
     if not request.overwrites:
         return open_, c.FILE_OPENED, network_open(shown_stat(volume, stat), dos, hides(open_)), maximal
     try:
@@ -69,6 +79,11 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
     except BaseException:
         unregister(open_)
         raise
+
+
+def _still_names(request: Request, vfs_path: str, key: FileKey) -> bool:
+    stat = stat_or_none(request.volume, request.token, vfs_path)
+    return stat is not None and (stat.dev, stat.ino) == key[:2]
 
 
 def _check_type(request: Request, stat: FileStat) -> None:
@@ -108,18 +123,30 @@ def _check_attributes(request: Request, stat: FileStat, attributes: int, granted
         raise NtStatusError(NtStatus.ACCESS_DENIED)
 
 
-def register(request: Request, handle: "VfsHandle", path: str, vfs_path: str, key: FileKey, granted: int) -> NtOpen:
-    """Enter the open in the file's record and the volume. Raises SHARING_VIOLATION or DELETE_PENDING."""
+def register(
+    request: Request, handle: "VfsHandle", path: str, vfs_path: str, key: FileKey, granted: int
+) -> NtOpen | None:
+    """Enter the open in the file's record and the volume; None after waiting for an oplock's break: look again.
+
+    Raises SHARING_VIOLATION or DELETE_PENDING.
+    """
     volume = request.volume
     registry = volume.registry
     share = request.parameters.share_access
-    if request.implied and sharing_conflict(registry.read(key), granted | request.implied, share):
-        raise NtStatusError(NtStatus.SHARING_VIOLATION)
     owner = registry.new_owner()
     flags = OPEN_DELETE_ON_CLOSE if request.options & c.FILE_DELETE_ON_CLOSE else 0
+    if request.implied:
+        record = registry.read(key)
+        if not record.grants and sharing_conflict(record, granted | request.implied, share):
+            raise NtStatusError(NtStatus.SHARING_VIOLATION)
     status = registry.update(key, open_file, owner, granted, share, flags).result
     if status is not _SUCCESS:
-        raise NtStatusError(status)
+        if status is _OPLOCK_BREAK_IN_PROGRESS:
+            status = open_beside_grants(registry, key, Opening(owner, granted, share, flags, request.implied))
+        if status is _PENDING:
+            return None
+        if status is not _SUCCESS:
+            raise NtStatusError(status)
     open_ = NtOpen(volume, handle, path, vfs_path, key, owner)
     open_.granted_access = granted
     open_.share_access = share
@@ -127,6 +154,16 @@ def register(request: Request, handle: "VfsHandle", path: str, vfs_path: str, ke
     open_.mode = request.options & _MODE_OPTIONS
     open_.delete_on_close = flags != 0
     volume.add_open(open_)
+    return open_
+
+
+def register_after_breaks(
+    request: Request, handle: "VfsHandle", path: str, vfs_path: str, key: FileKey, granted: int
+) -> NtOpen:
+    """`register`, however often it must wait: for a new file, which somebody may have opened already."""
+    open_: NtOpen | None = None
+    while open_ is None:
+        open_ = register(request, handle, path, vfs_path, key, granted)
     return open_
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import MODIFIES, require_child_creation
 from lamina.ntfsa.create_check import Request
-from lamina.ntfsa.create_existing import register, unregister
+from lamina.ntfsa.create_existing import register_after_breaks, unregister
 from lamina.ntfsa.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
 from lamina.ntfsa.file_state import hides, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
@@ -91,7 +91,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     stat = chain.fstat(token, handle)
     granted = _granted(request)
     shown = path if path == parameters.path and "/" not in path else nt_path(path)
-    open_ = register(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
+    open_ = register_after_breaks(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
     try:
         attributes = _new_attributes(request, handle)
         if attributes:

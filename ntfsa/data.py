@@ -6,12 +6,14 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import read_conflict, write_conflict
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.modification import note_first_write, settle_write_time
+from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_times
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.record import FileRecord
 
 _READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
 _WRITABLE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
@@ -76,8 +78,8 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         if not length:
             return 0
         record = volume.registry.read(open_.file_key)
-        if record.locks and write_conflict(record, open_.owner, offset, length):
-            raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+        if record.locks or record.grants:
+            _write_beside(open_, record, offset, length)
         if not open_.has_written:
             note_first_write(token, open_)
         count = volume.chain.pwrite(token, open_.handle, data, offset)
@@ -89,6 +91,14 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         raise nt_error(error) from error
     open_.position = offset + count
     return count
+
+
+def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: int) -> None:
+    """Respect the locks of others, and end what they cache."""
+    if record.locks and write_conflict(record, open_.owner, offset, length):
+        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+    if record.grants:
+        data_changes(open_)
 
 
 def flush(context: "NtContext", open_: "NtOpen") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import byte_range
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.record import LOCK_GRANTED, LockRange, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules import engine
@@ -38,6 +39,8 @@ def lock(context: "NtContext", open_: "NtOpen", elements: Sequence[LockElement])
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
     if not open_.granted_access & _ACCESS:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if open_.volume.registry.read(open_.file_key).grants:
+        data_changes(open_)
     if elements[0].flags & c.SMB2_LOCKFLAG_UNLOCK:
         _unlock(open_, elements)
     else:

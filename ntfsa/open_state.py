@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from lamina.ntfsa.enumeration import Enumeration
+    from lamina.ntfsa.oplocks import Oplock
     from lamina.ntfsa.volume import NtVolume
 
 
@@ -33,6 +34,7 @@ class NtOpen:
         "has_written",
         "is_directory",
         "mode",
+        "oplock",
         "options",
         "owner",
         "path",
@@ -67,6 +69,7 @@ class NtOpen:
         self.closed = False
         self.has_written = False
         self.enumeration: Enumeration | None = None
+        self.oplock: Oplock | None = None
         self.sticky_access_ns: int | None = None
         self.sticky_write_ns: int | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None

@@ -67,6 +67,21 @@ class WriteTime(NamedTuple):
     writers: int
 
 
+class Grant(NamedTuple):
+    """Caching rights that an open holds (see `caching`). Messages about it go to `address`.
+
+    `state` are *_CACHING. While an answer is awaited `breaking_to` is what will be left, `deadline` is when the answer
+    is due in seconds, and `waiters` are told when the break is over.
+    """
+
+    owner: int
+    address: int
+    state: int
+    breaking_to: int = -1
+    deadline: float = 0.0
+    waiters: tuple[int, ...] = ()
+
+
 class FileRecord(NamedTuple):
     """The state of one open stream.
 
@@ -80,7 +95,7 @@ class FileRecord(NamedTuple):
     locks: LockTable = NO_LOCKS
     waiters: tuple[Waiter, ...] = ()
     delete_pending: bool = False
-    grants: tuple[Any, ...] = ()
+    grants: tuple[Grant, ...] = ()
     version: int = 0
     write_time: WriteTime | None = None
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from lamina.ntfsa.lock_table import Lock, LockTable
-from lamina.ntfsa.record import FileRecord, LockRange, OpenEntry, Waiter, WriteTime
+from lamina.ntfsa.record import FileRecord, Grant, LockRange, OpenEntry, Waiter, WriteTime
 from lamina.ntfsa.sharing import share_counts_of
 
 FORMAT: Final = 1
@@ -19,7 +19,7 @@ def to_plain(record: FileRecord) -> tuple[Any, ...]:
         tuple(map(tuple, record.locks)),
         tuple((w.owner, w.ticket, tuple(map(tuple, w.ranges))) for w in record.waiters),
         record.delete_pending,
-        record.grants,
+        tuple(map(tuple, record.grants)),
         None if record.write_time is None else tuple(record.write_time),
     )
 
@@ -36,7 +36,7 @@ def from_plain(plain: tuple[Any, ...]) -> FileRecord:
         LockTable.make(Lock(*lock) for lock in locks),
         tuple(Waiter(owner, ticket, tuple(LockRange(*r) for r in ranges)) for owner, ticket, ranges in waiters),
         delete_pending,
-        grants,
+        tuple(Grant(*grant) for grant in grants),
         version,
         None if write_time is None else WriteTime(*write_time),
     )

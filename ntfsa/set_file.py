@@ -16,6 +16,7 @@ from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
 from lamina.ntfsa.link import link
 from lamina.ntfsa.modification import settle_write_time
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_times
@@ -104,6 +105,7 @@ def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     _require(open_, c.FILE_WRITE_DATA)
     size = si.parse_size(data)
     _require_file(open_)
+    data_changes(open_)
     _truncate(context, open_, size)
 
 
@@ -118,6 +120,7 @@ def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     _require(open_, c.FILE_WRITE_DATA)
     size = si.parse_size(data)
     _require_file(open_)
+    data_changes(open_)
     chain = open_.volume.chain
     current = end_of_file(chain.fstat(context.token, open_.handle))
     if size < current:

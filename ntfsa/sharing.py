@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from lamina.ntfsa.byte_range import grant_waiters, without_owner
+from lamina.ntfsa.caching import release_grants
 from lamina.ntfsa.constants import (
     DELETE,
     FILE_APPEND_DATA,
@@ -18,7 +19,7 @@ from lamina.ntfsa.constants import (
     FILE_SHARE_ALL,
     FILE_WRITE_DATA,
 )
-from lamina.ntfsa.record import EMPTY_RECORD, OPEN_DELETE_ON_CLOSE, FileRecord, OpenEntry, Outcome
+from lamina.ntfsa.record import EMPTY_RECORD, OPEN_DELETE_ON_CLOSE, FileRecord, Message, OpenEntry, Outcome
 from lamina.ntfsa.status import NtStatus
 
 _READS: Final = FILE_READ_DATA | FILE_EXECUTE
@@ -29,6 +30,7 @@ _make = tuple.__new__
 _SUCCESS: Final = NtStatus.SUCCESS
 _DELETE_PENDING: Final = NtStatus.DELETE_PENDING
 _SHARING_VIOLATION: Final = NtStatus.SHARING_VIOLATION
+_OPLOCK_BREAK_IN_PROGRESS: Final = NtStatus.OPLOCK_BREAK_IN_PROGRESS
 _FULL: Final = (1 << _COUNT_BITS) - 1
 
 
@@ -78,15 +80,18 @@ _ENDS_WITH_DELETE: Final = Outcome(EMPTY_RECORD, CloseResult(True, True))
 
 
 def open_file(
-    record: FileRecord, owner: int, granted_access: int, share_access: int, flags: int = 0
+    record: FileRecord, owner: int, granted_access: int, share_access: int, flags: int = 0, beside_grants: bool = False
 ) -> Outcome[NtStatus]:
     """Let an open in: SUCCESS, or DELETE_PENDING or SHARING_VIOLATION with the record unchanged.
 
-    `owner` is a number unique per open in the server; `flags` are OPEN_* of `record`.
+    `owner` is a number unique per open in the server; `flags` are OPEN_* of `record`. Where somebody holds caching
+    grants it is OPLOCK_BREAK_IN_PROGRESS, and `admission` must decide, which then comes with `beside_grants`.
     """
     opens, counts, locks, waiters, delete_pending, grants, version, write_time = record
     if delete_pending:
         return Outcome(record, _DELETE_PENDING)
+    if grants and not beside_grants:
+        return Outcome(record, _OPLOCK_BREAK_IN_PROGRESS)
     index = _share_index(granted_access, share_access)
     if counts & _CONFLICT[index]:
         return Outcome(record, _SHARING_VIOLATION)
@@ -114,7 +119,7 @@ def closing_deletes(record: FileRecord, owner: int) -> bool:
 
 
 def close_file(record: FileRecord, owner: int) -> Outcome[CloseResult]:
-    """Take an open out, with its locks and waiting locks.
+    """Take an open out, with its locks, waiting locks and caching grants.
 
     An open with delete-on-close marks the file deleted, also for the opens that remain (MS-FSA 2.1.5.5 Server
     Requests Closing an Open); the last close says that the file is to be deleted. Closing what is not open
@@ -126,12 +131,16 @@ def close_file(record: FileRecord, owner: int) -> Outcome[CloseResult]:
         return Outcome(record, _STAYS_OPEN)
     entry = opens[at]
     delete_pending = delete_pending or bool(entry.flags & OPEN_DELETE_ON_CLOSE)
+    freed: tuple[Message, ...] = ()
+    if grants:
+        grants, freed = release_grants(grants, owner)
     if len(opens) == 1:
-        return _ENDS_WITH_DELETE if delete_pending else _ENDS
+        ends = _ENDS_WITH_DELETE if delete_pending else _ENDS
+        return ends._replace(messages=freed) if freed else ends
     opens = (*opens[:at], *opens[at + 1 :])
     counts -= _CONTRIBUTION[_share_index(entry.granted_access, entry.share_access)]
     record = FileRecord(opens, counts, locks, waiters, delete_pending, grants, version + 1, write_time)
     if not locks and not waiters:
-        return Outcome(record, _STAYS_OPEN)
+        return Outcome(record, _STAYS_OPEN, freed)
     record, messages = grant_waiters(without_owner(record, owner))
-    return Outcome(record, _STAYS_OPEN, messages)
+    return Outcome(record, _STAYS_OPEN, freed + messages)

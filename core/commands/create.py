@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from lamina.core.commands.oplock_break import listen
 from lamina.core.request import Reply, Request
 from lamina.core.rpc.pipes import open_pipe
 from lamina.core.session import SmbTree
@@ -48,6 +49,8 @@ def handle(request: Request) -> bytes | Reply:
     result = create(tree.context, tree.share.volume, _parameters(asked))
     open_ = server.add_open(tree, nt=result.open)
     request.file_id = open_.file_id
+    if result.oplock_level:
+        listen(open_)
     return encode_create_response(
         oplock_level=result.oplock_level,
         create_action=result.action,

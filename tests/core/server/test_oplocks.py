@@ -219,7 +219,8 @@ def test_a_waiting_open_that_loses_its_connection_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("level", "status"), [(LEASE, S.INVALID_PARAMETER), (BATCH, S.INVALID_OPLOCK_PROTOCOL), (7, S.INVALID_OPLOCK_PROTOCOL)]
+    ("level", "status"),
+    [(LEASE, S.INVALID_PARAMETER), (BATCH, S.INVALID_OPLOCK_PROTOCOL), (7, S.INVALID_OPLOCK_PROTOCOL)],
 )
 def test_an_impossible_answer_ends_the_break(client: WireClient, other: WireClient, level: int, status: S) -> None:
     holder = hold(client, EXCLUSIVE)
