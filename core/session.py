@@ -143,7 +143,7 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set."""
 
-    __slots__ = ("busy", "closing", "file_id", "nt", "pipe", "tree", "waiting_for_idle")
+    __slots__ = ("busy", "closing", "file_id", "lock_sequences", "nt", "pipe", "tree", "waiting_for_idle")
 
     def __init__(self, file_id: int, tree: SmbTree, nt: NtOpen | None, pipe: "RpcPipe | None" = None) -> None:
         self.file_id = file_id
@@ -152,6 +152,7 @@ class SmbOpen:
         self.pipe = pipe
         self.busy = 0
         self.closing = False
+        self.lock_sequences: dict[int, int] = {}
         self.waiting_for_idle: list[asyncio.Future[None]] = []
 
     def wait_until_idle(self, own: int) -> None:

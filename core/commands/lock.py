@@ -1,12 +1,19 @@
 """LOCK (MS-SMB2 3.3.5.14)."""
 
+from typing import Final
+
 from lamina.core.open_lookup import open_of
 from lamina.core.request import Reply, Request
+from lamina.core.session import SmbOpen
+from lamina.core.settings import Dialect
+from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL
 from lamina.core.wire.lock import decode_lock_request, encode_lock_response
 from lamina.ntfsa.lock import LockElement, lock
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _RESPONSE = encode_lock_response()
+_BUCKETS: Final = 64
+"""Lock sequences are remembered for bucket numbers 1 to 64 (3.3.1.10 Open.LockSequenceArray)."""
 
 
 def handle(request: Request) -> bytes | Reply:
@@ -16,5 +23,26 @@ def handle(request: Request) -> bytes | Reply:
     if open_.nt is None:
         raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST, "a pipe has no byte ranges")
     assert request.tree is not None
+    bucket, number = asked.sequence_index, asked.sequence_number
+    if not 0 < bucket <= _BUCKETS or not _verifies_sequences(request):
+        bucket = 0
+    if bucket and _done_before(open_, bucket, number):
+        return _RESPONSE
     lock(request.tree.context, open_.nt, [LockElement(*element) for element in asked.locks])
+    if bucket:
+        open_.lock_sequences[bucket] = number
     return _RESPONSE
+
+
+def _verifies_sequences(request: Request) -> bool:
+    """Whether a client may have to send a lock again because a channel broke, so that it must not be taken twice."""
+    connection = request.connection
+    return connection.dialect >= Dialect.SMB_3_0 and bool(connection.server_capabilities & GLOBAL_CAP_MULTI_CHANNEL)
+
+
+def _done_before(open_: SmbOpen, bucket: int, number: int) -> bool:
+    """Whether this very request has succeeded already; any other for the bucket makes the open forget."""
+    if open_.lock_sequences.get(bucket) == number:
+        return True
+    open_.lock_sequences.pop(bucket, None)
+    return False
