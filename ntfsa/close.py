@@ -3,9 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
-from lamina.ntfsa.deletion import deletes_now, remove_name
+from lamina.ntfsa.change_notify import unwatch
+from lamina.ntfsa.deletion import deletes_now, remove_name, tell_watchers
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
+from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.modification import note_last_write
 from lamina.ntfsa.oplocks import forget_oplock
@@ -41,10 +43,16 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             open_.enumeration.close()
         if open_.waiting_locks is not None:
             _refuse_waiting_locks(open_)
+        if open_.watcher is not None:
+            unwatch(open_)
         if open_.has_written:
             note_last_write(token, open_)
-        if (open_.delete_on_close or registry.read(key).delete_pending) and deletes_now(open_):
-            remove_name(token, open_)
+        if open_.delete_on_close or registry.read(key).delete_pending:
+            tell_watchers(open_)
+            if deletes_now(open_):
+                remove_name(token, open_)
+        elif open_.has_written and volume.watchers is not None:
+            volume.watchers.modified(open_.vfs_path, n.WRITTEN)
         return information_of(token, open_) if post_query else None
     finally:
         registry.update(key, close_file, open_.owner)

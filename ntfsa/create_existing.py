@@ -9,6 +9,7 @@ from lamina.ntfsa.admission import Opening
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
 from lamina.ntfsa.file_state import hides, is_directory, network_open
+from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import stat_or_none
 from lamina.ntfsa.modification import settle_write_time, shown_stat
@@ -35,6 +36,7 @@ _MODE_OPTIONS: Final = (
     | c.FILE_SYNCHRONOUS_IO_NONALERT
     | c.FILE_DELETE_ON_CLOSE
 )
+_OVERWRITTEN: Final = n.FILE_NOTIFY_CHANGE_ATTRIBUTES | n.FILE_NOTIFY_CHANGE_SIZE | n.FILE_NOTIFY_CHANGE_LAST_WRITE
 _HIDDEN_OR_SYSTEM: Final = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
 
 
@@ -189,5 +191,7 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     reserve(request, handle)
     stat = chain.fstat(token, handle)
     dos = chain.get_dos_attributes(token, handle, stat)
+    if volume.watchers is not None:
+        volume.watchers.modified(open_.vfs_path, _OVERWRITTEN)
     action = c.FILE_SUPERSEDED if request.disposition == c.FILE_SUPERSEDE else c.FILE_OVERWRITTEN
     return open_, action, network_open(stat, dos, hides(open_)), maximal

@@ -106,6 +106,8 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     except BaseException:
         unregister(open_)
         raise
+    if volume.watchers is not None:
+        volume.watchers.added(path, handle.is_directory)
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import read_conflict, write_conflict
 from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.fscc.notify_information import WRITTEN
 from lamina.ntfsa.modification import note_first_write, settle_write_time
 from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -13,6 +14,7 @@ from lamina.ntfsa.sticky_times import restore_times
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.token import ImpersonationToken
     from lamina.ntfsa.record import FileRecord
 
 _READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
@@ -80,9 +82,10 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         record = volume.registry.read(open_.file_key)
         if record.locks or record.grants:
             _write_beside(open_, record, offset, length)
-        if not open_.has_written:
-            note_first_write(token, open_)
-        count = volume.chain.pwrite(token, open_.handle, data, offset)
+        if open_.has_written:
+            count = volume.chain.pwrite(token, open_.handle, data, offset)
+        else:
+            count = _write_first(token, open_, data, offset)
         if open_.sticky_write_ns is not None:
             restore_times(token, open_, True)
         if write_through or open_.mode & c.FILE_WRITE_THROUGH:
@@ -101,6 +104,16 @@ def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: in
         data_changes(open_)
 
 
+def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview, offset: int) -> int:
+    note_first_write(token, open_)
+    volume = open_.volume
+    count = volume.chain.pwrite(token, open_.handle, data, offset)
+    if volume.watchers is not None:
+        # Writes that follow are told at the flush or the close, as the last write time is.
+        volume.watchers.modified(open_.vfs_path, WRITTEN)
+    return count
+
+
 def flush(context: "NtContext", open_: "NtOpen") -> None:
     """Bring what was written to stable storage. ACCESS_DENIED unless the open may write (MS-FSA 2.1.5.7)."""
     if not open_.granted_access & _WRITABLE:
@@ -108,5 +121,7 @@ def flush(context: "NtContext", open_: "NtOpen") -> None:
     try:
         open_.volume.chain.fsync(context.token, open_.handle)
         settle_write_time(context.token, open_)
+        if open_.has_written and open_.volume.watchers is not None:
+            open_.volume.watchers.modified(open_.vfs_path, WRITTEN)
     except OSError as error:
         raise nt_error(error) from error

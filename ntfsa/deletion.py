@@ -39,6 +39,7 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
     open_.posix_delete = delete and bool(flags & c.FILE_DISPOSITION_POSIX_SEMANTICS)
     if delete:
         open_.volume.doomed[key] = open_.vfs_path
+        tell_watchers(open_)
     else:
         open_.volume.doomed.pop(key, None)
 
@@ -48,6 +49,13 @@ def _set_on_close(open_: "NtOpen", delete: bool) -> None:
     if status is not NtStatus.SUCCESS:
         raise NtStatusError(status)
     open_.delete_on_close = delete
+
+
+def tell_watchers(open_: "NtOpen") -> None:
+    """Whoever watches a directory that is to be deleted waits in vain."""
+    watchers = open_.volume.watchers
+    if watchers is not None and open_.is_directory:
+        watchers.directory_doomed(open_.file_key)
 
 
 def require_deletable(token: "ImpersonationToken", open_: "NtOpen", ignore_readonly: bool = False) -> None:
@@ -108,8 +116,10 @@ def _still_names(token: "ImpersonationToken", open_: "NtOpen", path: str) -> boo
 
 def _remove(token: "ImpersonationToken", open_: "NtOpen", path: str) -> None:
     volume = open_.volume
-    if not open_.is_directory:
+    if open_.is_directory:
+        volume.indexes.forget(*open_.file_key[:2])
+        volume.chain.rmdir(token, volume.root, path)
+    else:
         volume.chain.unlink(token, volume.root, path)
-        return
-    volume.indexes.forget(*open_.file_key[:2])
-    volume.chain.rmdir(token, volume.root, path)
+    if volume.watchers is not None:
+        volume.watchers.removed(path, open_.is_directory)

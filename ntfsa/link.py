@@ -33,4 +33,8 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
         if (stat.dev, stat.ino) == open_.file_key[:2]:
             return
         volume.chain.unlink(token, volume.root, where.vfs_path)
+        if volume.watchers is not None:
+            volume.watchers.removed(where.vfs_path, False)
     volume.chain.link(token, open_.handle, volume.root, target)
+    if volume.watchers is not None:
+        volume.watchers.added(target, False)

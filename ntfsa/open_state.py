@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lamina.ntfsa.enumeration import Enumeration
     from lamina.ntfsa.oplocks import Oplock
     from lamina.ntfsa.volume import NtVolume
+    from lamina.ntfsa.watchers import Watcher
 
 
 class NtOpen:
@@ -46,6 +47,7 @@ class NtOpen:
         "vfs_path",
         "volume",
         "waiting_locks",
+        "watcher",
     )
 
     def __init__(
@@ -73,6 +75,7 @@ class NtOpen:
         self.sticky_access_ns: int | None = None
         self.sticky_write_ns: int | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
+        self.watcher: Watcher | None = None
 
     @property
     def name(self) -> str:

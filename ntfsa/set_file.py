@@ -11,6 +11,7 @@ from lamina.ntfsa.deletion import set_disposition
 from lamina.ntfsa.extended_attributes import set_extended_attributes
 from lamina.ntfsa.file_state import end_of_file
 from lamina.ntfsa.filetime import from_filetime
+from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc import set_information as si
 from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
 from lamina.ntfsa.link import link
@@ -63,6 +64,25 @@ def _basic(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     if attributes:
         _set_attributes(context, open_, stat, attributes)
     _set_times(context, open_, stat, basic)
+    _tell_watchers(open_, _changed_by(basic))
+
+
+def _changed_by(basic: si.BasicInformation) -> int:
+    """What FileBasicInformation changes, as FILE_NOTIFY_CHANGE_*; nobody watches for the change time."""
+    changed = n.FILE_NOTIFY_CHANGE_ATTRIBUTES if basic.file_attributes else 0
+    if basic.last_access_time > 0:
+        changed |= n.FILE_NOTIFY_CHANGE_LAST_ACCESS
+    if basic.last_write_time > 0:
+        changed |= n.FILE_NOTIFY_CHANGE_LAST_WRITE
+    if basic.creation_time > 0:
+        changed |= n.FILE_NOTIFY_CHANGE_CREATION
+    return changed
+
+
+def _tell_watchers(open_: NtOpen, changed: int) -> None:
+    watchers = open_.volume.watchers
+    if watchers is not None and changed:
+        watchers.modified(open_.vfs_path, changed)
 
 
 def _set_attributes(context: NtContext, open_: NtOpen, stat: FileStat, attributes: int) -> None:
@@ -113,6 +133,7 @@ def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     open_.volume.chain.ftruncate(context.token, open_.handle, size)
     restore_times(context.token, open_, True)
     settle_write_time(context.token, open_)
+    _tell_watchers(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
 
 
 def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
@@ -147,6 +168,7 @@ def _full_ea(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     """MS-FSA 2.1.5.15.5 FileFullEaInformation."""
     _require(open_, c.FILE_WRITE_EA)
     set_extended_attributes(open_.volume, context.token, open_.handle, parse_full_ea(data) if data else [])
+    _tell_watchers(open_, n.FILE_NOTIFY_CHANGE_EA)
 
 
 def _disposition(context: NtContext, open_: NtOpen, data: memoryview) -> None:

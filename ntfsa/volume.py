@@ -15,6 +15,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.watchers import Watchers
     from lamina.vfs_modules.chain import Chain
 
 
@@ -49,7 +50,8 @@ class NtVolume:
     """A share's volume. `root` is the share's root directory; `serial` and `guid` are the same at every start.
 
     `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
-    is pending is to be deleted: it may have others. Made inside a request: opening the root may wait.
+    is pending is to be deleted: it may have others. `watchers` is None while nobody watches a directory: then changes
+    are not reported, and cost nothing. Made inside a request: opening the root may wait.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class NtVolume:
         "root_stat",
         "serial",
         "settings",
+        "watchers",
     )
 
     def __init__(
@@ -95,6 +98,7 @@ class NtVolume:
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
         self.lock_ticket = 0
         self.doomed: dict[FileKey, str] = {}
+        self.watchers: Watchers | None = None
         self._opens: dict[FileKey, list[NtOpen]] = {}
 
     def _make_guid(self) -> bytes:

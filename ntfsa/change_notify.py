@@ -1,0 +1,75 @@
+"""Waiting for changes in a directory (MS-FSA 2.1.5.11 Server Requests Change Notifications for a Directory)."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa import constants as c
+from lamina.ntfsa.result import Information
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.watchers import WaitingNotify, Watcher, Watchers
+from lamina.vfs_modules import engine
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.open_state import NtOpen
+
+
+def change_notify(
+    context: "NtContext", open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int
+) -> Information:
+    """Changes in a directory since the last request on this open, or the next one; waits for it.
+
+    `completion_filter` is FILE_NOTIFY_CHANGE_*; it and `watch_tree` count in the first request on an open only.
+    Answers FILE_NOTIFY_INFORMATION, or NOTIFY_ENUM_DIR where there is not room for it in `max_length` bytes. Raises
+    INVALID_PARAMETER (not a directory), ACCESS_DENIED, DELETE_PENDING, NOTIFY_CLEANUP (closed meanwhile).
+    """
+    if not open_.is_directory:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "only directories are watched")
+    if not open_.granted_access & c.FILE_LIST_DIRECTORY:
+        raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if open_.volume.registry.read(open_.file_key).delete_pending:
+        raise NtStatusError(NtStatus.DELETE_PENDING)
+    watcher = open_.watcher
+    if watcher is None:
+        watcher = _watch(open_, completion_filter, watch_tree, max_length)
+    known = watcher.take(max_length)
+    return known if known is not None else _wait(watcher, max_length)
+
+
+def _watch(open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int) -> Watcher:
+    volume = open_.volume
+    watcher = open_.watcher = Watcher(open_, completion_filter, watch_tree, max_length)
+    if volume.watchers is None:
+        volume.watchers = Watchers()
+    volume.watchers.add(watcher)
+    return watcher
+
+
+def _wait(watcher: Watcher, max_length: int) -> Information:
+    future: asyncio.Future[Information] = asyncio.get_running_loop().create_future()
+    waiting = WaitingNotify(future, max_length)
+    watcher.waiting.append(waiting)
+    try:
+        return engine.wait(future, indefinite=True)
+    except engine.RequestCancelled:
+        if future.done() and not future.cancelled():
+            # The change came first: the client would never learn of it otherwise.
+            return future.result()
+        raise
+    finally:
+        if not future.done():
+            future.cancel()
+        if waiting in watcher.waiting:
+            watcher.waiting.remove(waiting)
+
+
+def unwatch(open_: "NtOpen") -> None:
+    """End what `change_notify` began, when the open is closed; requests that wait end with NOTIFY_CLEANUP."""
+    watcher, volume = open_.watcher, open_.volume
+    if watcher is None or volume.watchers is None:
+        return
+    open_.watcher = None
+    volume.watchers.remove(watcher)
+    if not len(volume.watchers):
+        # So that nothing is spent on changes that nobody watches.
+        volume.watchers = None

@@ -1,0 +1,203 @@
+"""Who watches which directories of a volume, and what each has not been told yet. No I/O, no clock, no waiting.
+
+MS-FSA 2.1.1.8 Per ChangeNotifyEntry, 2.1.4.1 Algorithm for Reporting a Change Notification for a Directory; MS-SMB2
+3.3.1.3 Algorithm for Change Notifications in an Object Store. Two things differ from the first: a change of the
+watched directory itself is no change in it, as on NTFS; and records are kept up to a bound, beyond which the watcher
+learns only that it must look for itself.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lamina.ntfsa.fscc import notify_information as n
+from lamina.ntfsa.fscc.notify_information import NotifyRecord, pack_notify_information, packed_size
+from lamina.ntfsa.lookup import nt_path
+from lamina.ntfsa.record import FileKey
+from lamina.ntfsa.result import Information
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lamina.ntfsa.open_state import NtOpen
+
+MAX_KEPT: Final = 65536
+"""Bytes of records kept for a watcher between two requests, however long its first request was."""
+
+_RENAMED_FILE: Final = n.FILE_NOTIFY_CHANGE_ATTRIBUTES | n.FILE_NOTIFY_CHANGE_CREATION
+
+
+class WaitingNotify(NamedTuple):
+    """A request that waits: where its answer goes, and the bytes there is room for."""
+
+    future: "asyncio.Future[Information]"
+    max_length: int
+
+
+class Watcher:
+    """One watched open of a directory. What its first request asked for stays (MS-SMB2 3.3.1.3).
+
+    `limit`: bytes of records kept while no request waits. Records are kept or requests wait, never both.
+    """
+
+    __slots__ = ("_overflowed", "_records", "_size", "completion_filter", "limit", "open", "waiting", "watch_tree")
+
+    def __init__(self, open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int) -> None:
+        self.open = open_
+        self.completion_filter = completion_filter
+        self.watch_tree = watch_tree
+        self.limit = min(max_length, MAX_KEPT)
+        self.waiting: deque[WaitingNotify] = deque()
+        self._records: list[NotifyRecord] = []
+        self._size = 0
+        self._overflowed = False
+
+    def add(self, records: list[NotifyRecord]) -> None:
+        """Tell the request that has waited longest, or keep the records for the next one."""
+        waiting = self._oldest()
+        if waiting is not None:
+            waiting.future.set_result(_answer(records, waiting.max_length))
+        elif not self._overflowed:
+            self._keep(records)
+
+    def _oldest(self) -> WaitingNotify | None:
+        while self.waiting:
+            waiting = self.waiting.popleft()
+            if not waiting.future.done():
+                return waiting
+        return None
+
+    def _keep(self, records: list[NotifyRecord]) -> None:
+        for record in records:
+            # A file that is written piece by piece is one change to who has not asked meanwhile.
+            if record.action == n.FILE_ACTION_MODIFIED and self._records and self._records[-1] == record:
+                continue
+            self._records.append(record)
+            self._size += packed_size(record.name)
+        if self._size > self.limit:
+            self._forget_records()
+            self._overflowed = True
+
+    def _forget_records(self) -> None:
+        self._records = []
+        self._size = 0
+
+    def take(self, max_length: int) -> Information | None:
+        """What happened since the last request, for one with room for `max_length` bytes; None if nothing did."""
+        if self._overflowed:
+            self._overflowed = False
+            return Information(NtStatus.NOTIFY_ENUM_DIR, b"")
+        if not self._records:
+            return None
+        records = self._records
+        self._forget_records()
+        return _answer(records, max_length)
+
+    def end(self, status: NtStatus) -> None:
+        """Answer everything that waits with `status`."""
+        while (waiting := self._oldest()) is not None:
+            waiting.future.set_exception(NtStatusError(status, "the directory is watched no longer"))
+
+
+def _answer(records: list[NotifyRecord], max_length: int) -> Information:
+    """MS-FSA 2.1.5.11.1 Waiting for Change Notification to be Reported: all of it, or none."""
+    packed = pack_notify_information(records)
+    if len(packed) > max_length:
+        return Information(NtStatus.NOTIFY_ENUM_DIR, b"")
+    return Information(NtStatus.SUCCESS, packed)
+
+
+class Watchers:
+    """The watchers of a volume, by the directories they watch, so that a change finds its own at once.
+
+    Paths are chain paths from the share's root, as the changed file is or was named.
+    """
+
+    __slots__ = ("_by_path",)
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, list[Watcher]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_path.values()))
+
+    def add(self, watcher: Watcher) -> None:
+        """Enter a watcher."""
+        self._by_path.setdefault(watcher.open.vfs_path, []).append(watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        """Forget a watcher; what waits in it ends with NOTIFY_CLEANUP."""
+        for path, watchers in self._by_path.items():
+            if watcher in watchers:
+                watchers.remove(watcher)
+                if not watchers:
+                    del self._by_path[path]
+                break
+        watcher.end(NtStatus.NOTIFY_CLEANUP)
+
+    def directory_moved(self) -> None:
+        """A directory was renamed: open directories may have new paths."""
+        everybody = [watcher for watchers in self._by_path.values() for watcher in watchers]
+        self._by_path.clear()
+        for watcher in everybody:
+            self.add(watcher)
+
+    def directory_doomed(self, key: FileKey) -> None:
+        """A directory will be deleted: who waits for changes in it is told so (MS-FSA 2.1.5.15.3)."""
+        for watchers in self._by_path.values():
+            for watcher in watchers:
+                if watcher.open.file_key == key:
+                    watcher.end(NtStatus.DELETE_PENDING)
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def added(self, path: str, directory: bool) -> None:
+        """A file or directory has got a name."""
+        self._report(_name_filter(directory), (n.FILE_ACTION_ADDED, path))
+
+    def removed(self, path: str, directory: bool) -> None:
+        """A file or directory has lost a name."""
+        self._report(_name_filter(directory), (n.FILE_ACTION_REMOVED, path))
+
+    def modified(self, path: str, changed: int) -> None:
+        """A file has changed; `changed`: FILE_NOTIFY_CHANGE_* of what did."""
+        self._report(changed, (n.FILE_ACTION_MODIFIED, path))
+
+    def renamed(self, source: str, target: str, directory: bool) -> None:
+        """A name has become another. In one directory that is a pair of records, else it goes here and comes there."""
+        changed = _name_filter(directory)
+        if _parent(source) == _parent(target):
+            old, new = n.FILE_ACTION_RENAMED_OLD_NAME, n.FILE_ACTION_RENAMED_NEW_NAME
+            self._report(changed, (old, source), (new, target))
+        else:
+            self.removed(source, directory)
+            self.added(target, directory)
+        if not directory:
+            # Windows tells this, too, of files and not of directories (smb2.notify.mask).
+            self.modified(target, _RENAMED_FILE)
+
+    def _report(self, changed: int, *events: tuple[int, str]) -> None:
+        """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
+        for watcher in self._watching(_parent(events[0][1])):
+            if watcher.completion_filter & changed:
+                start = len(watcher.open.vfs_path) + 1 if watcher.open.vfs_path else 0
+                watcher.add([NotifyRecord(action, nt_path(path[start:])) for action, path in events])
+
+    def _watching(self, directory: str | None) -> "Iterator[Watcher]":
+        """The watchers of a directory, and those of the trees it is in."""
+        path, immediate = directory, True
+        while path is not None:
+            for watcher in self._by_path.get(path, ()):
+                if immediate or watcher.watch_tree:
+                    yield watcher
+            path, immediate = _parent(path), False
+
+
+def _name_filter(directory: bool) -> int:
+    return n.FILE_NOTIFY_CHANGE_DIR_NAME if directory else n.FILE_NOTIFY_CHANGE_FILE_NAME
+
+
+def _parent(path: str) -> str | None:
+    """The directory above; None above the root."""
+    return path.rpartition("/")[0] if path else None
