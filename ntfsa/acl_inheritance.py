@@ -49,12 +49,12 @@ def create_descriptor(
     creator = Creator(given.owner or creator.owner, given.group or creator.group)
     control = SE_SELF_RELATIVE
     dacl, dacl_control = _new_dacl(parent, given, creator, is_directory)
-    sacl = _joined(
-        given.sacl, parent.sacl if parent else None, creator, is_directory, given.control & SE_SACL_PROTECTED
-    )
+    protected = given.control & SE_SACL_PROTECTED
+    marked = parent is not None and parent.control & SE_SACL_AUTO_INHERITED
+    inherited = _inherited(parent.sacl if parent else None, bool(marked), creator, is_directory, protected)
+    sacl = _joined(given.sacl, inherited, creator)
     if sacl is not None:
-        control |= SE_SACL_PRESENT | given.control & SE_SACL_PROTECTED
-        control |= 0 if given.control & SE_SACL_PROTECTED else SE_SACL_AUTO_INHERITED
+        control |= SE_SACL_PRESENT | (protected or (SE_SACL_AUTO_INHERITED if marked else 0))
     return SecurityDescriptor(creator.owner, creator.group, dacl, sacl, control | dacl_control)
 
 
@@ -64,20 +64,34 @@ def _new_dacl(
     if given.control & SE_DACL_PRESENT and given.dacl is None:
         return None, SE_DACL_PRESENT | given.control & SE_DACL_PROTECTED
     protected = given.control & SE_DACL_PROTECTED
-    joined = _joined(given.dacl, parent.dacl if parent else None, creator, is_directory, protected)
+    marked = parent is not None and parent.control & SE_DACL_AUTO_INHERITED
+    inherited = _inherited(parent.dacl if parent else None, bool(marked), creator, is_directory, protected)
+    joined = _joined(given.dacl, inherited, creator)
     if joined is None:
         return _default_dacl(creator), SE_DACL_PRESENT | SE_DACL_DEFAULTED
-    return joined, SE_DACL_PRESENT | (protected or SE_DACL_AUTO_INHERITED)
+    return joined, SE_DACL_PRESENT | (protected or (SE_DACL_AUTO_INHERITED if marked else 0))
 
 
-def _joined(given: Acl | None, parent: Acl | None, creator: Creator, is_directory: bool, protected: int) -> Acl | None:
+def _inherited(parent: Acl | None, marked: bool, creator: Creator, is_directory: bool, protected: int) -> Acl | None:
+    """What comes from the parent's list; its entries are marked as inherited only if the parent inherits automatically.
+
+    That is how clients tell lists that follow their parents from those that were once copied (smb2.acls.INHERITFLAGS).
+    """
+    aces = () if parent is None or protected else inherited_aces(parent, creator, is_directory)
+    if parent is None or not aces:
+        return None
+    if not marked:
+        aces = tuple(ace._replace(flags=ace.flags & ~INHERITED_ACE) for ace in aces)
+    return Acl(aces, parent.revision)
+
+
+def _joined(given: Acl | None, inherited: Acl | None, creator: Creator) -> Acl | None:
     """The explicit entries, then the inherited ones; None if there is neither."""
-    inherited = () if parent is None or protected else inherited_aces(parent, creator, is_directory)
     if given is None:
-        return Acl(inherited, parent.revision) if inherited and parent else None
+        return inherited
     explicit = (ace for ace in given.aces if not ace.flags & INHERITED_ACE)
     own = tuple(effective for ace in explicit for effective in _made_effective(ace, creator))
-    return Acl((*own, *inherited), given.revision)
+    return Acl((*own, *(inherited.aces if inherited else ())), given.revision)
 
 
 def passes_on(parent: SecurityDescriptor, is_directory: bool) -> bool:

@@ -184,8 +184,9 @@ def apply_new_descriptor(  # what is known of the new file
 ) -> None:
     """Give a new file its descriptor: `given` with what it inherits (MS-DTYP 2.5.3.4), or what it inherits alone.
 
-    `above` is the stored descriptor of its directory. A file that neither is given one nor inherits anything gets none:
-    its mode says what it is. Where no descriptors are stored, a given one is mapped to the mode.
+    `above` is the stored descriptor of its directory. A file that neither is given one nor inherits anything gets none,
+    and its mode says what it is; where nobody asks the mode, that is so beneath directories without one. Where no
+    descriptors are stored, a given one is mapped to the mode.
     """
     asked = parse_security_descriptor(given) if given is not None else None
     if Capability.SECURITY not in volume.capabilities:
@@ -195,7 +196,7 @@ def apply_new_descriptor(  # what is known of the new file
                 store(volume, token, handle, asked, parts)
         return
     parent = parse_security_descriptor(above) if above is not None else None
-    if asked is None and not (parent and passes_on(parent, handle.is_directory)):
+    if asked is None and not _descends(volume, parent, handle.is_directory):
         return
     if asked is not None:
         _check_new_owner(token, volume, asked, stat)
@@ -204,6 +205,13 @@ def apply_new_descriptor(  # what is known of the new file
     if Capability.MODE_IGNORED not in volume.capabilities:
         _map_as_far_as_possible(volume, token, handle, stat, descriptor, c.DACL_SECURITY_INFORMATION)
     volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
+
+
+def _descends(volume: "NtVolume", parent: SecurityDescriptor | None, is_directory: bool) -> bool:
+    # Beneath a descriptor that passes nothing on a new file is its creator's alone, where no mode says otherwise.
+    if parent is None:
+        return False
+    return Capability.MODE_IGNORED in volume.capabilities or passes_on(parent, is_directory)
 
 
 def _check_new_owner(

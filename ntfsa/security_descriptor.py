@@ -44,6 +44,8 @@ NO_PROPAGATE_INHERIT_ACE: Final = 0x04
 INHERIT_ONLY_ACE: Final = 0x08
 INHERITED_ACE: Final = 0x10
 
+_GENERIC: Final = c.GENERIC_READ | c.GENERIC_WRITE | c.GENERIC_EXECUTE | c.GENERIC_ALL
+
 _MASK_AND_SID: Final = frozenset({0x00, 0x01, 0x02, 0x03, 0x09, 0x0A, 0x0D, 0x0E, 0x11, 0x12, 0x13})
 """Types that begin with an access mask and a SID; what follows is kept in `Ace.data`."""
 
@@ -211,13 +213,24 @@ def replaced(current: SecurityDescriptor, new: SecurityDescriptor, security_info
             raise NtStatusError(NtStatus.INVALID_PRIMARY_GROUP)
         group = new.group
     if security_information & c.DACL_SECURITY_INFORMATION:
-        dacl = new.dacl
+        dacl = with_generic_mapped(new.dacl)
         control = control & ~_DACL_CONTROL | _list_control(new.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ)
         control |= SE_DACL_PRESENT
     if security_information & _SACL_PARTS:
         sacl = new.sacl
         control = control & ~_SACL_CONTROL | _list_control(new.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ)
     return SecurityDescriptor(owner, group, dacl, sacl, control)
+
+
+def with_generic_mapped(acl: Acl | None) -> Acl | None:
+    """The list with generic rights replaced by those they stand for, but in entries that are only passed on."""
+    if acl is None or not any(ace.mask & _GENERIC and not ace.flags & INHERIT_ONLY_ACE for ace in acl.aces):
+        return acl
+    return acl._replace(
+        aces=tuple(
+            ace if ace.flags & INHERIT_ONLY_ACE else ace._replace(mask=c.map_generic(ace.mask)) for ace in acl.aces
+        )
+    )
 
 
 def _list_control(control: int, request: int) -> int:

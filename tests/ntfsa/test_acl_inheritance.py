@@ -52,11 +52,18 @@ def test_given_entries_stand_before_inherited_ones() -> None:
     made = create_descriptor(parent, given, CREATOR, False)
     assert made.dacl is not None
     assert [ace.mask for ace in made.dacl.aces] == [2, 1]
-    assert made.control & SE_DACL_AUTO_INHERITED
     protected = given._replace(control=SE_DACL_PRESENT | SE_DACL_PROTECTED)
     made = create_descriptor(parent, protected, CREATOR, False)
     assert made.dacl is not None
     assert [ace.mask for ace in made.dacl.aces] == [2]
+
+
+@pytest.mark.parametrize("control", [0, SE_DACL_AUTO_INHERITED])
+def test_entries_are_marked_as_inherited_where_the_parent_inherits_too(control: int) -> None:
+    parent = SecurityDescriptor(dacl=Acl((Ace(0, OI, 1, WHO),)), control=SE_DACL_PRESENT | control)
+    made = create_descriptor(parent, None, CREATOR, False)
+    assert made.dacl == Acl((Ace(0, ID if control else 0, 1, WHO),))
+    assert made.control & SE_DACL_AUTO_INHERITED == control
 
 
 def test_without_anything_the_creator_and_the_system_have_it() -> None:
