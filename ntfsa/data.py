@@ -14,8 +14,8 @@ from lamina.ntfsa.sticky_times import restore_times
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
-    from lamina.vfs_modules.token import ImpersonationToken
     from lamina.ntfsa.record import FileRecord
+    from lamina.vfs_modules.token import ImpersonationToken
 
 _READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
 _WRITABLE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
@@ -96,14 +96,6 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
     return count
 
 
-def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: int) -> None:
-    """Respect the locks of others, and end what they cache."""
-    if record.locks and write_conflict(record, open_.owner, offset, length):
-        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
-    if record.grants:
-        data_changes(open_)
-
-
 def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview, offset: int) -> int:
     note_first_write(token, open_)
     volume = open_.volume
@@ -112,6 +104,14 @@ def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview,
         # Writes that follow are told at the flush or the close, as the last write time is.
         volume.watchers.modified(open_.vfs_path, WRITTEN)
     return count
+
+
+def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: int) -> None:
+    """Respect the locks of others, and end what they cache."""
+    if record.locks and write_conflict(record, open_.owner, offset, length):
+        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+    if record.grants:
+        data_changes(open_)
 
 
 def flush(context: "NtContext", open_: "NtOpen") -> None:
