@@ -29,13 +29,14 @@ from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
-from lamina.vfs_modules.engine import Engine, Task, current_task
+from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task
 
 log = logging.getLogger(__name__)
 
 SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
+_LAST_REQUESTS_SECONDS: Final = 0.01
 
 
 class ServerEvents:
@@ -79,6 +80,7 @@ class SmbServer:
         self._next_file_id = 1
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
+        self._ending: set[asyncio.Future[None]] = set()
         self.set_shares(shares)
 
     # -- settings and shares ------------------------------------------------------------------------------------
@@ -157,12 +159,26 @@ class SmbServer:
             session = channel.session
             session.channels.pop(connection, None)
             if not session.channels and not channel.binding:
-                self.engine.spawn(Task(), self.end_session, session)
+                self._end_soon(session)
         connection.channels.clear()
         self.statistics["bytes_received"] += connection.transport.bytes_received
         self.statistics["bytes_sent"] += connection.transport.bytes_sent
         self.statistics["requests"] += connection.requests
         self.events.connection_closed(connection)
+
+    def _end_soon(self, session: SmbSession) -> None:
+        """End a session in a request of its own; `close` waits for it."""
+        ended = self.engine.loop.create_future()
+        self._ending.add(ended)
+
+        def end() -> None:
+            try:
+                self.end_session(session)
+            finally:
+                self._ending.discard(ended)
+                ended.set_result(None)
+
+        self.engine.spawn(Task(), end)
 
     def _sweep(self) -> None:
         """Close connections that have not authenticated in time."""
@@ -181,12 +197,16 @@ class SmbServer:
             self._sweeper.cancel()
         for server in self._listeners.values():
             server.close()
-        for connection in list(self.connections):
+        connections = list(self.connections)
+        for connection in connections:
             connection.transport.abort()
-        for connection in list(self.connections):
+        for connection in connections:
             connection.lost()
         for session in list(self.sessions.values()):
             await self.engine.run(self.end_session, session)
+        # A system call on a worker thread is not to be stopped; what it opens is closed when it returns.
+        while self._ending or any(connection.running for connection in connections):
+            await asyncio.sleep(_LAST_REQUESTS_SECONDS)
         for server in self._listeners.values():
             await server.wait_closed()
         self._listeners.clear()
@@ -247,10 +267,17 @@ class SmbServer:
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
+            self._close_for_certain(open_)
+
+    def _close_for_certain(self, open_: SmbOpen) -> None:
+        """Close an open nobody will ask for again, whatever happens to the request that does it meanwhile."""
+        while open_.file_id in open_.tree.session.opens:
             try:
                 self.close_open(open_, post_query=False)
             except NtStatusError as error:
                 log.debug("closing an open of a disconnected tree: %s", error)
+            except RequestCancelled:
+                log.debug("the client of a request that closes opens is gone")
 
     def _cancel_in(self, tree: SmbTree, keep: Exchange | None) -> None:
         for connection in self._connections_of(tree.session):
@@ -263,10 +290,14 @@ class SmbServer:
         return [connection for connection in self.connections if connection in session.channels]
 
     def add_open(self, tree: SmbTree, nt: NtOpen | None = None, pipe: RpcPipe | None = None) -> SmbOpen:
-        """Enter a file or pipe that was just opened."""
+        """Enter a file or pipe that was just opened. Raises NETWORK_NAME_DELETED where its tree ended meanwhile."""
         open_ = SmbOpen(self._next_file_id, tree, nt, pipe)
         self._next_file_id += 1
-        tree.session.opens[open_.file_id] = open_
+        session = tree.session
+        session.opens[open_.file_id] = open_
+        if session.trees.get(tree.tree_id) is not tree or session.session_id not in self.sessions:
+            self._close_for_certain(open_)
+            raise NtStatusError(NtStatus.NETWORK_NAME_DELETED, "the tree ended while a file was being opened in it")
         self.statistics["opens"] += 1
         return open_
 
@@ -276,7 +307,12 @@ class SmbServer:
         session = open_.tree.session
         if open_.busy > own_uses:
             self._cancel_on(open_)
-            open_.wait_until_idle(own_uses)
+            try:
+                open_.wait_until_idle(own_uses)
+            except BaseException:
+                # A CLOSE that was cancelled has not closed: the open must not stay half dead.
+                open_.closing = False
+                raise
         if session.opens.pop(open_.file_id, None) is None:
             return None
         if open_.pipe is not None:

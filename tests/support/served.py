@@ -32,6 +32,14 @@ class Served:
     def core(self) -> SmbServer:
         return self.server.runtime.server
 
+    @property
+    def running(self) -> bool:
+        """Whether the test has not closed the server itself."""
+        try:
+            return bool(self.server.runtime)
+        except RuntimeError:
+            return False
+
     def client(self, timeout: float = 20.0, client_guid: bytes = b"wire-client-guid") -> WireClient:
         """A connection on which nothing has been said."""
         return self._clients.enter_context(WireClient("127.0.0.1", self.server.port, timeout, client_guid))
@@ -70,7 +78,7 @@ class Served:
         """Wait until a condition holds on the server's event loop."""
 
         async def wait() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(6):
                 while not condition():
                     await asyncio.sleep(0.002)
 

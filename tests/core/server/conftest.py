@@ -53,6 +53,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
         yield start
         for served in running:
+            if not served.running:
+                continue
             served.disconnect()
             served.until_empty()
 
