@@ -9,6 +9,7 @@ import errno
 import logging
 import stat as st
 from collections.abc import Iterator
+from itertools import islice
 from typing import ClassVar
 
 from lamina.vfs_modules import dosattrib, syscalls
@@ -24,6 +25,10 @@ XATTR = "user.DOSATTRIB"
 _XATTR_BYTES = XATTR.encode()
 _DIRECTORY = 0x10
 _NEVER_STORED = 0x10 | 0x40 | 0x80 | 0x400  # DIRECTORY, DEVICE, NORMAL, REPARSE_POINT: properties of the file itself
+_S_IFMT = 0o170000
+_ANSWERED = frozenset({st.S_IFREG, st.S_IFDIR})
+_BATCH = 64
+_new = tuple.__new__
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
 
@@ -66,23 +71,25 @@ class DosAttributesModule(VfsModule):
     def _with_attributes(
         self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
     ) -> Iterator[DirectoryEntry]:
-        for entry in entries:
-            stat = entry.stat
-            if stat is None or not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):
-                yield entry
-            else:
-                yield DirectoryEntry(entry.name, stat, _answer(self._value_in(token, handle.fd, entry.name), stat))
+        while batch := list(islice(entries, _BATCH)):
+            values = syscalls.getxattrs_in(token, handle.fd, [entry.name for entry in batch], _XATTR_BYTES)
+            yield from [
+                _new(DirectoryEntry, (name, stat, self._dos(handle.fd, name, value, stat)))
+                if stat is not None and stat.mode & _S_IFMT in _ANSWERED
+                else DirectoryEntry(name, stat)
+                for (name, stat, _), value in zip(batch, values, strict=True)
+            ]
 
-    def _value_in(self, token: ImpersonationToken, directory: int, name: str) -> bytes:
-        try:
-            return syscalls.getxattr_in(token, directory, name, _XATTR_BYTES)
-        except OSError as error:
-            if error.errno != errno.EACCES:
-                return b""
-        try:
-            return syscalls.getxattr_in(SERVER_TOKEN, directory, name, _XATTR_BYTES)
-        except OSError:
-            return b""
+    def _dos(self, directory: int, name: str, value: bytes | OSError, stat: FileStat) -> DosAttributes:
+        if isinstance(value, OSError):
+            if value.errno != errno.EACCES:
+                return _new(DosAttributes, (0, stat.btime_ns))
+            value = self._value_in(directory, name)
+        return _answer(value, stat)
+
+    def _value_in(self, directory: int, name: str) -> bytes:
+        value = syscalls.getxattrs_in(SERVER_TOKEN, directory, [name], _XATTR_BYTES)[0]
+        return value if isinstance(value, bytes) else b""
 
     def _value(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
         """The stored value, b"" where there is none."""
@@ -124,11 +131,11 @@ class DosAttributesModule(VfsModule):
 
 def _answer(value: bytes, stat: FileStat) -> DosAttributes:
     if not value:
-        return DosAttributes(0, stat.btime_ns)
+        return _new(DosAttributes, (0, stat.btime_ns))
     try:
         attributes, creation = dosattrib.read(value)
     except ValueError:
         # Somebody else's attribute, or a damaged one: the file is served as if there were none.
         log.debug("a value of %s that cannot be read is ignored", XATTR)
         return DosAttributes(0, stat.btime_ns)
-    return DosAttributes((attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation)
+    return _new(DosAttributes, ((attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation))

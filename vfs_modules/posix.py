@@ -372,16 +372,10 @@ class PosixBackend(Backend):
     def _entries(self, token: ImpersonationToken, directory: int, with_attributes: bool) -> Iterator[DirectoryEntry]:
         fd = syscalls.open_component(token, directory, b".", os.O_RDONLY | os.O_DIRECTORY, 0)
         try:
-            for name in syscalls.list_names(token, fd):
-                if not with_attributes:
-                    yield DirectoryEntry(name)
-                    continue
-                try:
-                    yield DirectoryEntry(name, syscalls.statx(token, fd, encode_name(name)))
-                except FileNotFoundError:
-                    continue  # removed since the directory was read
-                except PermissionError:
-                    yield DirectoryEntry(name)
+            if with_attributes:
+                yield from syscalls.list_entries(token, fd)
+            else:
+                yield from map(DirectoryEntry, syscalls.list_names(token, fd))
         finally:
             os.close(fd)
 

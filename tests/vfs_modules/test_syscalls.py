@@ -232,10 +232,10 @@ def test_both_libraries_answer_alike(library: str, hand: Hand, monkeypatch: pyte
         hand.chain.setxattr(TOKEN, handle, "user.Grüße", b"\0value")
         assert hand.chain.getxattr(TOKEN, handle, "user.Grüße") == b"\0value"
         assert hand.chain.listxattr(TOKEN, handle) == ["user.Grüße"]
-        assert syscalls.getxattr_in(TOKEN, hand.root.fd, "file", "user.Grüße".encode()) == b"\0value"
-        with pytest.raises(OSError) as caught:
-            syscalls.getxattr_in(TOKEN, hand.root.fd, "link", "user.Grüße".encode())
-        assert caught.value.errno in {errno.ENODATA, errno.EPERM}
+        value, missing = syscalls.getxattrs_in(TOKEN, hand.root.fd, ["file", "link"], "user.Grüße".encode())
+        assert value == b"\0value"
+        assert isinstance(missing, OSError)
+        assert missing.errno in {errno.ENODATA, errno.EPERM}
         hand.chain.removexattr(TOKEN, handle, "user.Grüße")
         assert hand.chain.listxattr(TOKEN, handle) == []
 
@@ -439,3 +439,41 @@ def test_the_limit_of_watches_is_an_error_that_callers_can_see(hand: Hand, monke
 def test_only_directories_are_watched(hand: Hand) -> None:
     with pytest.raises(NotADirectoryError):
         hand.chain.watch(TOKEN, hand.make("file"))
+
+
+# Listings.
+
+
+def entry_values(hand: Hand, *names: str) -> list[bytes | int | None]:
+    answers = syscalls.getxattrs_in(TOKEN, hand.root.fd, names, b"user.value")
+    return [answer.errno if isinstance(answer, OSError) else answer for answer in answers]
+
+
+@pytest.mark.parametrize("kernel", ["of today", "before 6.13"])
+def test_attributes_of_many_entries_come_back_in_their_places(
+    kernel: str, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libc, "HAS_GETXATTRAT", libc.HAS_GETXATTRAT and kernel == "of today")
+    for name, value in {"long": b"x" * 1000, "none": b"", "Grüße": b"short"}.items():
+        handle = hand.make(name)
+        if value:
+            hand.chain.setxattr(TOKEN, handle, "user.value", value)
+    assert entry_values(hand, "long", "none", "gone", "Grüße") == [b"x" * 1000, errno.ENODATA, errno.ENOENT, b"short"]
+
+
+def test_an_entry_that_goes_while_the_directory_is_read_is_left_out(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        hand.make(name)
+    fd = syscalls.open_component(TOKEN, hand.root.fd, b".", os.O_RDONLY | os.O_DIRECTORY, 0)
+    statx = libc.statx
+
+    def remove_first(*arguments: Any) -> Any:
+        if arguments[1] == b"two":
+            os.unlink(b"two", dir_fd=fd)
+        return statx(*arguments)
+
+    monkeypatch.setattr(libc, "statx", remove_first)
+    assert {entry.name for entry in syscalls.list_entries(TOKEN, fd)} == {"one", "three"}
+    os.close(fd)

@@ -17,6 +17,7 @@ from lamina.vfs_modules.syscalls.attributes import (
     statvfs,
     statx,
 )
+from lamina.vfs_modules.syscalls.listing import getxattrs_in, list_entries
 from lamina.vfs_modules.syscalls.paths import (
     linkat,
     list_names,
@@ -33,7 +34,7 @@ from lamina.vfs_modules.syscalls.paths import (
     symlinkat,
     unlinkat,
 )
-from lamina.vfs_modules.syscalls.xattrs import getxattr, getxattr_in, listxattr, removexattr, setxattr
+from lamina.vfs_modules.syscalls.xattrs import getxattr, listxattr, removexattr, setxattr
 
 __all__ = [
     "fallocate",
@@ -42,10 +43,11 @@ __all__ = [
     "filesystem_type",
     "fstatx",
     "getxattr",
-    "getxattr_in",
+    "getxattrs_in",
     "is_memory",
     "is_network",
     "linkat",
+    "list_entries",
     "list_names",
     "listxattr",
     "mkdirat",

@@ -50,7 +50,8 @@ def proc_path(fd: int) -> bytes:
     return b"/proc/self/fd/%d" % fd
 
 
-def _file_stat(buffer: bytearray) -> FileStat:
+def stat_in(buffer: bytearray) -> FileStat:
+    """The status that statx has left in `buffer`."""
     (
         mask, nlink, uid, gid, mode, ino, size, blocks,
         atime, atime_ns, btime, btime_ns, ctime, ctime_ns, mtime, mtime_ns, major, minor,
@@ -75,7 +76,7 @@ def statx(token: ImpersonationToken, directory: int, name: bytes) -> FileStat:
     flags = libc.AT_SYMLINK_NOFOLLOW if name else libc.AT_EMPTY_PATH
     if libc.statx(directory, name, flags, _STATX_BASIC_AND_BTIME, address):
         libc.fail(name)
-    return _file_stat(buffer)
+    return stat_in(buffer)
 
 
 def fstatx(fd: int) -> FileStat:
@@ -83,7 +84,7 @@ def fstatx(fd: int) -> FileStat:
     buffer, address = libc.buffers.statx
     if _statx(fd, b"", 0x1000, 0xFFF, address):  # AT_EMPTY_PATH, all fields
         libc.fail()
-    return _file_stat(buffer)
+    return stat_in(buffer)
 
 
 def statvfs(token: ImpersonationToken, fd: int) -> VolumeStatistics:

@@ -23,7 +23,10 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 
 _OPENAT2 = 437  # the same number on every architecture
+GETXATTRAT = ctypes.c_long(464)
 _OPEN_HOW = struct.Struct("=QQQ")
+_XATTR_ARGUMENTS = struct.Struct("=QII")
+XATTR_ARGUMENTS_SIZE = ctypes.c_size_t(_XATTR_ARGUMENTS.size)
 _INT, _UINT, _LONG, _BYTES, _POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
 
 
@@ -35,7 +38,11 @@ def _function(name: str, *argtypes: object, restype: object = _INT) -> "ctypes._
     return function
 
 
-statx = _function("statx", _INT, _BYTES, _INT, _UINT, _POINTER)
+# Without declared types an int is passed as a C int, bytes and a c_void_p as a pointer: all that these two are given,
+# and 0.4 µs less than converting each argument to its type, which is as much as half the system call.
+statx = _library["statx"]
+getxattrat = _library["syscall"]
+getxattrat.restype = _LONG
 renameat2 = _function("renameat2", _INT, _BYTES, _INT, _BYTES, _UINT)
 utimensat = _function("utimensat", _INT, _BYTES, _POINTER, _INT)
 fallocate = _function("fallocate64", _INT, _INT, ctypes.c_int64, ctypes.c_int64)
@@ -46,11 +53,22 @@ inotify_rm_watch = _function("inotify_rm_watch", _INT, _INT)
 _openat2 = _function("syscall", _LONG, _INT, _BYTES, _POINTER, ctypes.c_size_t, restype=_LONG)
 
 
+def _pointer_to(buffer: bytearray) -> ctypes.c_void_p:
+    # The array keeps the buffer where it is for as long as the pointer lives.
+    array = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    pointer = ctypes.c_void_p(ctypes.addressof(array))
+    pointer._array = array  # type: ignore[attr-defined]
+    return pointer
+
+
 class _Buffers(threading.local):
     def __init__(self) -> None:
         buffer = bytearray(256)
         # Together, for a look into thread-local storage costs as much as a small function call.
-        self.statx = buffer, ctypes.addressof((ctypes.c_char * 256).from_buffer(buffer))
+        self.statx = buffer, _pointer_to(buffer)
+        value = bytearray(256)
+        self._arguments = bytearray(_XATTR_ARGUMENTS.pack(_pointer_to(value).value or 0, len(value), 0))
+        self.xattr = value, _pointer_to(self._arguments)
         self.how = ctypes.create_string_buffer(_OPEN_HOW.size)
         self.how_address = ctypes.addressof(self.how)
 
@@ -89,3 +107,13 @@ def _has_openat2() -> bool:
 
 HAS_OPENAT2 = _has_openat2()
 """Whether the kernel (5.6 and later) resolves beneath a directory by itself."""
+
+
+def _has_getxattrat() -> bool:
+    arguments = buffers.xattr[1]
+    found = getxattrat(GETXATTRAT, AT_FDCWD, b".", 0, b"user.lamina.probe", arguments, XATTR_ARGUMENTS_SIZE)
+    return found >= 0 or ctypes.get_errno() in {errno.ENODATA, errno.ENOTSUP, errno.EACCES}
+
+
+HAS_GETXATTRAT = _has_getxattrat()
+"""Whether the kernel (6.13 and later) reads extended attributes relative to a directory."""

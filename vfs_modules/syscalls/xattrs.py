@@ -113,12 +113,6 @@ def getxattr(token: ImpersonationToken, fd: int, name: str, by_path: bool) -> by
     return calls.get(proc_path(fd) if by_path else fd, encode_name(name), True)
 
 
-def getxattr_in(token: ImpersonationToken, directory: int, entry: str, name: bytes) -> bytes:
-    """The value of an extended attribute of one component of a directory, a link itself if it is one."""
-    assume(token)
-    return calls.get(proc_path(directory) + b"/" + encode_name(entry), name, False)
-
-
 def setxattr(token: ImpersonationToken, fd: int, name: str, value: bytes, by_path: bool) -> None:
     """Create or replace an extended attribute."""
     assume(token)
