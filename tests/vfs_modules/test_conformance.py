@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
 from lamina.vfs_modules.delay import DelayModule
 from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.memory import MemoryBackend
@@ -22,6 +23,9 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "posix-never-offloaded": lambda: [PosixBackend(PosixOptions(offload="never"))],
     "dos_attributes-memory": lambda: [DosAttributesModule(), MemoryBackend()],
     "dos_attributes-posix": lambda: [DosAttributesModule(), PosixBackend()],
+    "acl_xattr-memory": lambda: [AclXattrModule(), MemoryBackend()],
+    "acl_xattr-dos_attributes-posix": lambda: [AclXattrModule(), DosAttributesModule(), PosixBackend()],
+    "acl_xattr-ignoring-posix": lambda: [AclXattrModule(AclXattrOptions(ignore_system_acls=True)), PosixBackend()],
     "delay-posix": lambda: [DelayModule(), PosixBackend()],
 }
 
