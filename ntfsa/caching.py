@@ -157,12 +157,15 @@ class Answer(NamedTuple):
 def acknowledge(record: FileRecord, owner: int, level: int) -> Outcome[Answer]:
     """The holder `owner` has given up what was to break and keeps `level`, or less if less was offered.
 
-    INVALID_DEVICE_STATE where nothing is breaking (MS-SMB2 3.3.5.22.1). A level that no break leads to ends the
-    break with none, and is INVALID_PARAMETER for a lease's, else INVALID_OPLOCK_PROTOCOL.
+    INVALID_DEVICE_STATE where nothing is breaking (MS-SMB2 3.3.5.22.1); INVALID_OPLOCK_PROTOCOL where nothing is held
+    any more (MS-FSA 2.1.5.19). A level that no break leads to ends the break with none, and is INVALID_PARAMETER for
+    a lease's, else INVALID_OPLOCK_PROTOCOL.
     """
-    grant = next((grant for grant in record.grants if grant.owner == owner and grant.breaking_to != STABLE), None)
+    grant = next((grant for grant in record.grants if grant.owner == owner), None)
     if grant is None:
-        return Outcome(record, Answer(NtStatus.INVALID_DEVICE_STATE, OPLOCK_LEVEL_NONE))
+        return Outcome(record, Answer(NtStatus.INVALID_OPLOCK_PROTOCOL, OPLOCK_LEVEL_NONE))
+    if grant.breaking_to == STABLE:
+        return Outcome(record, Answer(NtStatus.INVALID_DEVICE_STATE, _LEVELS[grant.state]))
     status, state = NtStatus.SUCCESS, 0
     if level == OPLOCK_LEVEL_II:
         state = grant.breaking_to & READ_CACHING

@@ -70,6 +70,8 @@ def acknowledge_break(open_: "NtOpen", level: int) -> int:
 
     Raises INVALID_DEVICE_STATE, INVALID_OPLOCK_PROTOCOL, INVALID_PARAMETER.
     """
+    if open_.oplock is None:
+        raise NtStatusError(NtStatus.INVALID_DEVICE_STATE, "this open has had no oplock")
     answer: Answer = open_.volume.registry.update(open_.file_key, acknowledge, open_.owner, level).result
     if answer.status is not NtStatus.SUCCESS:
         raise NtStatusError(answer.status)

@@ -139,7 +139,7 @@ def test_a_break_that_nobody_answers_ends_by_itself(served: Served, client: Wire
 
     served.call(let_time_pass)
     assert opened(other, waiting).response.oplock_level == LEVEL_II
-    assert holder.acknowledge(NONE).status == S.INVALID_DEVICE_STATE
+    assert holder.acknowledge(NONE).status == S.INVALID_OPLOCK_PROTOCOL
 
 
 def test_batch_is_broken_before_sharing_is_checked(client: WireClient, other: WireClient) -> None:
@@ -178,7 +178,7 @@ def test_a_write_ends_level_two(client: WireClient, other: WireClient) -> None:
     assert holder.broken() == NONE
     other.write(writer, b"more")
     assert holder.told_nothing()
-    assert holder.acknowledge(NONE).status == S.INVALID_DEVICE_STATE
+    assert holder.acknowledge(NONE).status == S.INVALID_OPLOCK_PROTOCOL
 
 
 def test_a_lock_ends_level_two_and_hinders_the_next(client: WireClient, other: WireClient) -> None:
@@ -228,10 +228,11 @@ def test_an_impossible_answer_ends_the_break(client: WireClient, other: WireClie
     holder.broken()
     assert holder.acknowledge(level).status == status
     opened(other, waiting)
-    assert holder.acknowledge(NONE).status == S.INVALID_DEVICE_STATE
+    assert holder.acknowledge(NONE).status == S.INVALID_OPLOCK_PROTOCOL
 
 
 def test_an_answer_for_nothing_is_refused(client: WireClient) -> None:
+    assert Holder(client, new_file(client, "other")).acknowledge(NONE).status == S.INVALID_DEVICE_STATE
     holder = hold(client, BATCH)
     assert holder.acknowledge(NONE).status == S.INVALID_DEVICE_STATE
     client.close(holder.file)
