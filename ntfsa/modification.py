@@ -42,9 +42,12 @@ def settle_write_time(token: "ImpersonationToken", open_: "NtOpen") -> None:
 def note_last_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
     """An open that has written closes."""
     volume = open_.volume
-    if volume.registry.read(open_.file_key).write_time is None:
+    known = volume.registry.read(open_.file_key).write_time
+    if known is None:
         return
-    stored = volume.chain.fstat(token, open_.handle).mtime_ns
+    # The last writer, nobody having looked yet: from now on the file system's own time is shown, whatever it is.
+    alone = known.settled is None and known.writers == 1
+    stored = 0 if alone else volume.chain.fstat(token, open_.handle).mtime_ns
     late = volume.registry.update(open_.file_key, end_writing, stored).result
     if late and open_.sticky_write_ns is None:
         volume.chain.set_times(token, open_.handle, Times(None, time.time_ns()))

@@ -63,4 +63,5 @@ def end_writing(record: FileRecord, stored: int) -> Outcome[bool]:
 
 
 def _with(record: FileRecord, write_time: WriteTime | None) -> FileRecord:
-    return record._replace(write_time=write_time, version=record.version + 1)
+    # A third of what _replace costs, on the way of every first write: these two are the last fields.
+    return tuple.__new__(FileRecord, (*record[:-2], record.version + 1, write_time))

@@ -179,3 +179,11 @@ def test_a_time_that_another_open_sets_is_there_at_once_and_stays(make_share, pa
     assert written_ns(share, writer) == YEAR_2001_NS
     share.close(other)
     assert share.close(writer, True).last_write_time == wanted
+
+
+def test_the_last_writer_tells_the_true_time_when_it_closes(make_share) -> None:
+    share = make_share(settings=ENDLESS)
+    writer = old_file(share)
+    share.write(writer, b"new")
+    written = (share.path / "file").stat().st_mtime_ns
+    assert from_filetime(share.close(writer, True).last_write_time) // 100 == written // 100
