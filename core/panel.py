@@ -5,7 +5,7 @@ Pure: a description in, text out. The commands stand alone on their lines, witho
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lamina.core.ports import SMB_PORT
 
@@ -15,7 +15,11 @@ _OLD_WINDOWS = "Windows 11 24H2, Windows Server 2025 or newer; older ones reach 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A running server as its panel shows it. `password` is "" where the person has chosen one and need not be told."""
+    """A running server as its panel shows it. `password` is "" where the person has chosen one and need not be told.
+
+    `others` are further users with their passwords, in the same way; `owner` is whose the files are, if not the
+    person's own.
+    """
 
     shares: Mapping[str, str]
     addresses: Sequence[str]
@@ -25,14 +29,18 @@ class Described:
     read_only: bool = False
     encrypt: bool = False
     guest: bool = False
+    others: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
 
 def facts(server: Described) -> list[tuple[str, str]]:
     """The panel's lines: a title and its text."""
     rows = [("share", f"{name}  →  {folder}") for name, folder in server.shares.items()]
     rows.append(("address", f"{', '.join(server.addresses)}   port {server.port}"))
-    rows.append(("user", server.user))
-    rows.append(("password", server.password or "as you gave it"))
+    for user, password in ((server.user, server.password), *server.others.items()):
+        rows += [("user", user), ("password", password or "as you gave it")]
+    if server.owner:
+        rows.append(("files", f"belong to {server.owner}"))
     flags = [("read-only", server.read_only), ("encrypted", server.encrypt), ("guests admitted", server.guest)]
     if notes := ", ".join(text for text, is_so in flags if is_so):
         rows.append(("mode", notes))

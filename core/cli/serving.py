@@ -1,6 +1,8 @@
 """`lamina serve`: a folder on the network in one command, without configuration and without root."""
 
 import contextlib
+import os
+import pwd
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -61,20 +63,23 @@ def serve(
     set_up_log(options.log_level, options.json)
     shares = _shares(folders, options)
     users, shown = _users(options.user)
+    owner = folder_owner(folders[0])
     port, note = _port(options)
     described = Described(
         shares={name: str(spec.path) for name, spec in shares.items()},
         addresses=_addresses(options.address),
         port=port,
         user=next(iter(users)),
-        password=shown,
+        password=shown[next(iter(users))],
         read_only=options.read_only,
         encrypt=options.encrypt,
         guest=options.guest,
+        others={name: shown[name] for name in list(users)[1:]},
+        owner=_owner(owner[0]),
     )
     policy = EncryptionPolicy.REQUIRED if options.encrypt else EncryptionPolicy.DESIRED
     plan = ServerPlan(ServerSettings(encryption=policy), shares, (Listener(options.address, port),))
-    accounts = make_accounts(users, folder_owner(folders[0]))
+    accounts = make_accounts(users, owner)
     reporter = Reporter(sink(options.json))
     auth = AuthSettings(allow_guest=options.guest)
     serve_until_stopped(plan, accounts, auth, reporter, _introduction(reporter, described, note, options.json))
@@ -85,7 +90,8 @@ def _introduction(reporter: Reporter, described: Described, note: str, as_json: 
     async def started(runtime: Runtime) -> AsyncIterator[None]:
         if as_json:
             # A program that starts us needs the made-up password as much as a person does.
-            reporter.emit("credentials", user=described.user, password=described.password)
+            for user, password in ((described.user, described.password), *described.others.items()):
+                reporter.emit("credentials", user=user, password=password)
         else:
             show_panel(replace(described, port=runtime.bound[0].port), note)
         yield
@@ -107,10 +113,11 @@ def show_panel(described: Described, note: str) -> None:
     console.print(Panel(table, title="Lamina is sharing", title_align="left", expand=False))
     if note:
         console.print(f"({note})", markup=False)
+    console.print("To connect, paste one of these:")
     for title, command in commands(described):
-        console.print(title, style="dim", markup=False, soft_wrap=True)
+        console.print(f"\n  {title}", style="dim", markup=False, soft_wrap=True)
         console.print(f"  {command}", markup=False, soft_wrap=True)
-    console.print("Ctrl-C ends it.", style="dim")
+    console.print("\nCtrl-C ends it. Who comes and goes is told below.")
     sys.stdout.flush()
 
 
@@ -157,17 +164,27 @@ def _check_chain(name: str, spec: ShareSpec) -> None:
         raise CliError(f"--chain: {error}") from error
 
 
-def _users(given: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Name → password, and the first one's password if it was made up."""
+def _users(given: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Name → password, and the same with "" for the passwords that the person gave."""
     users: dict[str, str] = {}
-    shown: list[str] = []
+    shown: dict[str, str] = {}
     for text in given or [DEFAULT_USER]:
         name, colon, password = text.partition(":")
         if not name:
             raise CliError(f"--user {text}: a user has a name, NAME or NAME:PASSWORD")
         users[name] = password if colon else made_up_password()
-        shown.append("" if colon else users[name])
-    return users, shown[0]
+        shown[name] = "" if colon else users[name]
+    return users, shown
+
+
+def _owner(uid: int) -> str:
+    """Whose the files are, for the panel; "" where they are the person's own and nobody would wonder."""
+    if uid == os.geteuid() != 0:
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _port(options: ServeOptions) -> tuple[int, str]:

@@ -28,6 +28,7 @@ class LaminaProcess:
             text=True,
             env={**os.environ, **environment},
         )
+        self._asked_to_end = False
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -53,6 +54,7 @@ class LaminaProcess:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
+        self._asked_to_end = self._asked_to_end or number in (signal.SIGINT, signal.SIGTERM)
         self.process.send_signal(number)
 
     def errors(self) -> str:
@@ -61,8 +63,8 @@ class LaminaProcess:
         return self.process.stderr.read()
 
     def end(self) -> int:
-        """End it with SIGTERM if it still runs; its exit status."""
-        if self.process.poll() is None:
+        """End it with SIGTERM unless it was told to end before; its exit status."""
+        if self.process.poll() is None and not self._asked_to_end:
             self.process.terminate()
         status = self.process.wait(timeout=SECONDS)
         self._reader.join()

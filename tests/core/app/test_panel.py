@@ -83,6 +83,17 @@ def test_a_password_that_the_person_chose_is_not_shown() -> None:
     assert " * /user:lamina" in command(server, "Windows")
 
 
+def test_every_user_is_named_with_the_password_that_was_made_up() -> None:
+    told = facts(described(others={"bob": "ef56", "carol": ""}))
+    assert [text for title, text in told if title == "user"] == ["lamina", "bob", "carol"]
+    assert [text for title, text in told if title == "password"] == ["ab12-cd34", "ef56", "as you gave it"]
+
+
+def test_whose_the_files_are_is_told_where_it_may_surprise() -> None:
+    assert dict(facts(described(owner="alice")))["files"] == "belong to alice"
+    assert "files" not in dict(facts(described()))
+
+
 def test_the_facts_name_shares_addresses_user_and_mode() -> None:
     told = dict(facts(described(read_only=True, guest=True)))
     assert told["share"] == "data  →  /srv/data"

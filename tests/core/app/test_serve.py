@@ -77,6 +77,16 @@ def test_several_folders_are_several_shares_and_equal_names_get_a_number(start: 
     assert server.event("listening")["shares"] == ["data", "data-2"]
 
 
+def test_every_made_up_password_is_told(start: Start, folder: Path) -> None:
+    users = ("--user", "bob", "--user", "carol:secret", "--user", "dave")
+    server = start("serve", folder, *users, "--port", 0, "--address", "127.0.0.1", "--json")
+    told = [server.event("credentials") for _ in range(3)]
+    assert [who["user"] for who in told] == ["bob", "carol", "dave"]
+    assert [bool(who["password"]) for who in told] == [True, False, True]
+    port = server.event("listening")["listeners"][0]["port"]
+    assert listing("data", port, "dave", told[2]["password"]) == ["hello.txt"]
+
+
 def test_name_is_for_the_first_folder(start: Start, folder: Path) -> None:
     server = start("serve", folder, folder, "--name", "one", "--port", 0, "--address", "127.0.0.1", "--json")
     assert server.event("listening")["shares"] == ["one", "data"]
