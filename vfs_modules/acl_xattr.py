@@ -4,13 +4,15 @@ A share that moves here from Samba, or back, keeps its descriptors. ntfsa evalua
 mode of a file, and for a descriptor to give more than the mode does there is `ignore_system_acls`: then what the kernel
 refuses the user is done by the server, because ntfsa has already granted it (MS-FSA 2.1.5.1.2.1 Algorithm to Check
 Access to an Existing File, 2.1.5.1.1 Creation of a New File).
+
+A stored descriptor is always taken as it is: the hashes by which Samba notices that mode or POSIX ACL have been changed
+by somebody else since are not checked.
 """
 
 import dataclasses
 import errno
 import functools
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -110,7 +112,8 @@ class AclXattrModule(VfsModule):
 
     def set_security(self, token: ImpersonationToken, handle: VfsHandle, descriptor: bytes) -> None:
         """Store. Done as the server, whose alone the attribute is: the caller has checked WRITE_DAC and the like."""
-        self.next.setxattr(SERVER_TOKEN, handle, self._attribute, ntacl.encode(descriptor, time.time_ns()))
+        value = ntacl.encode(descriptor, self.options.ignore_system_acls)
+        self.next.setxattr(SERVER_TOKEN, handle, self._attribute, value)
 
     # The attribute is nobody's but this module's, whatever it is called.
 

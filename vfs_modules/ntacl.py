@@ -6,9 +6,10 @@ pointer; and then, by version, the descriptor alone (1), with a 16-byte hash bef
 four, in its self-relative form (MS-DTYP 2.4.6) but for one thing: its offsets count from the beginning of the value.
 
 The hashes are Samba's, over the POSIX side of the file (its own form of the POSIX ACL, and the descriptor it would make
-of that), so that it notices a change made behind its back. They are not computed here. Values are written without one,
-which is what Samba itself does where it is told to ignore system ACLs, and then takes the descriptor as it is; a hash
-that is read is not checked.
+of that), so that it notices a change made behind its back. They are not computed here, and one that is read is not
+checked. Values are written in the two forms that Samba takes without comparing: version 3 with a hash of zeros, which
+is what it writes itself where it is told to ignore system ACLs and reads only there, and version 2, which it trusts
+always.
 """
 
 import struct
@@ -24,13 +25,10 @@ _DESCRIPTOR = struct.Struct("<BBHIIII")
 _SELF_RELATIVE = 0x8000
 _SHORT_HASH = 16
 _HASH = 64
-_EPOCH = 116_444_736_000_000_000  # 1970-01-01 as a FILETIME
 
-# What stands before the descriptor of a version 4 value with this text, which names what the second hash is over.
-_VERSION_4 = struct.Struct("<HHIIH64s10sQ64s")
-_TEXT = b"posix_acl\0"
-_NO_HASH = bytes(_HASH)
 _POINTERS = (0x00020000, 0x00020004)
+_TRUSTED = struct.pack("<HHII16x", 2, 2, *_POINTERS)
+_UNCHECKED = struct.pack("<HHIIH64x2x", 3, 3, *_POINTERS, HASH_SHA256)
 
 
 class StoredDescriptor(NamedTuple):
@@ -53,9 +51,9 @@ def decode(value: bytes) -> StoredDescriptor:
         raise ValueError("an NTACL value that ends too early") from error
 
 
-def encode(descriptor: bytes, now_ns: int) -> bytes:
-    """A value of version 4 without a hash, for a self-relative descriptor. ValueError if `descriptor` is none."""
-    head = _VERSION_4.pack(4, 4, *_POINTERS, HASH_NONE, _NO_HASH, _TEXT, max(now_ns // 100 + _EPOCH, 0), _NO_HASH)
+def encode(descriptor: bytes, ignoring_system_acls: bool) -> bytes:
+    """A value for a self-relative descriptor, of the version that fits. ValueError if `descriptor` is none."""
+    head = _UNCHECKED if ignoring_system_acls else _TRUSTED
     try:
         return head + _moved(descriptor, len(head))
     except struct.error as error:

@@ -192,11 +192,12 @@ def test_ownership_is_taken_and_not_given_away(tmp_path: Path) -> None:
 
 
 class Samba:
-    """A share of smbd that keeps descriptors in the same attribute."""
+    """A share of smbd that keeps descriptors in the same attribute, ignoring system ACLs as the module does or not."""
 
-    def __init__(self, client: WireClient, share: Path) -> None:
+    def __init__(self, client: WireClient, share: Path, ignoring: bool) -> None:
         self._client = client
         self.share = share
+        self.ignoring = ignoring
 
     def query(self, name: str) -> str:
         """What smbd says of a file's descriptor, as SDDL."""
@@ -226,7 +227,7 @@ def samba(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Samba]:
             client.negotiate()
             client.session_setup("root", "secret")
             client.tree_connect("share")
-            yield Samba(client, server.folder())
+            yield Samba(client, server.folder(), request.param == "yes")
 
 
 def test_what_smbd_stored_is_read_and_the_other_way_round(samba: Samba) -> None:
@@ -235,7 +236,7 @@ def test_what_smbd_stored_is_read_and_the_other_way_round(samba: Samba) -> None:
     list_ = Acl((Ace(0, 0, 0x1200A9, EVERYONE), Ace(1, 0, 0x10000, BUILTIN_USERS)))
     samba.set("theirs", pack_security_descriptor(SecurityDescriptor(dacl=list_)))
     token = make_token()
-    with chain_over(samba.share) as chain:
+    with chain_over(samba.share, ignore_system_acls=samba.ignoring) as chain:
         root = chain.open_root(token)
         theirs = chain.open(token, root, "theirs", OpenHow())
         ours = chain.open(token, root, "ours", OpenHow())

@@ -40,14 +40,14 @@ def test_the_type_of_the_hash_is_told() -> None:
     assert kinds == [(1, HASH_NONE), (2, HASH_NONE), (3, HASH_SHA256), (4, HASH_SHA256), (4, HASH_NONE)]
 
 
-def test_new_values_are_version_4_without_a_hash() -> None:
-    head = struct.pack("<HHIIH64x10sQ64x", 4, 4, 0x20000, 0x20004, 0, b"posix_acl\0", 116_444_736_000_000_000)
-    assert encode(PLAIN, 0) == head + self_relative(160)
+def test_new_values_are_of_the_version_that_samba_takes_as_it_is() -> None:
+    assert encode(PLAIN, False) == struct.pack("<HHII16x", 2, 2, 0x20000, 0x20004) + self_relative(28)
+    assert encode(PLAIN, True) == struct.pack("<HHIIH66x", 3, 3, 0x20000, 0x20004, 1) + self_relative(80)
 
 
 def test_missing_parts_stay_missing() -> None:
     empty = struct.pack("<BBHIIII", 1, 0, 0x8000, 0, 0, 0, 0)
-    assert decode(encode(empty, 1)).descriptor == empty
+    assert decode(encode(empty, True)).descriptor == empty
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_malformed_values_are_refused(value: bytes) -> None:
 )
 def test_what_is_no_descriptor_is_not_stored(descriptor: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        encode(descriptor, 0)
+        encode(descriptor, True)
 
 
 @given(
@@ -91,4 +91,4 @@ def test_no_input_makes_anything_but_a_value_error(value: bytes) -> None:
         descriptor = decode(value).descriptor
     except ValueError:
         return
-    assert decode(encode(descriptor, 0)).descriptor == descriptor
+    assert decode(encode(descriptor, False)).descriptor == descriptor
