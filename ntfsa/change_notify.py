@@ -38,7 +38,7 @@ def change_notify(
 
 def _watch(open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int) -> Watcher:
     volume = open_.volume
-    watcher = open_.watcher = Watcher(open_, completion_filter, watch_tree, max_length)
+    watcher = open_.watcher = Watcher(open_.vfs_path, completion_filter, watch_tree, max_length)
     if volume.watchers is None:
         volume.watchers = Watchers()
     volume.watchers.add(watcher)
@@ -70,6 +70,6 @@ def unwatch(open_: "NtOpen") -> None:
         return
     open_.watcher = None
     volume.watchers.remove(watcher)
-    if not len(volume.watchers):
+    if not volume.watchers:
         # So that nothing is spent on changes that nobody watches.
         volume.watchers = None

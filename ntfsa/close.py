@@ -7,7 +7,6 @@ from lamina.ntfsa.change_notify import unwatch
 from lamina.ntfsa.deletion import deletes_now, remove_name, tell_watchers
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
-from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.modification import note_last_write
 from lamina.ntfsa.oplocks import forget_oplock
@@ -51,8 +50,8 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             tell_watchers(open_)
             if deletes_now(open_):
                 remove_name(token, open_)
-        elif open_.has_written and volume.watchers is not None:
-            volume.watchers.modified(open_.vfs_path, n.WRITTEN)
+        elif open_.told_at_close and volume.watchers is not None:
+            volume.watchers.modified(open_.vfs_path, open_.told_at_close)
         return information_of(token, open_) if post_query else None
     finally:
         registry.update(key, close_file, open_.owner)

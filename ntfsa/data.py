@@ -86,6 +86,9 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
             count = volume.chain.pwrite(token, open_.handle, data, offset)
         else:
             count = _write_first(token, open_, data, offset)
+        if volume.registry.read(open_.file_key).grants:
+            # Whoever began to cache while this write was parked has read what was there before.
+            data_changes(open_)
         if open_.sticky_write_ns is not None:
             restore_times(token, open_, True)
         if write_through or open_.mode & c.FILE_WRITE_THROUGH:
@@ -100,8 +103,9 @@ def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview,
     note_first_write(token, open_)
     volume = open_.volume
     count = volume.chain.pwrite(token, open_.handle, data, offset)
+    # Writes that follow are told at the flush or the close, as the last write time is.
+    open_.told_at_close |= WRITTEN
     if volume.watchers is not None:
-        # Writes that follow are told at the flush or the close, as the last write time is.
         volume.watchers.modified(open_.vfs_path, WRITTEN)
     return count
 

@@ -52,10 +52,11 @@ def _set_on_close(open_: "NtOpen", delete: bool) -> None:
 
 
 def tell_watchers(open_: "NtOpen") -> None:
-    """Whoever watches a directory that is to be deleted waits in vain."""
-    watchers = open_.volume.watchers
-    if watchers is not None and open_.is_directory:
-        watchers.directory_doomed(open_.file_key)
+    """Whoever waits for changes in a directory that is to be deleted waits in vain (MS-FSA 2.1.5.15.3)."""
+    if open_.volume.watchers is not None and open_.is_directory:
+        for other in open_.volume.opens_of(open_.file_key):
+            if other.watcher is not None:
+                other.watcher.end(NtStatus.DELETE_PENDING)
 
 
 def require_deletable(token: "ImpersonationToken", open_: "NtOpen", ignore_readonly: bool = False) -> None:

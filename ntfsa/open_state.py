@@ -21,7 +21,8 @@ class NtOpen:
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
     record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or
     frozen through this open, and that what is done through it does not change (MS-FSA 2.1.4.17). `has_written`: the
-    first write through it was noted (see `modification`).
+    first write through it was noted (see `modification`). `watcher`: it waits for changes in its directory, or has;
+    `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class NtOpen:
         "share_access",
         "sticky_access_ns",
         "sticky_write_ns",
+        "told_at_close",
         "vfs_path",
         "volume",
         "waiting_locks",
@@ -75,6 +77,7 @@ class NtOpen:
         self.sticky_access_ns: int | None = None
         self.sticky_write_ns: int | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
+        self.told_at_close = 0
         self.watcher: Watcher | None = None
 
     @property

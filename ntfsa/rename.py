@@ -6,6 +6,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import may_delete, require_child_creation
 from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.ntfsa.file_state import is_directory, state_of
+from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
 from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
 from lamina.ntfsa.names import parse_path, to_posix
 from lamina.ntfsa.sharing import sharing_conflict
@@ -135,6 +136,8 @@ def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | No
     if volume.watchers is not None:
         volume.watchers.renamed(source, target, open_.is_directory)
     if not open_.is_directory:
+        # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
+        open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
         _mark_archive(context, open_)
 
 
@@ -149,15 +152,18 @@ def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
     beneath = list(volume.opens_beneath(source)) if open_.is_directory else []
     for other in volume.opens_of(open_.file_key):
         if other.vfs_path == source:
-            other.vfs_path, other.path = target, nt_path(target)
+            _moved(other, target)
     for key, doomed in volume.doomed.items():
         if doomed == source or (open_.is_directory and doomed.startswith(source + "/")):
             volume.doomed[key] = target + doomed[len(source) :]
     for other in beneath:
-        other.vfs_path = target + other.vfs_path[len(source) :]
-        other.path = nt_path(other.vfs_path)
-    if open_.is_directory and volume.watchers is not None:
-        volume.watchers.directory_moved()
+        _moved(other, target + other.vfs_path[len(source) :])
+
+
+def _moved(open_: "NtOpen", vfs_path: str) -> None:
+    open_.vfs_path, open_.path = vfs_path, nt_path(vfs_path)
+    if open_.watcher is not None and open_.volume.watchers is not None:
+        open_.volume.watchers.moved(open_.watcher, vfs_path)
 
 
 def _mark_archive(context: "NtContext", open_: "NtOpen") -> None:

@@ -13,19 +13,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.notify_information import NotifyRecord, pack_notify_information, packed_size
 from lamina.ntfsa.lookup import nt_path
-from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from lamina.ntfsa.open_state import NtOpen
 
 MAX_KEPT: Final = 65536
 """Bytes of records kept for a watcher between two requests, however long its first request was."""
-
-_RENAMED_FILE: Final = n.FILE_NOTIFY_CHANGE_ATTRIBUTES | n.FILE_NOTIFY_CHANGE_CREATION
 
 
 class WaitingNotify(NamedTuple):
@@ -38,13 +34,14 @@ class WaitingNotify(NamedTuple):
 class Watcher:
     """One watched open of a directory. What its first request asked for stays (MS-SMB2 3.3.1.3).
 
-    `limit`: bytes of records kept while no request waits. Records are kept or requests wait, never both.
+    `path`: the directory's chain path. `limit`: bytes of records kept while no request waits. Records are kept or
+    requests wait, never both.
     """
 
-    __slots__ = ("_overflowed", "_records", "_size", "completion_filter", "limit", "open", "waiting", "watch_tree")
+    __slots__ = ("_overflowed", "_records", "_size", "completion_filter", "limit", "path", "waiting", "watch_tree")
 
-    def __init__(self, open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int) -> None:
-        self.open = open_
+    def __init__(self, path: str, completion_filter: int, watch_tree: bool, max_length: int) -> None:
+        self.path = path
         self.completion_filter = completion_filter
         self.watch_tree = watch_tree
         self.limit = min(max_length, MAX_KEPT)
@@ -119,36 +116,29 @@ class Watchers:
     def __init__(self) -> None:
         self._by_path: dict[str, list[Watcher]] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._by_path.values()))
+    def __bool__(self) -> bool:
+        return bool(self._by_path)
 
     def add(self, watcher: Watcher) -> None:
         """Enter a watcher."""
-        self._by_path.setdefault(watcher.open.vfs_path, []).append(watcher)
+        self._by_path.setdefault(watcher.path, []).append(watcher)
 
     def remove(self, watcher: Watcher) -> None:
         """Forget a watcher; what waits in it ends with NOTIFY_CLEANUP."""
-        for path, watchers in self._by_path.items():
-            if watcher in watchers:
-                watchers.remove(watcher)
-                if not watchers:
-                    del self._by_path[path]
-                break
+        self._take_out(watcher)
         watcher.end(NtStatus.NOTIFY_CLEANUP)
 
-    def directory_moved(self) -> None:
-        """A directory was renamed: open directories may have new paths."""
-        everybody = [watcher for watchers in self._by_path.values() for watcher in watchers]
-        self._by_path.clear()
-        for watcher in everybody:
-            self.add(watcher)
+    def _take_out(self, watcher: Watcher) -> None:
+        watchers = self._by_path[watcher.path]
+        watchers.remove(watcher)
+        if not watchers:
+            del self._by_path[watcher.path]
 
-    def directory_doomed(self, key: FileKey) -> None:
-        """A directory will be deleted: who waits for changes in it is told so (MS-FSA 2.1.5.15.3)."""
-        for watchers in self._by_path.values():
-            for watcher in watchers:
-                if watcher.open.file_key == key:
-                    watcher.end(NtStatus.DELETE_PENDING)
+    def moved(self, watcher: Watcher, path: str) -> None:
+        """The watched directory, or one above it, was renamed."""
+        self._take_out(watcher)
+        watcher.path = path
+        self.add(watcher)
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -173,15 +163,12 @@ class Watchers:
         else:
             self.removed(source, directory)
             self.added(target, directory)
-        if not directory:
-            # Windows tells this, too, of files and not of directories (smb2.notify.mask).
-            self.modified(target, _RENAMED_FILE)
 
     def _report(self, changed: int, *events: tuple[int, str]) -> None:
         """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
         for watcher in self._watching(_parent(events[0][1])):
             if watcher.completion_filter & changed:
-                start = len(watcher.open.vfs_path) + 1 if watcher.open.vfs_path else 0
+                start = len(watcher.path) + 1 if watcher.path else 0
                 watcher.add([NotifyRecord(action, nt_path(path[start:])) for action, path in events])
 
     def _watching(self, directory: str | None) -> "Iterator[Watcher]":
