@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access import limit, may_delete_child, rights_to
+from lamina.ntfsa.access import limit, rights_by_directory, rights_to
 from lamina.ntfsa.access_check import grant
 from lamina.ntfsa.admission import Opening
 from lamina.ntfsa.create_check import Request
@@ -15,7 +15,7 @@ from lamina.ntfsa.lookup import stat_or_none
 from lamina.ntfsa.modification import settle_write_time, shown_stat
 from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.oplocks import open_beside_grants
+from lamina.ntfsa.oplocks import data_changes, open_beside_grants
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
 from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -36,6 +36,7 @@ _MODE_OPTIONS: Final = (
     | c.FILE_SYNCHRONOUS_IO_NONALERT
     | c.FILE_DELETE_ON_CLOSE
 )
+_BY_DIRECTORY: Final = c.DELETE | c.FILE_READ_ATTRIBUTES
 _OVERWRITTEN: Final = n.FILE_NOTIFY_CHANGE_ATTRIBUTES | n.FILE_NOTIFY_CHANGE_SIZE | n.FILE_NOTIFY_CHANGE_LAST_WRITE
 _HIDDEN_OR_SYSTEM: Final = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
 
@@ -105,9 +106,9 @@ def _check_type(request: Request, stat: FileStat) -> None:
 def _maximal(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, attributes: int) -> int:
     volume, token = request.volume, request.token
     rights = rights_to(volume, token, handle, stat, request.backup_intent)
-    deletes = request.desired & (c.DELETE | c.MAXIMUM_ALLOWED) or request.parameters.want_maximal_access
-    if deletes and not rights & c.DELETE and may_delete_child(volume, token, vfs_path, stat):
-        rights |= c.DELETE
+    whole = request.desired & c.MAXIMUM_ALLOWED or request.parameters.want_maximal_access
+    if (_BY_DIRECTORY if whole else request.desired & _BY_DIRECTORY) & ~rights:
+        rights |= rights_by_directory(volume, token, vfs_path, stat)
     return limit(volume, rights, stat, attributes)
 
 
@@ -183,6 +184,7 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     if parameters.extended_attributes is not None:
         apply_extended_attributes(request, handle)
     chain.ftruncate(token, handle, 0)
+    data_changes(open_)
     settle_write_time(token, open_)
     attributes = parameters.file_attributes & c.SETTABLE_FILE_ATTRIBUTES | c.FILE_ATTRIBUTE_ARCHIVE
     if attributes != dos.attributes:

@@ -86,13 +86,7 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
             count = volume.chain.pwrite(token, open_.handle, data, offset)
         else:
             count = _write_first(token, open_, data, offset)
-        if volume.registry.read(open_.file_key).grants:
-            # Whoever began to cache while this write was parked has read what was there before.
-            data_changes(open_)
-        if open_.sticky_write_ns is not None:
-            restore_times(token, open_, True)
-        if write_through or open_.mode & c.FILE_WRITE_THROUGH:
-            volume.chain.fsync(token, open_.handle, True)
+        _finish_write(token, open_, write_through)
     except OSError as error:
         raise nt_error(error) from error
     open_.position = offset + count
@@ -116,6 +110,17 @@ def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: in
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
     if record.grants:
         data_changes(open_)
+
+
+def _finish_write(token: "ImpersonationToken", open_: "NtOpen", write_through: bool) -> None:
+    volume = open_.volume
+    if volume.registry.read(open_.file_key).grants:
+        # Whoever began to cache while the write was parked has read what was there before.
+        data_changes(open_)
+    if open_.sticky_write_ns is not None:
+        restore_times(token, open_, True)
+    if write_through or open_.mode & c.FILE_WRITE_THROUGH:
+        volume.chain.fsync(token, open_.handle, True)
 
 
 def flush(context: "NtContext", open_: "NtOpen") -> None:

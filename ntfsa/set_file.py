@@ -125,12 +125,14 @@ def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     _require(open_, c.FILE_WRITE_DATA)
     size = si.parse_size(data)
     _require_file(open_)
-    data_changes(open_)
     _truncate(context, open_, size)
 
 
 def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
+    data_changes(open_)
     open_.volume.chain.ftruncate(context.token, open_.handle, size)
+    # Whoever began to cache while that was parked has read what was there before.
+    data_changes(open_)
     restore_times(context.token, open_, True)
     settle_write_time(context.token, open_)
     _tell_watchers(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
