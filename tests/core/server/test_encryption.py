@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.support.wire_client import ALL_CIPHERS, StatusError, WireClient
 
 
 @pytest.fixture
-def secret(serve: Callable[..., Served], tmp_path) -> Served:  # noqa: ANN001
+def secret(serve: Callable[..., Served], tmp_path: Path) -> Served:
     """A server with the encrypted share "secret" beside the open one "data"."""
     (tmp_path / "secret").mkdir()
     return serve(shares={"data": tmp_path / "data", "secret": ShareSpec(tmp_path / "secret", encrypt=True)})

@@ -68,7 +68,8 @@ def test_a_guest_is_admitted_where_guests_are_allowed(serve: Callable[..., Serve
 
 @pytest.mark.parametrize(
     "token",
-    [b"", b"\0", b"NTLMSSP\0", b"NTLMSSP\0\3\0\0\0", b"NTLMSSP\0\1\0\0\0" + bytes(8), b"\x60" * 100, b"\x60\x84\xff\xff",
+    [b"", b"\0", b"NTLMSSP\0",
+     b"NTLMSSP\0\3\0\0\0", b"NTLMSSP\0\1\0\0\0" + bytes(8), b"\x60" * 100, b"\x60\x84\xff\xff",
      bytes(5000), b"NTLMSSP\0\3\0\0\0" + b"\xff" * 200],
 )  # fmt: skip
 def test_a_token_of_garbage_is_refused_and_the_connection_lives(served: Served, token: bytes) -> None:
