@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Listed = tuple[str, FileStat | None, DosAttributes | None]
 """A name as clients see it, and what is told of it: not where only names are wanted."""
 
+_S_IFMT = 0o170000
 _PATH_HOW = OpenHow(Access.PATH)
 
 
@@ -75,17 +76,16 @@ class Enumeration:
             if everything or match(name):
                 yield name, _stat_of_dots(token, open_, name), None
         source = self._source = open_.volume.chain.readdir(token, open_.handle, with_attributes)
-        for entry in source:
-            name = present(entry.name)
+        for stored, stat, dos in source:
+            name = present(stored)
             if not everything and not match(fold(name)):
                 continue
-            stat = entry.stat
-            if stat is not None and entry.dos is not None and not st.S_ISLNK(stat.mode):
-                yield name, stat, entry.dos
+            if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
+                yield name, stat, dos
             elif not with_attributes:
                 yield name, None, None
             else:
-                found = look_at(token, open_, entry.name, name)
+                found = look_at(token, open_, stored, name)
                 if found is not None:
                     yield found
 
