@@ -55,8 +55,9 @@ def utf16_length(name: str) -> int:
 def parse_path(path: str) -> NtPath:
     """Split and check an NT path relative to the share.
 
-    Raises NtStatusError: INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), OBJECT_PATH_SYNTAX_BAD for "..",
-    OBJECT_NAME_INVALID for everything else that no file can be called.
+    A ".." takes back the component before it, whatever that is, as in smbd (clients are not to send it: MS-FSCC
+    2.1.5.1). Raises NtStatusError: INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), OBJECT_PATH_SYNTAX_BAD
+    for a ".." that leads out of the share, OBJECT_NAME_INVALID for everything else that no file can be called.
     """
     return _parse_cached(path) if len(path) <= _CACHED_PATH else _parse(path)
 
@@ -76,9 +77,23 @@ def _parse(path: str) -> NtPath:
     if trailing and (stream or stream_type):
         raise _invalid(path)
     components = tuple((names[:-1] if trailing else names).split("\\")) if names else ()
+    if ".." in components:
+        components = _without_parents(components)
     for component in components:
         _check_component(component)
     return NtPath(components, stream, stream_type, trailing)
+
+
+def _without_parents(components: tuple[str, ...]) -> tuple[str, ...]:
+    kept: list[str] = []
+    for component in components:
+        if component != "..":
+            kept.append(component)
+        elif kept:
+            _check_component(kept.pop())
+        else:
+            raise NtStatusError(NtStatus.OBJECT_PATH_SYNTAX_BAD, "a path that leads out of the share")
+    return tuple(kept)
 
 
 _parse_cached = lru_cache(maxsize=4096)(_parse)

@@ -104,6 +104,8 @@ def test_what_cannot_be_meant_is_refused(share, refused, asked, expected):
         ("file\\", S.OBJECT_NAME_INVALID),
         ("fi<le", S.OBJECT_NAME_INVALID),
         ("..\\name", S.OBJECT_PATH_SYNTAX_BAD),
+        ("dir\\..\\file", S.SUCCESS),
+        ("dir\\..\\..\\file", S.OBJECT_PATH_SYNTAX_BAD),
         ("\\file", S.INVALID_PARAMETER),
         ("file:stream", S.OBJECT_NAME_INVALID),
         ("file::$DATA", S.OBJECT_NAME_INVALID),
