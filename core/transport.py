@@ -55,6 +55,8 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._end = 0
         self._needed = 0
         self._fd = -1
+        # Nothing of what came together with the reason for an abort is handed over any more.
+        self._ended = False
         self._transport: asyncio.Transport | None = None
         self._sink: MessageSink | None = None
         self.peer: tuple[str, int] = ("", 0)
@@ -107,7 +109,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         if sink is None:
             return
         kept = False
-        while (end := self._complete(sink)) is not None:
+        while not self._ended and (end := self._complete(sink)) is not None:
             message = self._view[self._start + 4 : end]
             self._start = end
             if len(message):
@@ -187,6 +189,7 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._ended = True
         if self._transport is not None:
             self._transport.abort()
 

@@ -6,6 +6,7 @@ import pytest
 
 from lamina.core.settings import Limits
 from lamina.core.wire import constants as smb
+from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.empty import encode_empty
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.core.wire.write import WriteRequest, encode_write_request
@@ -40,12 +41,13 @@ def test_the_end_of_one_connection_leaves_others_alone(served: Served) -> None:
 
 
 def test_what_follows_a_violation_in_the_same_segment_is_not_served(served: Served) -> None:
-    client, other = served.connected(), served.connected()
+    client = served.connected()
     bad = client.build(smb.Command.ECHO, encode_empty(), message_id=1 << 40)
-    logoff = client.build(smb.Command.LOGOFF, encode_empty(), tree_id=0)
-    client.send_bytes(b"".join(len(part).to_bytes(4, "big") + part for part in (bad, logoff)))
+    body = encode_create_request(CreateRequest("unwanted", 0x10000000, 0, 7, 3, 0))
+    create = client.build(smb.Command.CREATE, body)
+    client.send_bytes(b"".join(len(part).to_bytes(4, "big") + part for part in (bad, create)))
     assert client.is_closed_by_server()
-    other.echo()
+    assert not (served.folder / "unwanted").exists()
 
 
 def test_message_ids_may_come_in_any_order(client: WireClient) -> None:
