@@ -160,3 +160,31 @@ def test_only_operations_that_may_wait_can_be_delayed() -> None:
 def test_waiting_outside_a_request_is_refused() -> None:
     with pytest.raises(RuntimeError, match="outside a request"):
         wait(asyncio.Future(loop=asyncio.new_event_loop()))
+
+
+def test_who_runs_a_request_may_refuse_that_it_waits() -> None:
+    async def main() -> tuple[list[object], bool]:
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        future: asyncio.Future[None] = engine.loop.create_future()
+        seen: list[object] = []
+
+        def refuse(indefinite: bool) -> None:
+            if indefinite:
+                raise PermissionError("not here")
+
+        def request() -> None:
+            try:
+                wait(future, indefinite=True)
+            except PermissionError:
+                seen.append("refused")
+            # It may go on, and wait for other things.
+            wait(asyncio.sleep(0))
+            seen.append("went on")
+
+        engine.spawn(Task(refuse), request)
+        while engine.running:
+            await asyncio.sleep(0)
+        engine.close()
+        return seen, future.cancelled()
+
+    assert asyncio.run(main()) == (["refused", "went on"], True)

@@ -13,6 +13,8 @@ from lamina.core.wire.change_notify import (
 )
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.constants import Command
+from lamina.core.wire.flush import FlushRequest, encode_flush_request
+from lamina.core.wire.lock import LockRequest, WireLock, encode_lock_request
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.served import GENERIC_ALL, Served, new_file
 from tests.support.wire_client import ALL_DIALECTS, RELATED_FILE, Open, Response, WireClient
@@ -21,6 +23,7 @@ NAMES = 0x3
 WATCH_TREE = 0x1
 DIRECTORY_FILE = 0x1
 FILE_CREATE = 2
+EXCLUSIVE, UNLOCK = 0x2, 0x4
 
 
 def root(client: WireClient, access: int = GENERIC_ALL) -> Open:
@@ -177,6 +180,20 @@ def test_a_request_that_would_wait_within_a_compound_fails(client: WireClient) -
     )
     assert (refused.status, closed.status) == (S.INTERNAL_ERROR, S.SUCCESS)
     assert not refused.header.async_id
+
+
+def test_nor_may_a_lock_wait_within_a_compound(client: WireClient, other: WireClient) -> None:
+    holder, file = new_file(other), new_file(client)
+    other.lock(holder, [(0, 1, EXCLUSIVE)])
+    asked = LockRequest(*file.file_id, (WireLock(0, 1, EXCLUSIVE),))
+    flush = FlushRequest(*RELATED_FILE)
+    refused, flushed = client.compound(
+        [(Command.LOCK, encode_lock_request(asked)), (Command.FLUSH, encode_flush_request(flush))]
+    )
+    assert (refused.status, flushed.status) == (S.INTERNAL_ERROR, S.SUCCESS)
+    # Nor does it wait on unseen.
+    other.lock(holder, [(0, 1, UNLOCK)])
+    other.lock(holder, [(0, 1, EXCLUSIVE)])
 
 
 def test_the_last_request_of_a_compound_may_wait(client: WireClient) -> None:
