@@ -47,7 +47,8 @@ class AuthExchange:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, "a token for an authentication that is over")
         try:
             output = acceptor.step(token)
-        except NtStatusError:
+        except NtStatusError as error:
+            log.warning("refused: %s", error)
             raise
         except Exception as error:
             # The parsers check what they can foresee; for the rest a client must not be able to choose our exception.
