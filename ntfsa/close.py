@@ -45,7 +45,7 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
         if open_.watcher is not None:
             unwatch(open_)
         if open_.has_written:
-            note_last_write(token, open_)
+            note_last_write(token, open_, post_query)
         if open_.delete_on_close or registry.read(key).delete_pending:
             tell_watchers(open_)
             if deletes_now(open_):

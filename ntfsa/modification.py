@@ -39,14 +39,17 @@ def settle_write_time(token: "ImpersonationToken", open_: "NtOpen") -> None:
     volume.registry.update(open_.file_key, settle, stored)
 
 
-def note_last_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
-    """An open that has written closes."""
+def note_last_write(token: "ImpersonationToken", open_: "NtOpen", tells_times: bool) -> None:
+    """An open that has written closes; `tells_times`: the answer will say when the file was written."""
     volume = open_.volume
-    known = volume.registry.read(open_.file_key).write_time
+    record = volume.registry.read(open_.file_key)
+    known = record.write_time
     if known is None:
         return
-    # The last writer, nobody having looked yet: from now on the file system's own time is shown, whatever it is.
+    # The only writer, and nobody has looked yet: from now on the file system's own time is shown, whatever it is.
     alone = known.settled is None and known.writers == 1
+    if alone and not tells_times and len(record.opens) == 1:
+        return  # it goes with the record
     stored = 0 if alone else volume.chain.fstat(token, open_.handle).mtime_ns
     late = volume.registry.update(open_.file_key, end_writing, stored).result
     if late and open_.sticky_write_ns is None:

@@ -11,19 +11,21 @@ from typing import Final
 from lamina.ntfsa.record import FileRecord, Outcome, WriteTime
 
 _UNKNOWN: Final = None
+# Makes a named tuple of a tuple at a third of the price: here every file that is written passes twice.
+_make = tuple.__new__
 
 
 def begin_writing(record: FileRecord, stored: int, now: int, delay: int) -> Outcome[None]:
     """An open is about to write for the first time; `stored` is the file's time before it."""
     known = record.write_time
     if known is None:
-        changed = WriteTime(stored, now + delay, _UNKNOWN, 1)
+        changed = _make(WriteTime, (stored, now + delay, _UNKNOWN, 1))
     elif known.settled is None and now < known.due:
         changed = known._replace(writers=known.writers + 1)
     else:
         before = stored if known.settled is None else known.settled
         changed = WriteTime(before, now + delay, _UNKNOWN, known.writers + 1)
-    return Outcome(_with(record, changed), None)
+    return _make(Outcome, (_with(record, changed), None, ()))
 
 
 def look(record: FileRecord, stored: int, now: int) -> Outcome[int]:
@@ -59,9 +61,9 @@ def end_writing(record: FileRecord, stored: int) -> Outcome[bool]:
         return Outcome(record, False)
     late = known.settled is not None and known.settled != stored
     changed = known._replace(settled=stored, writers=known.writers - 1) if known.writers > 1 else None
-    return Outcome(_with(record, changed), late)
+    return _make(Outcome, (_with(record, changed), late, ()))
 
 
 def _with(record: FileRecord, write_time: WriteTime | None) -> FileRecord:
-    # A third of what _replace costs, on the way of every first write: these two are the last fields.
-    return tuple.__new__(FileRecord, (*record[:-2], record.version + 1, write_time))
+    opens, counts, locks, waiters, delete_pending, grants, version, _ = record
+    return _make(FileRecord, (opens, counts, locks, waiters, delete_pending, grants, version + 1, write_time))
