@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lamina.core.settings import Limits
 from lamina.core.wire import constants as smb
 from lamina.core.wire.change_notify import (
     ChangeNotifyRequest,
@@ -161,6 +162,18 @@ def test_what_cannot_be_watched(client: WireClient, access: int, name: str, stat
     client.close(new_file(client, "file"))
     opened = client.create(name, access=access)
     assert client.wait(client.send_change_notify(opened, NAMES)).status == status
+
+
+def test_only_so_many_requests_of_a_connection_may_wait(serve: Callable[..., Served]) -> None:
+    client = serve(limits=Limits(pending_requests=2)).connected()
+    directory = root(client)
+    waiting = [client.send_change_notify(directory, NAMES) for _ in range(2)]
+    for request in waiting:
+        client.wait_interim(request)
+    assert client.wait(client.send_change_notify(directory, NAMES)).status == S.INSUFFICIENT_RESOURCES
+    client.close(new_file(client, "file"))
+    assert changes(client.wait(waiting[0])) == [(1, "file")]
+    client.wait_interim(client.send_change_notify(directory, NAMES))
 
 
 def test_an_answer_longer_than_negotiated_is_refused(client: WireClient) -> None:
