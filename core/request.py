@@ -152,10 +152,17 @@ class Exchange:
             # Its replies are hashed in order (3.3.5.5); no client expects an interim one among them.
             return
         if indefinite:
+            self._require_room()
             self.connection.send_interim(self)
         elif self.timer is None:
             loop = self.connection.server.engine.loop
             self.timer = loop.call_later(INTERIM_DELAY, self._tell_pending)
+
+    def _require_room(self) -> None:
+        connection = self.connection
+        if len(connection.parked) >= connection.server.settings.limits.pending_requests:
+            # Their credits have been given back, so nothing else bounds them (3.3.4.2).
+            raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many requests of this connection wait")
 
     def _tell_pending(self) -> None:
         self.timer = None
