@@ -57,6 +57,9 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._fd = -1
         # Nothing of what came together with the reason for an abort is handed over any more.
         self._ended = False
+        # While the client does not read its replies, its requests stay where they are.
+        self._paused = False
+        self._handing_over = False
         self._transport: asyncio.Transport | None = None
         self._sink: MessageSink | None = None
         self.peer: tuple[str, int] = ("", 0)
@@ -86,13 +89,17 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more requests from it. Called by the event loop."""
+        self._paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The client reads again. Called by the event loop."""
+        """The client reads again: go on with what had arrived. Called by the event loop."""
+        self._paused = False
         if self._transport is not None:
             self._transport.resume_reading()
+        if self._sink is not None and not self._handing_over:
+            self._hand_over(self._sink)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go. Called by the event loop."""
@@ -105,16 +112,22 @@ class TcpTransport(asyncio.BufferedProtocol):
         """Hand over each complete message. Called by the event loop."""
         self._end += nbytes
         self.bytes_received += nbytes
-        sink = self._sink
-        if sink is None:
-            return
+        if self._sink is not None:
+            self._hand_over(self._sink)
+
+    def _hand_over(self, sink: MessageSink) -> None:
         kept = False
-        while not self._ended and (end := self._complete(sink)) is not None:
+        self._handing_over = True
+        while not (self._ended or self._paused) and (end := self._complete(sink)) is not None:
             message = self._view[self._start + 4 : end]
             self._start = end
             if len(message):
                 kept = sink.receive(message) or kept
         sink.end_of_batch()
+        self._handing_over = False
+        if self._paused:
+            # What has arrived may be several messages, which all must be kept.
+            self._needed = max(self._needed, self._end - self._start)
         self._make_room(kept)
 
     def _complete(self, sink: MessageSink) -> int | None:

@@ -80,6 +80,37 @@ def test_an_idle_connection_gives_its_large_buffer_back() -> None:
     assert len(transport.get_buffer(-1)) == IDLE_BUFFER
 
 
+@given(st.lists(st.sampled_from([64, 100, 5_000, 20_000]), min_size=2, max_size=12), st.integers(0, 5), st.booleans())
+def test_while_replies_are_not_read_no_message_is_handed_over_and_none_is_lost(
+    sizes: list[int], before: int, keep: bool
+) -> None:
+    bodies, stream = frames(sizes)
+    transport, sink = TcpTransport(BufferPool()), Sink(keep=lambda _: keep)
+
+    def receive(message: memoryview) -> bool:
+        kept = Sink.receive(sink, message)
+        if len(sink.messages) > before:
+            transport.pause_writing()
+        return kept
+
+    sink.receive = receive  # type: ignore[method-assign]
+    transport.attach(sink)
+    while stream:
+        view = transport.get_buffer(-1)
+        count = min(len(view), len(stream))
+        view[:count] = stream[:count]
+        stream = stream[count:]
+        transport.buffer_updated(count)
+        while transport._paused:
+            handed = len(sink.messages)
+            transport.resume_writing()
+            if len(sink.messages) == handed:
+                break
+            assert len(sink.messages) == handed + 1
+    assert sink.messages == bodies
+    assert all(bytes(view) == copy for view, copy in sink.views)
+
+
 def test_an_empty_message_is_passed_over() -> None:
     transport, sink = TcpTransport(BufferPool()), Sink()
     transport.attach(sink)

@@ -80,7 +80,14 @@ def test_what_is_related_to_no_file_has_none(client: WireClient) -> None:
 
 
 def test_related_and_unrelated_requests_may_be_mixed(client: WireClient) -> None:
-    parts = [(*create("one"), 0), (*CLOSE, 4), (*create("missing", 1), 0), (*CLOSE, 4), (*create("two"), 0), (*CLOSE, 4)]
+    parts = [
+        (*create("one"), 0),
+        (*CLOSE, 4),
+        (*create("missing", 1), 0),
+        (*CLOSE, 4),
+        (*create("two"), 0),
+        (*CLOSE, 4),
+    ]
     chain = bytearray()
     for index, (command, body, flags) in enumerate(parts):
         last = index == len(parts) - 1

@@ -61,7 +61,9 @@ def test_a_message_shorter_than_its_header_ends_the_connection(client: WireClien
     assert client.is_closed_by_server()
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\0\1", b"\xff" * 100, b"\x81\0\0\x44" + bytes(68)])
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\0\1", b"\xff" * 100, b"\x81\0\0\x44" + bytes(68)]
+)
 def test_another_protocol_ends_the_connection(served: Served, data: bytes) -> None:
     client = served.client()
     client.send_bytes(data)

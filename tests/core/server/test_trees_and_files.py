@@ -31,7 +31,9 @@ def test_what_is_no_share_is_a_bad_network_name(client: WireClient, path: str) -
     client.echo()
 
 
-@pytest.mark.parametrize("path", [r"\\SERVER\DATA", r"\\127.0.0.1\Data", r"\\\data", r"\\server\IPC$", r"\\server\ipc$"])
+@pytest.mark.parametrize(
+    "path", [r"\\SERVER\DATA", r"\\127.0.0.1\Data", r"\\\data", r"\\server\IPC$", r"\\server\ipc$"]
+)
 def test_shares_are_found_whatever_their_case_and_the_servers_name(client: WireClient, path: str) -> None:
     assert tree_connect(client, path) == NtStatus.SUCCESS
 
