@@ -1,4 +1,4 @@
-"""Malformed bodies are refused one by one; a malformed header, chain or frame ends the connection, and only that one."""
+"""Malformed bodies are refused one by one; a malformed header, chain or frame ends its connection and no other."""
 
 import socket
 

@@ -23,7 +23,8 @@ def tree_connect(client: WireClient, path: str) -> int:
 
 @pytest.mark.parametrize(
     "path",
-    [r"\\server\nothing", r"\\server\data\more", r"\\server", r"\\server\\", "data", "", r"\server\data", "//server/data",
+    [r"\\server\nothing", r"\\server\data\more", r"\\server", r"\\server\\",
+     "data", "", r"\server\data", "//server/data",
      "\\\\server\\da\0ta", "\\\\" + "x" * 2000],
 )  # fmt: skip
 def test_what_is_no_share_is_a_bad_network_name(client: WireClient, path: str) -> None:
