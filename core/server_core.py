@@ -185,7 +185,8 @@ class SmbServer:
         self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
         oldest = time.monotonic() - self.settings.limits.seconds_to_authenticate
         for connection in list(self.connections):
-            authenticated = any(c.session.state is not SessionState.IN_PROGRESS for c in connection.channels.values())
+            # Larger messages are taken from the first logon on: who has logged off may log on again when he likes.
+            authenticated = connection.message_limit > self.settings.limits.unauthenticated_message
             if connection.opened_at < oldest and not authenticated:
                 log.info("closing the connection from %s: nobody has logged on", connection.peer_address)
                 connection.transport.abort()

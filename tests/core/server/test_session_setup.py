@@ -297,3 +297,22 @@ def test_a_lost_connection_ends_its_sessions(served: Served) -> None:
     new_file(client)
     client.disconnect()
     served.until_empty()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_connection_on_which_nobody_logs_on_in_time_is_closed(serve: Callable[..., Served], begun: bool) -> None:
+    served = serve(limits=Limits(seconds_to_authenticate=0.0))
+    client = served.negotiated()
+    if begun:
+        attempt(client, b"NTLMSSP\0\1\0\0\0" + b"\x97\x82\x08\xe2" + bytes(24))
+    served.call(served.core._sweep)
+    assert client.is_closed_by_server()
+    served.until_empty()
+
+
+def test_who_has_logged_off_may_take_his_time_to_log_on_again(serve: Callable[..., Served]) -> None:
+    served = serve(limits=Limits(seconds_to_authenticate=0.0))
+    client = served.logged_on()
+    client.logoff()
+    served.call(served.core._sweep)
+    client.session_setup(USER, PASSWORD)
