@@ -91,7 +91,8 @@ def _run_all(
         try:
             share = test.share if test.share and not options.port else borrowed
             clean(share)
-            outcome = run(test.name, share, target, options.timeout, test.options)
+            timeout = max(options.timeout, setup.SLOW_TIMEOUT) if test.slow else options.timeout
+            outcome = run(test.name, share, target, timeout, test.options)
         finally:
             shares.put(borrowed)
         with printing:

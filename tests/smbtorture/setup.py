@@ -9,6 +9,9 @@ from tests.support.processes import Folder, Layout, ServerProcess, User, owned_f
 TIMEOUT = 75.0
 """Seconds a test may take. smbtorture itself gives up on an answer after 60."""
 
+SLOW_TIMEOUT = 240.0
+"""The same for a test that is marked slow: some sleep through more than a minute, whatever the server does."""
+
 SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},

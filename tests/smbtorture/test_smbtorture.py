@@ -12,7 +12,7 @@ from tests.support.processes import ServerProcess, empty, serving, shared_scratc
 
 pytestmark = [
     pytest.mark.skipif(not installed(), reason=f"{SMBTORTURE} is not installed: apt install samba-testsuite"),
-    pytest.mark.timeout(setup.TIMEOUT + 45),
+    pytest.mark.timeout(setup.SLOW_TIMEOUT + 45),
 ]
 
 
@@ -51,7 +51,8 @@ def test_smbtorture(test: TortureTest, servers: Servers) -> None:
     server = servers.get()
     share = test.share or "share"
     empty(server.folder(share))
-    outcome = run(test.name, share, setup.target(server), setup.TIMEOUT, test.options)
+    timeout = setup.SLOW_TIMEOUT if test.slow else setup.TIMEOUT
+    outcome = run(test.name, share, setup.target(server), timeout, test.options)
     unexpected = surprise(test, outcome)
     if not server.running():
         unexpected = f"{test.name}: the server ended: {server.log.read_text()[-2000:]}"
