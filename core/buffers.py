@@ -10,7 +10,7 @@ _KEEP_BYTES = 64 * 1024 * 1024
 
 
 class BufferPool:
-    """Free buffers by size class (powers of two), at most `_KEEP_BYTES` in total."""
+    """Free buffers by capacity (multiples of MINIMUM), at most `_KEEP_BYTES` in total."""
 
     __slots__ = ("_free", "_kept")
 
@@ -22,7 +22,7 @@ class BufferPool:
         """A buffer of at least `size` bytes, with anything in it."""
         if size < MINIMUM:
             return bytearray(size)
-        capacity = 1 << (size - 1).bit_length()
+        capacity = -(-size // MINIMUM) * MINIMUM
         free = self._free.get(capacity)
         if free:
             self._kept -= capacity
@@ -32,7 +32,7 @@ class BufferPool:
     def give(self, buffer: bytearray) -> None:
         """Give back a buffer that nobody refers to any more."""
         capacity = len(buffer)
-        if capacity < MINIMUM or capacity & (capacity - 1) or self._kept + capacity > _KEEP_BYTES:
+        if not capacity or capacity % MINIMUM or self._kept + capacity > _KEEP_BYTES:
             return
         self._kept += capacity
         self._free.setdefault(capacity, []).append(buffer)

@@ -94,8 +94,8 @@ class Connection:
             return False
 
     def _receive(self, message: memoryview) -> bool:
-        if len(message) < HEADER:
-            raise WireError(f"message of {len(message)} bytes is shorter than a header")
+        if len(message) < _PROTOCOL_ID.size:
+            raise WireError(f"message of {len(message)} bytes is shorter than a protocol id")
         protocol_id = _PROTOCOL_ID.unpack_from(message)[0]
         sealed = None
         if protocol_id == _SEALED:
@@ -136,7 +136,7 @@ class Connection:
             if header.flags & FLAGS_SERVER_TO_REDIR:
                 raise WireError("a response was sent to the server")
             if header.command == Command.CANCEL:
-                self._cancel(part, header)
+                self._cancel(part, header, sealed)
                 continue
             charge = (header.credit_charge or 1) if self.multi_credit else 1
             if not self.window.consume(header.message_id, charge):
@@ -147,15 +147,15 @@ class Connection:
         self.requests += len(messages)
         return Exchange(self, messages, sealed)
 
-    def _cancel(self, message: memoryview, header: Header) -> None:
-        """CANCEL (3.3.5.16): never answered; a wrong signature or an unknown request is ignored."""
+    def _cancel(self, message: memoryview, header: Header, sealed: SmbSession | None) -> None:
+        """CANCEL (3.3.5.16): never answered; what is not authentic, or names no request of its session, is ignored."""
         channel = self.channels.get(header.session_id)
-        signer = channel.signer if channel is not None else None
-        if header.flags & FLAGS_SIGNED and signer is not None and not signer.verify(message):
+        if channel is not None and sealed is None and not _may_cancel(channel, message, header):
             return
         if header.flags & FLAGS_ASYNC_COMMAND:
             exchange = self.parked.get(header.async_id)
-            if exchange is not None:
+            current = exchange.current if exchange is not None else None
+            if exchange is not None and current is not None and current.header.session_id == header.session_id:
                 exchange.task.cancel(CancelledByClient())
             return
         for exchange in self.running:
@@ -174,6 +174,8 @@ class Connection:
                 request = Request(exchange, message, header)
                 exchange.current = request
                 reply = dispatch.execute(request)
+                # A cancellation that came too late for this request is not meant for the next of the compound.
+                exchange.task.forget(CancelledByClient)
                 if exchange.timer is not None:
                     exchange.stop_timer()
                 exchange.replies.append((request, reply))
@@ -349,7 +351,19 @@ class Connection:
 
     def lost(self) -> None:
         """The transport is gone: end what was running, and the sessions that have no other connection."""
+        if self.closed:
+            return
         self.closed = True
         for exchange in list(self.running):
             exchange.task.cancel()
         self.server.connection_lost(self)
+
+
+def _may_cancel(channel: Channel, message: memoryview, header: Header) -> bool:
+    """Whether a CANCEL in plain text is authentic enough for its session."""
+    session = channel.session
+    if session.encrypt_data:
+        return False
+    if header.flags & FLAGS_SIGNED and channel.signer is not None:
+        return channel.signer.verify(message)
+    return not session.signing_required

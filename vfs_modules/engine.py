@@ -61,6 +61,11 @@ class Task:
         if self._future is not None:
             worker.engine.loop.call_soon(self._interrupt, self._future)
 
+    def forget(self, kind: type[BaseException]) -> None:
+        """Drop a cancellation of that kind that nothing has waited long enough to notice."""
+        if isinstance(self._cancelled, kind):
+            self._cancelled = None
+
     def _interrupt(self, future: "asyncio.Future[Any]") -> None:
         reason = self._cancelled
         if self._future is future and self._worker is not None and reason is not None:

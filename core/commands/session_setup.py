@@ -98,7 +98,9 @@ def _check_reauthentication(request: Request, channel: Channel) -> None:
 
 
 def _new_session(connection: "Connection") -> Channel:
-    if len(connection.channels) >= connection.server.settings.limits.sessions_per_connection:
+    beginning = sum(1 for other in connection.channels.values() if other.session.state is SessionState.IN_PROGRESS)
+    limits = connection.server.settings.limits
+    if beginning >= limits.logons_in_progress or len(connection.channels) >= limits.sessions_per_connection:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many sessions on one connection")
     session = connection.server.new_session(connection)
     channel = Channel(session, connection)
@@ -154,11 +156,23 @@ def _check_binding_state(request: Request, session: SmbSession) -> None:
         raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
 
 
+def _is_stranger(request: Request, session: SmbSession) -> bool:
+    """Whether a leg of a reauthentication may come from somebody else on the way: unsigned, where all is signed.
+
+    Clients leave these legs unsigned, so they are served; but they may neither end the session nor change its user.
+    """
+    if session.state is SessionState.IN_PROGRESS or request.exchange.sealed is not None:
+        return False
+    return session.signing_required and not request.signed
+
+
 def _give_up(request: Request, channel: Channel) -> None:
     """An authentication failed (3.3.5.5.3): what it was for is gone; a binding leaves the session alone."""
     channel.exchange = None
     if channel.binding:
         request.connection.channels.pop(channel.session.session_id, None)
+        return
+    if _is_stranger(request, channel.session):
         return
     request.connection.server.fail_session(channel.session, request.exchange)
 
@@ -169,6 +183,8 @@ def _succeed(request: Request, channel: Channel, asked: SessionSetupRequest, who
         _finish_binding(request, channel, who)
     elif session.state is SessionState.IN_PROGRESS:
         _establish(request, channel, asked, who)
+    elif _is_stranger(request, session) and who.token.user_sid != session.token.user_sid:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "an unsigned reauthentication as another user")
     else:
         session.authenticated_as(who)
     request.signed = channel.signer is not None and request.exchange.sealed is None
@@ -217,6 +233,8 @@ def _establish(request: Request, channel: Channel, asked: SessionSetupRequest, w
 def _finish_binding(request: Request, channel: Channel, who: Authenticated) -> None:
     """The binding is authenticated: the same user, and a signing key of the channel's own."""
     session = channel.session
+    if channel.connection.closed:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the connection went away meanwhile")
     if who.token.user_sid != session.token.user_sid:
         _give_up(request, channel)
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a binding by another user")

@@ -55,3 +55,16 @@ def test_a_client_that_never_reads_may_go_away(served: Served) -> None:
     reads(client, MIB, 40)
     client.disconnect()
     served.until_empty()
+
+
+def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(served: Served) -> None:
+    client = with_credits(served.connected(), 8000)
+    file = new_file(client)
+    client.write(file, bytes(8 * MIB))
+    body = encode_read_request(ReadRequest(*file.file_id, 0, 8 * MIB))
+    for _ in range(50):
+        client.send(smb.Command.READ, body, payload=8 * MIB)
+    served.until(lambda: any(connection.transport.unsent() for connection in served.core.connections))
+    other = served.connected()
+    other.echo()
+    assert unsent(served) < 24 * MIB

@@ -10,6 +10,7 @@ from lamina.core.wire import constants as smb
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.empty import encode_empty
+from lamina.core.wire.lock import LockRequest, WireLock, encode_lock_request
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.engine import offload
@@ -175,3 +176,28 @@ def test_the_server_closes_while_requests_run(slow: Slow) -> None:
     slow.served.server.close()
     assert core.engine.running == 0
     assert volume.open_count() == 0
+
+
+def test_a_cancellation_that_comes_too_late_does_not_hit_the_next_request_of_the_compound(slow: Slow) -> None:
+    client, holder = slow.served.connected(), slow.served.connected()
+    file, held = new_file(client, "f"), new_file(holder, "f")
+    client.write(file, b"data")
+    holder.lock(held, [(100, 10, smb.LOCKFLAG_EXCLUSIVE_LOCK)])
+    slow.hold()
+    ranges = (WireLock(100, 10, smb.LOCKFLAG_EXCLUSIVE_LOCK),)
+    chain, (reading, locking) = client.build_chain(
+        [
+            (smb.Command.READ, encode_read_request(ReadRequest(*file.file_id, 0, 4))),
+            (smb.Command.LOCK, encode_lock_request(LockRequest(*file.file_id, ranges))),
+        ],
+        related=False,
+    )
+    client.send_message(chain)
+    slow.until_parked()
+    client.cancel(reading)
+    client.echo()
+    slow.release()
+    assert client.wait(reading).status == NtStatus.SUCCESS
+    client.wait_interim(locking)
+    holder.lock(held, [(100, 10, smb.LOCKFLAG_UNLOCK)])
+    assert client.wait(locking).status == NtStatus.SUCCESS

@@ -106,6 +106,11 @@ def test_smb1_with_2_0_2_only_is_answered_with_it(served: Served) -> None:
     client.tree_connect("data")
 
 
+def test_an_smb1_negotiate_may_be_shorter_than_an_smb2_header(served: Served) -> None:
+    with served.client() as client:
+        assert client.negotiate_smb1(["SMB 2.???"]).dialect == smb.DIALECT_WILDCARD
+
+
 def test_smb1_without_smb2_ends_the_connection(served: Served) -> None:
     client = served.client()
     client.send_raw(encode_smb1_negotiate_request(["PC NETWORK PROGRAM 1.0", "LANMAN1.0", "NT LM 0.12"]))

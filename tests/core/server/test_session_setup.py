@@ -186,6 +186,31 @@ def test_reauthentication_as_another_user_changes_the_identity(served: Served) -
     new_file(client)
 
 
+def test_an_unsigned_reauthentication_may_not_change_the_user_where_all_is_signed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = served.connected()
+    monkeypatch.setattr(client, "_should_sign", lambda sign: False)
+    with pytest.raises(StatusError) as refused:
+        client.session_setup(SECOND_USER, SECOND_PASSWORD, reauthenticate=True)
+    assert refused.value.status == NtStatus.ACCESS_DENIED
+    with pytest.raises(StatusError):
+        client.session_setup(USER, "wrong", reauthenticate=True)
+    client.session_setup(USER, PASSWORD, reauthenticate=True)
+    monkeypatch.undo()
+    assert user_names(served)[0].endswith(USER)
+    new_file(client)
+
+
+def test_the_number_of_logons_begun_at_a_time_is_limited(serve: Callable[..., Served]) -> None:
+    served = serve(limits=Limits(logons_in_progress=2))
+    client = served.negotiated()
+    first_leg = b"NTLMSSP\0\1\0\0\0" + b"\x97\x82\x08\xe2" + bytes(24)
+    for _ in range(2):
+        assert attempt(client, first_leg, session_id=0).status == NtStatus.MORE_PROCESSING_REQUIRED
+    assert attempt(client, first_leg, session_id=0).status == NtStatus.INSUFFICIENT_RESOURCES
+
+
 # -- binding -------------------------------------------------------------------------------------------------------
 
 
