@@ -33,7 +33,8 @@ class Share:
         self.chain = local_chain(path, *modules)
         self.registry = MemoryRegistry()
         self.volume = NtVolume("test", self.chain, self.registry, UnixIdentities(), settings or VolumeSettings())
-        self.context = NtContext(make_token())
+        # Root to NT, whoever runs the tests: what modes refuse is the matter of tests that say so.
+        self.context = NtContext(make_token(0, 0))
         self.opens: list[NtOpen] = []
 
     def create(self, path: str, disposition: int = c.FILE_OPEN, **asked: object) -> CreateResult:
