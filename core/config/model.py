@@ -76,7 +76,7 @@ class ServerTable(Table):
     min_dialect: DialectName = "2.0.2"
     max_dialect: DialectName = "3.1.1"
     signing: Literal["required", "desired"] = "required"
-    encryption: Literal["off", "desired", "required"] = "desired"
+    encryption: Literal["off", "offered", "desired", "required"] = "desired"
     multichannel: StrictBool = True
     max_io: _Size = Field(8 * 1024 * 1024, ge=65536, le=8 * 1024 * 1024)
     guest: StrictBool = False
