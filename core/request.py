@@ -8,7 +8,7 @@ response (3.3.4.2) and the final one later, in a frame of its own.
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND, Command
+from lamina.core.wire.constants import Command
 from lamina.core.wire.header import Header
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.engine import RequestCancelled, Task
@@ -178,7 +178,6 @@ class Exchange:
 
 __all__ = [
     "ERROR_BODY",
-    "FLAGS_ASYNC_COMMAND",
     "HEADER",
     "HEADROOM",
     "CancelledByClient",

@@ -11,7 +11,6 @@ Outside a request (a unit test, a tool) `offload` simply calls, and `wait` refus
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -263,4 +262,4 @@ def _resume(engine: Engine, worker: _Worker) -> None:
         log.debug("a system call ended after its event loop was closed")
 
 
-__all__ = ["Engine", "RequestCancelled", "Task", "ThreadFuture", "current_task", "offload", "wait"]
+__all__ = ["Engine", "RequestCancelled", "Task", "current_task", "offload", "wait"]

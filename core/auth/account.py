@@ -1,7 +1,7 @@
 """An account: a name with the hash of its password and its identities in both worlds; and the token made from it.
 
 What belongs here is the same for every store of accounts: the value, the protocol of a store, the mapping of POSIX ids
-without an account to SIDs, and the well-known SIDs a logon adds (MS-DTYP 2.4.2.4).
+without an account to SIDs, and the relative ids that are handed out (MS-DTYP 2.4.2.4).
 """
 
 import os
@@ -14,15 +14,8 @@ from typing import Final, Protocol
 
 from spnego._ntlm_raw.md4 import md4
 
+from lamina.ntfsa.sid import AUTHENTICATED_USERS, BUILTIN_USERS, EVERYONE, NETWORK
 from lamina.vfs_modules.token import ImpersonationToken
-
-EVERYONE: Final = "S-1-1-0"
-NETWORK: Final = "S-1-5-2"
-ANONYMOUS: Final = "S-1-5-7"
-AUTHENTICATED_USERS: Final = "S-1-5-11"
-BUILTIN_ADMINISTRATORS: Final = "S-1-5-32-544"
-BUILTIN_USERS: Final = "S-1-5-32-545"
-BUILTIN_GUESTS: Final = "S-1-5-32-546"
 
 GUEST_RID: Final = 501
 USERS_RID: Final = 513

@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple
 
 from lamina.core.auth.account import (
     ADMINISTRATORS_GROUP,
-    BUILTIN_ADMINISTRATORS,
     FIRST_RID,
     Account,
     check_name,
@@ -31,6 +30,7 @@ from lamina.core.auth.account import (
     unix_user_sid,
 )
 from lamina.core.auth.account_import import SkippedLine, parse_smbpasswd
+from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
 from lamina.vfs_modules.credentials import server_identity
 
 SCHEMA_VERSION: Final = 1

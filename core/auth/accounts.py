@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from lamina.core.auth.account import (
     ADMINISTRATORS_GROUP,
-    BUILTIN_ADMINISTRATORS,
     FIRST_RID,
     Account,
     AccountStore,
@@ -20,6 +19,7 @@ from lamina.core.auth.account import (
     unix_user_sid,
 )
 from lamina.core.auth.account_database import SqliteAccounts
+from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
 
 
 class MemoryAccounts:

@@ -9,18 +9,15 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lamina.core.auth.account import (
-    ANONYMOUS,
-    BUILTIN_GUESTS,
-    EVERYONE,
     GUEST_RID,
     GUESTS_RID,
-    NETWORK,
     Account,
     AccountStore,
     nobody_ids,
 )
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.auth.throttle import Throttle
+from lamina.ntfsa.sid import ANONYMOUS, BUILTIN_GUESTS, EVERYONE, NETWORK
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules import engine
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken

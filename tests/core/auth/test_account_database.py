@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from lamina.core.auth import account_database
-from lamina.core.auth.account import BUILTIN_ADMINISTRATORS, nt_hash_of
+from lamina.core.auth.account import (
+    nt_hash_of,
+)
 from lamina.core.auth.account_database import SqliteAccounts
+from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
 
 HASH = "8846F7EAEE8FB117AD06BDD830B7586C"
 NO_LM = "X" * 32
