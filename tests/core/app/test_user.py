@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from lamina.core.auth.account import BUILTIN_ADMINISTRATORS, nt_hash_of
+from lamina.core.auth.account import nt_hash_of
 from lamina.core.auth.account_database import SqliteAccounts
+from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
 
 Command = Callable[..., Any]
 IDS = ("--uid", "4001", "--gid", "4002")
