@@ -2,20 +2,28 @@
 
 Folded once, from the backend up. What no module touches *is* the backend's bound method (`chain.pread ==
 backend.pread`), so a module costs nothing where it does nothing. The order is the administrator's and no other.
+
+Where a module keeps streams itself (`streams`), a function on handles may be one of two. Modules above it see both
+kinds through one function; `Chain.files` has the functions for handles that are known to be no stream's.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
 from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operations
+from lamina.vfs_modules.streams import ON_STREAMS, either
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 log = logging.getLogger(__name__)
 
 __all__ = ["Chain", "ShareInfo", "build_chain"]
+
+
+_DEFAULTS = Operations()
+_DATA = ("pread", "pwrite")
 
 
 class Next(Operations):
@@ -28,22 +36,35 @@ class Next(Operations):
             setattr(self, name, function)
 
 
+class _Views(NamedTuple):
+    """The functions at one height, for the handles of files and for those of streams that a module keeps itself."""
+
+    files: Mapping[str, Callable[..., Any]]
+    streams: Mapping[str, Callable[..., Any]]
+
+    def both(self) -> dict[str, Callable[..., Any]]:
+        """Those for any handle."""
+        return {name: either(name, call, self.streams[name]) for name, call in self.files.items()}
+
+
 class Chain(Next):
     """A compiled chain. Every operation is an attribute; `modules` from the top, the backend last.
 
-    `capabilities` are what the chain can do: none until it is connected.
+    `capabilities` are what the chain can do: none until it is connected. `files` are the same operations for handles
+    that `open_stream` has not made: what streams cost, files do not pay there.
     """
 
-    __slots__ = ("_connected", "_taking_part", "capabilities", "modules", "share")
+    __slots__ = ("_connected", "_taking_part", "capabilities", "files", "modules", "share")
 
     def __init__(
         self,
         modules: tuple[VfsModule, ...],
         share: ShareInfo,
-        functions: Mapping[str, Callable[..., Any]],
+        views: _Views,
         taking_part: Mapping[str, tuple[VfsModule, ...]],
     ) -> None:
-        super().__init__(functions)
+        super().__init__(views.both())
+        self.files = Next(views.files)
         self.modules = modules
         self.share = share
         self.capabilities = Capability(0)
@@ -93,26 +114,33 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
     _check(pieces, share)
     for slot, module in enumerate(pieces):
         module.share, module.slot, module.slot_count = share, slot, len(pieces)
-    functions: dict[str, Callable[..., Any]] = {}
+    views: _Views | None = None
     taking_part: dict[str, tuple[VfsModule, ...]] = dict.fromkeys(OPERATIONS, ())
     for module in reversed(pieces):
-        if functions:
-            module.next = Next(functions)
-        functions = _fold(module, functions, taking_part)
-    return Chain(pieces, share, functions, taking_part)
+        if views is not None:
+            module.next = Next(views.both())
+        views = _fold(module, views, taking_part)
+    assert views is not None
+    return Chain(pieces, share, views, taking_part)
 
 
-def _fold(
-    module: VfsModule, below: Mapping[str, Callable[..., Any]], taking_part: dict[str, tuple[VfsModule, ...]]
-) -> dict[str, Callable[..., Any]]:
-    functions = {}
+def _fold(module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[VfsModule, ...]]) -> _Views:
+    files: dict[str, Callable[..., Any]] = {}
+    streams: dict[str, Callable[..., Any]] = {}
+    under = {} if below is None else below.both()
+    hides = below is not None and any(implements(type(module), name) for name in _DATA)
     for name, operation in OPERATIONS.items():
-        is_own = not below or implements(type(module), name)
-        call = getattr(module, name) if is_own else below[name]
-        functions[name] = module.around(operation, call)
-        if is_own or functions[name] is not call:
+        is_own = below is None or implements(type(module), name)
+        if hides and operation.around_data and not is_own:
+            files[name] = streams[name] = module.around(operation, getattr(_DEFAULTS, name))
+            continue
+        call = getattr(module, name) if is_own else under[name]
+        files[name] = streams[name] = module.around(operation, call)
+        if is_own or files[name] is not call:
             taking_part[name] = (module, *taking_part[name])
-    return functions
+        elif below is not None:
+            files[name], streams[name] = below.files[name], below.streams[name]
+    return _Views(files, streams | ON_STREAMS if module.keeps_streams else streams)
 
 
 def _check(modules: tuple[VfsModule, ...], share: ShareInfo) -> None:

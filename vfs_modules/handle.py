@@ -1,6 +1,9 @@
 """The VFS handle: one object for an open file or directory, shared by all the modules of its chain."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.vfs_modules.streams import StreamFile
 
 
 class VfsHandle:
@@ -17,3 +20,13 @@ class VfsHandle:
         self.is_directory = is_directory
         self.private = private
         self.slots: list[Any] | None = None
+
+
+class StreamHandle(VfsHandle):
+    """An open stream that a module keeps in a way of its own: what is done with its data is asked of `file`."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: "StreamFile") -> None:
+        super().__init__(-1, False)
+        self.file = file

@@ -46,7 +46,8 @@ class VfsModule(Operations):
     """A piece of a chain. `next` is everything below it; `slot` its place in every handle's `slots`.
 
     Class attributes describe it: `name` (as configuration calls it), `api_version` it was written for, and what it
-    wants of a chain: `before` and `after` (names it must stand above and below), `requires`, `conflicts`.
+    wants of a chain: `before` and `after` (names it must stand above and below), `requires`, `conflicts`;
+    `keeps_streams`: its `open_stream` returns handles of its own kind (see `streams`).
     Public names other than operations are declared: `class Recycle(VfsModule, public=("purge",))`.
     """
 
@@ -57,6 +58,7 @@ class VfsModule(Operations):
     after: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()
+    keeps_streams: ClassVar[bool] = False
 
     options: ModuleOptions
     next: Operations

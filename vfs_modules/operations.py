@@ -73,10 +73,15 @@ class Capability(Flag):
     PERSISTENT_HANDLES = auto()
     CONTINUOUS_AVAILABILITY = auto()
     MODE_IGNORED = auto()
+    COMPRESSION = auto()
+    CHANGE_TIME = auto()
 
 
 class FileStat(NamedTuple):
-    """What statx says of a file. `btime_ns` is None where the file system keeps no birth time."""
+    """What statx says of a file. `btime_ns` is None where the file system keeps no birth time.
+
+    `compressed`: the file system is to keep its data compressed, or that of new files in a directory.
+    """
 
     dev: int
     ino: int
@@ -90,17 +95,20 @@ class FileStat(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     btime_ns: int | None
+    compressed: bool = False
 
 
 class DosAttributes(NamedTuple):
-    """What NT keeps beside POSIX: FILE_ATTRIBUTE_* bits (MS-FSCC 2.6) and the creation time.
+    """What NT keeps beside POSIX: FILE_ATTRIBUTE_* bits (MS-FSCC 2.6), the creation time, and a change time.
 
     `attributes` holds only stored bits (READONLY, HIDDEN, SYSTEM, ARCHIVE, …), never DIRECTORY or NORMAL,
-    which ntfsa derives from the type of the file. `creation_ns` is None where none is stored.
+    which ntfsa derives from the type of the file. `creation_ns` is None where none is stored. `change_ns` is a change
+    time that was set, as long as the file has not changed since, else None; only `set_times` sets it.
     """
 
     attributes: int
     creation_ns: int | None
+    change_ns: int | None = None
 
 
 class DirectoryEntry(NamedTuple):
@@ -119,6 +127,14 @@ class VolumeStatistics(NamedTuple):
     free: int
     available: int
     volume_id: int
+
+
+class StreamEntry(NamedTuple):
+    """A named stream of a file or directory: its name without ":" and type, and its sizes in bytes."""
+
+    name: str
+    size: int
+    allocated: int
 
 
 class Times(NamedTuple):
@@ -170,23 +186,30 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row of the operation table, made by the `operation` decorator."""
+    """One row of the operation table, made by the `operation` decorator.
+
+    `around_data`: it reaches the bytes of a file past `pread` and `pwrite`. Above a module that has one of those and
+    not this operation the chain answers with the contract's default, so that no module is gone around unawares.
+    """
 
     name: str
     target: Target
     mutates: bool
     waits: bool
+    around_data: bool = False
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _table: dict[str, Operation] = {}
 
 
-def operation(target: Target, *, mutates: bool = False, waits: bool = True) -> Callable[[_Method], _Method]:
+def operation(
+    target: Target, *, mutates: bool = False, waits: bool = True, around_data: bool = False
+) -> Callable[[_Method], _Method]:
     """Declare a method of `Operations` as an operation and enter it in the table."""
 
     def declare(method: _Method) -> _Method:
-        _table[method.__name__] = Operation(method.__name__, target, mutates, waits)
+        _table[method.__name__] = Operation(method.__name__, target, mutates, waits, around_data)
         return method
 
     return declare
@@ -378,6 +401,97 @@ class Operations:
     def watch(self, token: ImpersonationToken, handle: VfsHandle) -> Watch:
         """Watch a directory for names that come and go, whoever does it. Default: ENOTSUP."""
         _unsupported("watch")
+
+    @operation(Target.HANDLE, mutates=True, around_data=True)
+    def copy_range(
+        self,
+        token: ImpersonationToken,
+        source: VfsHandle,
+        source_offset: int,
+        target: VfsHandle,
+        target_offset: int,
+        length: int,
+    ) -> int:
+        """Copy bytes between two files of this chain, which may be one, without moving them through the server.
+
+        The bytes copied: fewer only at the end of the source. Ranges of one file that overlap are EINVAL. ENOTSUP where
+        the two cannot be joined so: the caller then reads and writes. Default: ENOTSUP.
+        """
+        _unsupported("copy_range")
+
+    @operation(Target.HANDLE, mutates=True, around_data=True)
+    def clone_range(
+        self,
+        token: ImpersonationToken,
+        source: VfsHandle,
+        source_offset: int,
+        target: VfsHandle,
+        target_offset: int,
+        length: int,
+    ) -> None:
+        """Let a range of `target` share the blocks of one of `source` until either is written to (REFLINK).
+
+        EINVAL for ranges that are not whole blocks (but at the end of the source), that lie beyond its end, or that
+        overlap in one file; EXDEV between file systems. Default: ENOTSUP.
+        """
+        _unsupported("clone_range")
+
+    @operation(Target.HANDLE, mutates=True, around_data=True)
+    def zero_range(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, deallocate: bool
+    ) -> None:
+        """Let a range read as zeros, without changing the end of file.
+
+        `deallocate`: give back the space it takes (SPARSE), else keep it reserved. Default: ENOTSUP: the caller then
+        writes zeros.
+        """
+        _unsupported("zero_range")
+
+    @operation(Target.HANDLE, around_data=True)
+    def allocated_ranges(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, limit: int
+    ) -> list[tuple[int, int]]:
+        """The parts of a range that are not holes, as (offset, length) in order, at most `limit` of them.
+
+        Nothing beyond the end of file is. Default: ENOTSUP: the caller then takes all of it for allocated.
+        """
+        _unsupported("allocated_ranges")
+
+    @operation(Target.HANDLE, mutates=True)
+    def set_compressed(self, token: ImpersonationToken, handle: VfsHandle, compressed: bool) -> None:
+        """Have a file's data, or that of new files in a directory, kept compressed (COMPRESSION). Default: ENOTSUP."""
+        _unsupported("set_compressed")
+
+    @operation(Target.HANDLE, mutates=True)
+    def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
+        """Open or create a named stream of the file or directory of `handle`, which stays open as long as the stream.
+
+        `name` has no ":" and no type, and is exact: ntfsa looks for other cases. Of `how` count access, create and
+        exclusive; ENOENT, EEXIST, ENAMETOOLONG. The handle is one for `pread`, `pwrite`, `ftruncate`, `fallocate`,
+        `fsync`, `fstat` (of which only size and allocated are used) and `close`; everything else of a stream is its
+        file's. What is beyond the old end of a stream reads as zeros. Default: ENOTSUP.
+        """
+        _unsupported("open_stream")
+
+    @operation(Target.HANDLE)
+    def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
+        """The named streams of a file or directory, in no order. Default: none."""
+        return []
+
+    @operation(Target.HANDLE, mutates=True)
+    def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
+        """Remove a named stream; ENOENT where there is none. Nobody uses handles of it afterwards. Default: ENOTSUP."""
+        _unsupported("remove_stream")
+
+    @operation(Target.HANDLE, mutates=True)
+    def rename_stream(
+        self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
+    ) -> None:
+        """Give a stream another name; without `replace` an existing target is EEXIST and untouched.
+
+        Handles of it are given back and opened anew by the caller. Default: ENOTSUP.
+        """
+        _unsupported("rename_stream")
 
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(_table)
