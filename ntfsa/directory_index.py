@@ -12,10 +12,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.names import fold, present
-from lamina.ntfsa.turn import Turn
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
 from lamina.vfs_modules.token import SERVER_TOKEN
+from lamina.vfs_modules.turn import Turn
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.chain import Chain

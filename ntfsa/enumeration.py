@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from lamina.ntfsa.lookup import join, split, stat_or_none
 from lamina.ntfsa.names import fold, present
-from lamina.ntfsa.turn import Turn
 from lamina.ntfsa.wildcard import has_wildcards, matcher
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow
+from lamina.vfs_modules.turn import Turn
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
