@@ -5,22 +5,25 @@ mode of a file, and for a descriptor to give more than the mode does there is `i
 refuses the user is done by the server, because ntfsa has already granted it (MS-FSA 2.1.5.1.2.1 Algorithm to Check
 Access to an Existing File, 2.1.5.1.1 Creation of a New File).
 
-A stored descriptor is always taken as it is: the hashes by which Samba notices that mode or POSIX ACL have been changed
-by somebody else since are not checked.
+With each descriptor goes the hash by which Samba, and with `notice_local_changes` this module, sees that mode, owner or
+POSIX ACL have been changed by somebody else since: such a descriptor no longer counts.
 """
 
 import dataclasses
 import errno
 import functools
 import logging
+import stat as st
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from lamina.vfs_modules import ntacl
+from lamina.vfs_modules import ntacl, posix_acl
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.ntacl_hash import PosixSide, system_acl_hash
 from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, FileStat, OpenHow, Operation
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -33,6 +36,7 @@ UNPROTECTED = "user.NTACL"
 """Where whoever may write to the file may write."""
 
 _PROBE = "security.lamina.probe"
+_FILETIME_1970 = 116_444_736_000_000_000
 _NEVER_SHOWN = frozenset({PROTECTED, UNPROTECTED})
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no such attributes.
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
@@ -57,6 +61,11 @@ class AclXattrOptions(ModuleOptions):
         default=False,
         description="let descriptors alone decide: what the mode refuses a user whom one admits, the server does",
     )
+    notice_local_changes: bool = Field(
+        default=False,
+        description="a descriptor counts only while mode, owner and POSIX ACL are as they were when it was stored, "
+        "as with Samba; costs a system call per open, and has no effect with ignore_system_acls",
+    )
 
 
 class AclXattrModule(VfsModule):
@@ -71,6 +80,7 @@ class AclXattrModule(VfsModule):
         super().__init__(options)
         self._attribute = self.options.attribute or PROTECTED
         self._hidden = _NEVER_SHOWN | {self._attribute}
+        self._checks = self.options.notice_local_changes and not self.options.ignore_system_acls
 
     def connect(self, share: ShareInfo) -> None:
         """Find out which attribute can be written."""
@@ -108,12 +118,42 @@ class AclXattrModule(VfsModule):
             if error.errno not in _ABSENT:
                 raise
             return None
-        return _descriptor_in(value)
+        descriptor, seal = _read(value)
+        if seal and self._checks and not self._still_fits(handle, stat, seal):
+            return None
+        return descriptor
+
+    def _still_fits(self, handle: VfsHandle, stat: FileStat, seal: bytes) -> bool:
+        side = self._posix_side(handle, stat)
+        return side is None or system_acl_hash(side) == seal
 
     def set_security(self, token: ImpersonationToken, handle: VfsHandle, descriptor: bytes) -> None:
         """Store. Done as the server, whose alone the attribute is: the caller has checked WRITE_DAC and the like."""
-        value = ntacl.encode(descriptor, self.options.ignore_system_acls)
-        self.next.setxattr(SERVER_TOKEN, handle, self._attribute, value)
+        ignoring = self.options.ignore_system_acls
+        seal = None if ignoring else self._seal(handle)
+        self.next.setxattr(SERVER_TOKEN, handle, self._attribute, ntacl.encode(descriptor, ignoring, seal))
+
+    def _seal(self, handle: VfsHandle) -> ntacl.Seal | None:
+        side = self._posix_side(handle, self.next.fstat(SERVER_TOKEN, handle))
+        return None if side is None else ntacl.Seal(system_acl_hash(side), time.time_ns() // 100 + _FILETIME_1970)
+
+    def _posix_side(self, handle: VfsHandle, stat: FileStat) -> PosixSide | None:
+        """What the hash is of; None where the file system has no POSIX ACLs."""
+        try:
+            access = self._posix_acl(handle, posix_acl.ACCESS)
+            default = self._posix_acl(handle, posix_acl.DEFAULT) or () if st.S_ISDIR(stat.mode) else None
+        except (OSError, ValueError) as error:
+            log.debug("the POSIX ACL of a file cannot be read: %s", error)
+            return None
+        return PosixSide(stat.mode, stat.uid, stat.gid, access or posix_acl.of_mode(stat.mode), default)
+
+    def _posix_acl(self, handle: VfsHandle, name: str) -> posix_acl.PosixAcl | None:
+        try:
+            return posix_acl.parse(self.next.getxattr(SERVER_TOKEN, handle, name))
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                return None
+            raise
 
     # The attribute is nobody's but this module's, whatever it is called.
 
@@ -218,13 +258,15 @@ class AclXattrModule(VfsModule):
 
 
 @functools.lru_cache(maxsize=4096)
-def _descriptor_in(value: bytes) -> bytes | None:
+def _read(value: bytes) -> tuple[bytes | None, bytes]:
+    """The descriptor in a value, and the hash of the POSIX side that it was stored for, if it has one."""
     # Few descriptors are on many files.
     try:
-        return ntacl.decode(value).descriptor
+        stored = ntacl.decode(value)
     except ValueError as error:
         log.debug("a stored descriptor that cannot be read is ignored: %s", error)
-        return None
+        return None, b""
+    return stored.descriptor, stored.system_hash
 
 
 def _retried(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +247,66 @@ def test_what_smbd_stored_is_read_and_the_other_way_round(samba: Samba) -> None:
         assert "(A;;0x1200a9;;;WD)" in samba.query("theirs")
         assert "(D;;0x10000;;;BU)" in samba.query("theirs")
         chain.set_security(token, ours, stored)
+        assert samba.query("ours") == samba.query("theirs")
         for handle in (theirs, ours, root):
             chain.close(token, handle)
-    assert samba.query("ours") == samba.query("theirs")
+
+
+_SHAPES = {
+    "plain": (0o644, False, ()),
+    "set-user": (0o4755, False, ()),
+    "listed": (0o640, False, ("u:1000:rwx", "g:2000:r", "u:34:x", "m::rx")),
+    "folder": (0o755, True, ()),
+    "sticky": (0o3777, True, ("g:5:rwx",)),
+    "passing": (0o770, True, ("u:1000:rx", "d:u::rwx", "d:g::rx", "d:o::-", "d:u:1000:rwx", "d:g:7:r", "d:m::rwx")),
+}
+
+
+def _make(folder: Path, name: str, mode: int, directory: bool, acl: tuple[str, ...]) -> None:
+    path = folder / name
+    path.mkdir() if directory else path.write_text("x")
+    os.chown(path, 34, 60)
+    os.chmod(path, mode)
+    if acl:
+        subprocess.run(["setfacl", "-m", ",".join(acl), str(path)], check=True)
+
+
+@pytest.mark.parametrize("samba", ["no"], indirect=True)
+def test_smbd_finds_the_hash_right_and_notices_a_change_behind_both(samba: Samba) -> None:
+    if not shutil.which("setfacl"):
+        pytest.skip("needs setfacl; install Debian's acl")
+    token = make_token()
+    list_ = Acl((Ace(0, 0, 0x120089, EVERYONE), Ace(1, 3, 0x40, BUILTIN_USERS)))
+    wanted = SecurityDescriptor("S-1-22-1-34", "S-1-22-2-60", list_)
+    with chain_over(samba.share, notice_local_changes=True) as chain:
+        root = chain.open_root(token)
+        for name, shape in _SHAPES.items():
+            _make(samba.share, name, *shape)
+        for name in _SHAPES:
+            handle = chain.open(token, root, name, OpenHow())
+            chain.set_security(token, handle, pack_security_descriptor(wanted))
+            assert samba.query(name) == to_sddl(wanted), name
+            assert chain.get_security(token, handle, chain.fstat(token, handle)) is not None
+            os.chmod(samba.share / name, 0o711)
+            assert samba.query(name) != to_sddl(wanted), name
+            assert chain.get_security(token, handle, chain.fstat(token, handle)) is None
+            chain.close(token, handle)
+        chain.close(token, root)
+
+
+@pytest.mark.parametrize("samba", ["no"], indirect=True)
+def test_the_hash_of_smbd_is_found_right(samba: Samba) -> None:
+    list_ = pack_security_descriptor(SecurityDescriptor(dacl=Acl((Ace(0, 3, 0x1200A9, EVERYONE),))))
+    token = make_token()
+    with chain_over(samba.share, notice_local_changes=True) as chain:
+        root = chain.open_root(token)
+        for name, (mode, directory, _) in _SHAPES.items():
+            _make(samba.share, name, mode, directory, ())
+        for name in _SHAPES:
+            samba.set(name, list_)
+            handle = chain.open(token, root, name, OpenHow())
+            assert chain.get_security(token, handle, chain.fstat(token, handle)) is not None, name
+            os.chown(samba.share / name, 35, -1)
+            assert chain.get_security(token, handle, chain.fstat(token, handle)) is None, name
+            chain.close(token, handle)
+        chain.close(token, root)

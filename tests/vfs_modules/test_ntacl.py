@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.vfs_modules.ntacl import HASH_NONE, HASH_SHA256, decode, encode
+from lamina.vfs_modules.ntacl import HASH_NONE, HASH_SHA256, Seal, decode, encode
 
 OWNER = bytes.fromhex("010500000000000515000000010000000200000003000000e8030000")
 GROUP = bytes.fromhex("010500000000000515000000010000000200000003000000e9030000")
@@ -40,9 +40,12 @@ def test_the_type_of_the_hash_is_told() -> None:
     assert kinds == [(1, HASH_NONE), (2, HASH_NONE), (3, HASH_SHA256), (4, HASH_SHA256), (4, HASH_NONE)]
 
 
-def test_new_values_are_of_the_version_that_samba_takes_as_it_is() -> None:
+def test_new_values_are_of_a_version_that_samba_takes() -> None:
     assert encode(PLAIN, False) == struct.pack("<HHII16x", 2, 2, 0x20000, 0x20004) + self_relative(28)
     assert encode(PLAIN, True) == struct.pack("<HHIIH66x", 3, 3, 0x20000, 0x20004, 1) + self_relative(80)
+    sealed = encode(PLAIN, False, Seal(HASH[:32], 99))
+    assert sealed == V4[:14] + bytes(64) + V4[78:96] + HASH[:32] + bytes(32) + self_relative(160)
+    assert decode(sealed) == (4, HASH_SHA256, PLAIN, HASH[:32])
 
 
 def test_missing_parts_stay_missing() -> None:
