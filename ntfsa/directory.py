@@ -11,6 +11,7 @@ from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
 from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.sticky_times import restore_after_read
 from lamina.vfs_modules.operations import DosAttributes
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
         enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
         with enumeration.turn:
             _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
+        if open_.sticky is not None:
+            restore_after_read(context.token, open_)
     except OSError as error:
         raise nt_error(error) from error
     if not buffer.count:
@@ -107,10 +110,12 @@ def _append(buffer: DirectoryBuffer, volume: "NtVolume", entry: Listed, hidden: 
     created = dos.creation_ns
     if created is None:
         created = creation_ns(stat, dos)
-    written = to_filetime(stat.mtime_ns)
+    changed = dos.change_ns
+    if changed is None:
+        changed = stat.ctime_ns
     return buffer.append(
         name,
-        (to_filetime(created), to_filetime(stat.atime_ns), written, written),
+        (to_filetime(created), to_filetime(stat.atime_ns), to_filetime(stat.mtime_ns), to_filetime(changed)),
         end_of_file(stat),
         allocation_size(stat, stored),
         shown_attributes(stat, stored, hidden),

@@ -51,6 +51,14 @@ def creation_ns(stat: FileStat, dos: DosAttributes) -> int:
     return min(stat.mtime_ns, stat.ctime_ns, stat.atime_ns)
 
 
+def change_ns(stat: FileStat, dos: DosAttributes) -> int:
+    """The change time: one that was set and still counts, else the file system's status change time.
+
+    POSIX changes that one whenever MS-FSA has LastChangeTime changed: data, attributes, names, security, times.
+    """
+    return stat.ctime_ns if dos.change_ns is None else dos.change_ns
+
+
 def allocation_size(stat: FileStat, stored: int = 0) -> int:
     """Bytes taken on disk. A file system that allocates late is believed to take what the file will need."""
     if stat.mode & _TYPE == _DIRECTORY:
@@ -66,18 +74,13 @@ def end_of_file(stat: FileStat) -> int:
 
 
 def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) -> NetworkOpenInformation:
-    """Everything that CREATE, CLOSE and QUERY_INFO tell of a file.
-
-    The change time is the last write time: clients set it and want it back, or freeze it with the others
-    (MS-FSCC 2.4.7), and POSIX lets nobody set its own.
-    """
+    """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
     stored = dos.attributes
-    written = to_filetime(stat.mtime_ns)
     return NetworkOpenInformation(
         to_filetime(creation_ns(stat, dos)),
         to_filetime(stat.atime_ns),
-        written,
-        written,
+        to_filetime(stat.mtime_ns),
+        to_filetime(change_ns(stat, dos)),
         allocation_size(stat, stored),
         end_of_file(stat),
         shown_attributes(stat, stored, hidden_name),

@@ -7,6 +7,7 @@ shows every write at once.
 import time
 from typing import TYPE_CHECKING
 
+from lamina.ntfsa.sticky_times import keeps_write_time, restore_after_change
 from lamina.ntfsa.write_time import begin_writing, end_writing, look, pending, settle
 from lamina.vfs_modules.operations import FileStat, Times
 
@@ -33,8 +34,8 @@ def settle_write_time(token: "ImpersonationToken", open_: "NtOpen") -> None:
     if record.write_time is None:
         return
     now = time.time_ns()
-    if pending(record, now) and open_.sticky_write_ns is None:
-        volume.chain.set_times(token, open_.handle, Times(None, now))
+    if pending(record, now) and not keeps_write_time(open_):
+        _set_write_time(token, open_, now)
     stored = volume.chain.fstat(token, open_.handle).mtime_ns
     volume.registry.update(open_.file_key, settle, stored)
 
@@ -52,8 +53,13 @@ def note_last_write(token: "ImpersonationToken", open_: "NtOpen", tells_times: b
         return  # it goes with the record
     stored = 0 if alone else volume.chain.fstat(token, open_.handle).mtime_ns
     late = volume.registry.update(open_.file_key, end_writing, stored).result
-    if late and open_.sticky_write_ns is None:
-        volume.chain.set_times(token, open_.handle, Times(None, time.time_ns()))
+    if late and not keeps_write_time(open_):
+        _set_write_time(token, open_, time.time_ns())
+
+
+def _set_write_time(token: "ImpersonationToken", open_: "NtOpen", now: int) -> None:
+    open_.volume.chain.set_times(token, open_.handle, Times(None, now))
+    restore_after_change(token, open_)
 
 
 def shown_stat(volume: "NtVolume", stat: FileStat) -> FileStat:

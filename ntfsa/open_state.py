@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lamina.ntfsa.enumeration import Enumeration
     from lamina.ntfsa.oplocks import Oplock
+    from lamina.ntfsa.sticky_times import StickyTimes
     from lamina.ntfsa.volume import NtVolume
     from lamina.ntfsa.watchers import Watcher
 
@@ -19,8 +20,8 @@ class NtOpen:
 
     `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
-    record's key, `file_id` the 64-bit index number. `sticky_*_ns`: times (nanoseconds) that the client has set or
-    frozen through this open, and that what is done through it does not change (MS-FSA 2.1.4.17). `has_written`: the
+    record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through this open,
+    and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
     first write through it was noted (see `modification`). `watcher`: it waits for changes in its directory, or has;
     `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
     """
@@ -43,8 +44,7 @@ class NtOpen:
         "position",
         "posix_delete",
         "share_access",
-        "sticky_access_ns",
-        "sticky_write_ns",
+        "sticky",
         "told_at_close",
         "vfs_path",
         "volume",
@@ -74,8 +74,7 @@ class NtOpen:
         self.has_written = False
         self.enumeration: Enumeration | None = None
         self.oplock: Oplock | None = None
-        self.sticky_access_ns: int | None = None
-        self.sticky_write_ns: int | None = None
+        self.sticky: StickyTimes | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
         self.told_at_close = 0
         self.watcher: Watcher | None = None

@@ -9,7 +9,7 @@ from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.ntfsa.deletion import set_disposition
 from lamina.ntfsa.extended_attributes import set_extended_attributes
-from lamina.ntfsa.file_state import end_of_file
+from lamina.ntfsa.file_state import change_ns, end_of_file
 from lamina.ntfsa.filetime import from_filetime
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc import set_information as si
@@ -20,11 +20,10 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.ntfsa.sticky_times import restore_times
+from lamina.ntfsa.sticky_times import StickyTimes, restore_after_change, stuck
 from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
 
-_FREEZE: Final = -1
-_THAW: Final = -2
+_NO_TIMES: Final = Times()
 _NON_MODE: Final = ~(
     c.FILE_WRITE_THROUGH
     | c.FILE_SEQUENTIAL_ONLY
@@ -95,29 +94,23 @@ def _set_attributes(context: NtContext, open_: NtOpen, stat: FileStat, attribute
 
 
 def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.BasicInformation) -> None:
-    open_.sticky_access_ns = _sticky(basic.last_access_time, open_.sticky_access_ns, stat.atime_ns)
-    open_.sticky_write_ns = _sticky(basic.last_write_time, open_.sticky_write_ns, stat.mtime_ns)
-    times = Times(
-        _explicit(basic.last_access_time),
-        _explicit(basic.last_write_time),
-        _explicit(basic.change_time),
-        _explicit(basic.creation_time),
-    )
-    if any(value is not None for value in times):
-        open_.volume.chain.set_times(context.token, open_.handle, times)
-        settle_write_time(context.token, open_)
+    chain, token, handle = open_.volume.chain, context.token, open_.handle
+    _, access, write, change, _ = basic
+    if access or write or change:
+        dos = chain.get_dos_attributes(token, handle, stat)
+        now = StickyTimes(stat.atime_ns, stat.mtime_ns, change_ns(stat, dos))
+        open_.sticky = stuck(open_.sticky, StickyTimes(access, write, change), now)
+    times = Times(_explicit(access), _explicit(write), _explicit(change), _explicit(basic.creation_time))
+    if times != _NO_TIMES:
+        chain.set_times(token, handle, times)
+    if open_.sticky is not None and times.change_ns is None and (times != _NO_TIMES or basic.file_attributes):
+        restore_after_change(token, open_)
+    if times != _NO_TIMES:
+        settle_write_time(token, open_)
 
 
 def _explicit(filetime: int) -> int | None:
     return from_filetime(filetime) if filetime > 0 else None
-
-
-def _sticky(filetime: int, current: int | None, stored_ns: int) -> int | None:
-    if filetime > 0:
-        return from_filetime(filetime)
-    if filetime == _FREEZE:
-        return stored_ns
-    return None if filetime == _THAW else current
 
 
 def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
@@ -133,7 +126,7 @@ def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     open_.volume.chain.ftruncate(context.token, open_.handle, size)
     # Whoever began to cache while that was parked has read what was there before.
     data_changes(open_)
-    restore_times(context.token, open_, True)
+    restore_after_change(context.token, open_)
     settle_write_time(context.token, open_)
     _tell_watchers(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
 
@@ -151,6 +144,7 @@ def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     elif size > current:
         with ignore_unsupported():
             chain.fallocate(context.token, open_.handle, 0, size)
+        restore_after_change(context.token, open_)
     settle_write_time(context.token, open_)
 
 
@@ -219,6 +213,16 @@ _CLASSES: Final[dict[int, Callable[[NtContext, NtOpen, memoryview], None]]] = {
 }
 
 
+_METADATA: Final = frozenset(
+    {
+        c.FILE_RENAME_INFORMATION,
+        c.FILE_RENAME_INFORMATION_EX,
+        c.FILE_LINK_INFORMATION,
+        c.FILE_FULL_EA_INFORMATION,
+    }
+)
+
+
 @translated
 def set_file(context: NtContext, open_: NtOpen, info_class: int, data: memoryview) -> None:
     """Set one class of information.
@@ -229,3 +233,5 @@ def set_file(context: NtContext, open_: NtOpen, info_class: int, data: memoryvie
     if setter is None:
         raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
     setter(context, open_, data)
+    if open_.sticky is not None and info_class in _METADATA:
+        restore_after_change(context.token, open_)

@@ -1,6 +1,8 @@
-"""NT attributes and creation times in the extended attribute user.DOSATTRIB, in Samba's form (`dosattrib`).
+"""NT attributes, creation and change times in the extended attribute user.DOSATTRIB, in Samba's form (`dosattrib`).
 
-A share that moves here from Samba, or back, keeps them. Who may read a file's data says nothing of who may see or
+A share that moves here from Samba, or back, keeps them. A change time that was set is shown while the file system's
+own, which nobody can set, says that nothing has happened since: whoever changes the file, here or beside the server,
+ends it. Who may read a file's data says nothing of who may see or
 change its attributes: the caller has checked that (MS-FSA 2.1.5.15.4, FILE_WRITE_ATTRIBUTES), so where the mode of the
 file refuses the user, the server does it.
 """
@@ -8,12 +10,13 @@ file refuses the user, the server does it.
 import errno
 import logging
 import stat as st
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar
 
 from lamina.vfs_modules import dosattrib, syscalls
-from lamina.vfs_modules.dosattrib import StoredAttributes
+from lamina.vfs_modules.dosattrib import ChangeTime, StoredAttributes
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule, reaches_kernel_files
 from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
@@ -28,36 +31,62 @@ _NEVER_STORED = 0x10 | 0x40 | 0x80 | 0x400  # DIRECTORY, DEVICE, NORMAL, REPARSE
 _S_IFMT = 0o170000
 _ANSWERED = frozenset({st.S_IFREG, st.S_IFDIR})
 _BATCH = 64
+_CLOCK_REALTIME_COARSE = 5  # clock_gettime(2); the module time has no name for it
+# How often a change time is stored until its bound is right, how near the first bound must be, and what is allowed for
+# the clock of the file system to go on while it is stored (nanoseconds).
+_ATTEMPTS = 4
+_NEAR = 10_000_000
+_STORING = 100_000
 _new = tuple.__new__
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
 
 
 class DosAttributesModule(VfsModule):
-    """Keeps NT attributes and creation times beside the file."""
+    """Keeps NT attributes, creation times and change times that were set beside the file."""
 
     name: ClassVar[str] = "dos_attributes"
 
     def capabilities(self, below: Capability) -> Capability:
-        """Attributes and creation times, where there are extended attributes to keep them in."""
+        """Attributes, creation and change times, where there are extended attributes to keep them in."""
         if Capability.XATTRS not in below:
             return below
-        return below | Capability.DOS_ATTRIBUTES | Capability.CREATION_TIME
+        return below | Capability.DOS_ATTRIBUTES | Capability.CREATION_TIME | Capability.CHANGE_TIME
 
     def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
-        """What is stored, with the birth time of `stat` where no creation time is."""
+        """What is stored and still counts, with the birth time of `stat` where no creation time is."""
         return _answer(self._value(token, handle), stat)
 
     def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
-        """Store; without a creation time the stored one stays."""
+        """Store; without a creation time the stored one stays. To change attributes is to change the file."""
         self._store(token, handle, dos.attributes, dos.creation_ns, self._stored(token, handle))
 
     def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
-        """Set the times; the creation time is kept here."""
+        """Set the times; creation and change time are kept here."""
         self.next.set_times(token, handle, times)
-        if times.creation_ns is not None:
+        if times.change_ns is not None:
+            self._store_with_change(token, handle, times.creation_ns, times.change_ns)
+        elif times.creation_ns is not None:
             stored = self._stored(token, handle)
             self._store(token, handle, stored.attributes or 0, times.creation_ns, stored)
+
+    def _store_with_change(
+        self, token: ImpersonationToken, handle: VfsHandle, creation_ns: int | None, change_ns: int
+    ) -> None:
+        stored = self._stored(token, handle)
+        # To store it is a status change itself, at a time that only the kernel knows: say one, look, and correct it.
+        # The coarse clock is the one that most file systems stamp with, so the first guess is mostly exact.
+        until, near = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE), _NEAR
+        for _ in range(_ATTEMPTS):
+            begun = time.monotonic_ns()
+            change = ChangeTime(change_ns, until)
+            self._store(token, handle, stored.attributes or 0, creation_ns, stored, change)
+            changed = self.next.fstat(token, handle).ctime_ns
+            if changed <= until <= changed + near:
+                return
+            near = _STORING + 2 * (time.monotonic_ns() - begun)
+            until = changed + near
+        log.debug("a change time could not be kept: the file system's clock runs away")
 
     def readdir(
         self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
@@ -83,7 +112,7 @@ class DosAttributesModule(VfsModule):
     def _dos(self, directory: int, name: str, value: bytes | OSError, stat: FileStat) -> DosAttributes:
         if isinstance(value, OSError):
             if value.errno != errno.EACCES:
-                return _new(DosAttributes, (0, stat.btime_ns))
+                return _new(DosAttributes, (0, stat.btime_ns, None))
             value = self._value_in(directory, name)
         return _answer(value, stat)
 
@@ -116,9 +145,10 @@ class DosAttributesModule(VfsModule):
         attributes: int,
         creation_ns: int | None,
         previous: StoredAttributes,
+        change: ChangeTime | None = None,
     ) -> None:
         attributes = attributes & ~_NEVER_STORED | (_DIRECTORY if handle.is_directory else 0)
-        value = dosattrib.encode(attributes, creation_ns, previous)
+        value = dosattrib.encode(attributes, creation_ns, previous, change)
         try:
             self.next.setxattr(token, handle, XATTR, value)
         except OSError as error:
@@ -131,11 +161,14 @@ class DosAttributesModule(VfsModule):
 
 def _answer(value: bytes, stat: FileStat) -> DosAttributes:
     if not value:
-        return _new(DosAttributes, (0, stat.btime_ns))
+        return _new(DosAttributes, (0, stat.btime_ns, None))
     try:
-        attributes, creation = dosattrib.read(value)
+        attributes, creation, change = dosattrib.read(value)
     except ValueError:
         # Somebody else's attribute, or a damaged one: the file is served as if there were none.
         log.debug("a value of %s that cannot be read is ignored", XATTR)
         return DosAttributes(0, stat.btime_ns)
-    return _new(DosAttributes, ((attributes or 0) & ~_NEVER_STORED, stat.btime_ns if creation is None else creation))
+    if creation is None:
+        creation = stat.btime_ns
+    changed = change.change_ns if change is not None and change.counts(stat.ctime_ns) else None
+    return _new(DosAttributes, ((attributes or 0) & ~_NEVER_STORED, creation, changed))

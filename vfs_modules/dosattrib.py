@@ -4,13 +4,18 @@ It is NDR (C706 chapter 14), little endian: the attributes as text in hexadecima
 5); at the next even offset a 16-bit version; the same again as the discriminant of a union; and at the next multiple of
 four that version's structure. Version 3 is what Samba wrote for most of its life and every release reads, so new values
 are written in it; a value of version 4 or 5 keeps its version and its other fields when it is rewritten.
+
+A change time that a client has set needs version 3, which has a field and a flag for it that Samba leaves alone. It
+counts until the file changes: the field of the file's size, which Samba has given up, says until which status change.
 """
 
 import struct
 from typing import NamedTuple
 
 _VALID_ATTRIBUTES = 0x01
+_VALID_SIZE = 0x04
 _VALID_CREATION = 0x10
+_VALID_CHANGE = 0x20
 
 _EPOCH = 116_444_736_000_000_000  # 1970-01-01 as a FILETIME
 _VERSIONS = struct.Struct("<HH")
@@ -24,6 +29,8 @@ _LAYOUTS: dict[int, tuple[struct.Struct, bool, int, int]] = {
     5: (struct.Struct("<IIQ"), True, 1, 2),
 }
 _BOTH = _VALID_ATTRIBUTES | _VALID_CREATION
+_KNOWN = _BOTH | _VALID_CHANGE
+_SIZE_AT, _CHANGE_AT = 3, 6  # in version 3
 _NO_TIME = 1 << 63
 # By length: how to read it, its version and its first byte. Version 5, and version 3 with one or two digits of text.
 _COMMON = {
@@ -33,6 +40,19 @@ _COMMON = {
 }
 _WRITABLE = frozenset({3, 4, 5})
 _VERSION_3 = [0] * 7
+_LASTING_NS = 1_000_000_000
+
+
+class ChangeTime(NamedTuple):
+    """A change time that was set, and the status change time up to which the file is as it was then; nanoseconds."""
+
+    change_ns: int
+    until_ns: int
+
+    def counts(self, ctime_ns: int) -> bool:
+        """Whether a file that was last changed at `ctime_ns`, by its file system, has not changed since."""
+        # Much earlier is no answer either: the value came from another file, or the clock was set back.
+        return 0 <= self.until_ns - ctime_ns <= _LASTING_NS
 
 
 class StoredAttributes(NamedTuple):
@@ -42,6 +62,7 @@ class StoredAttributes(NamedTuple):
     creation_ns: int | None
     version: int
     fields: tuple[int, ...]
+    change: ChangeTime | None = None
 
 
 NOTHING = StoredAttributes(None, None, 3, tuple(_VERSION_3))
@@ -66,24 +87,39 @@ def decode(value: bytes) -> StoredAttributes:
     valid = fields[0] if flagged else _VALID_ATTRIBUTES | _VALID_CREATION
     creation = fields[creation_at] if valid & _VALID_CREATION else 0
     attributes = fields[attributes_at] if valid & _VALID_ATTRIBUTES else None
-    return StoredAttributes(attributes, _to_ns(creation), version, fields)
+    return StoredAttributes(attributes, _to_ns(creation), version, fields, _change_of(version, valid, fields))
 
 
-def read(value: bytes) -> tuple[int | None, int | None]:
-    """Attributes and creation time of a value, as `decode` but three times as fast for the forms that are common."""
+def _change_of(version: int, valid: int, fields: tuple[int, ...]) -> ChangeTime | None:
+    if version != 3 or valid & (_VALID_CHANGE | _VALID_SIZE) != _VALID_CHANGE:
+        return None
+    change_ns = _to_ns(fields[_CHANGE_AT])
+    return None if change_ns is None else ChangeTime(change_ns, fields[_SIZE_AT])
+
+
+def read(value: bytes) -> tuple[int | None, int | None, ChangeTime | None]:
+    """Attributes, creation and change time, as `decode` but three times as fast for the forms that are common."""
     form = _COMMON.get(len(value))
     if form is not None:
         version, level, valid, attributes, creation = form[0](value)
-        if version == level == form[1] and valid & _BOTH == _BOTH and 0 < creation < _NO_TIME and value[0] == form[2]:
-            return attributes, (creation - _EPOCH) * 100
-    return decode(value)[:2]
+        if version == level == form[1] and valid & _KNOWN == _BOTH and 0 < creation < _NO_TIME and value[0] == form[2]:
+            return attributes, (creation - _EPOCH) * 100, None
+    stored = decode(value)
+    return stored.attributes, stored.creation_ns, stored.change
 
 
-def encode(attributes: int, creation_ns: int | None, previous: StoredAttributes = NOTHING) -> bytes:
-    """A value with these attributes and creation time (None keeps the previous one), and the rest as it was."""
-    version = previous.version if previous.version in _WRITABLE else 3
+def encode(
+    attributes: int,
+    creation_ns: int | None,
+    previous: StoredAttributes = NOTHING,
+    change: ChangeTime | None = None,
+) -> bytes:
+    """A value with these attributes, creation time (None keeps the previous one) and change time; the rest as it was."""
+    version = previous.version if previous.version in _WRITABLE and change is None else 3
     layout, _, attributes_at, creation_at = _LAYOUTS[version]
     fields = list(previous.fields) if previous.version == version else list(_VERSION_3)
+    if change is not None or previous.change is not None:
+        _put_change(fields, change)
     fields[attributes_at] = attributes
     fields[0] |= _VALID_ATTRIBUTES
     creation_ns = previous.creation_ns if creation_ns is None else creation_ns
@@ -93,6 +129,16 @@ def encode(attributes: int, creation_ns: int | None, previous: StoredAttributes 
     text = b"0x%x\0" % attributes if version == 3 else b"\0"
     head = text + bytes(len(text) & 1) + _VERSIONS.pack(version, version)
     return head + bytes(-len(head) & 3) + layout.pack(*fields)
+
+
+def _put_change(fields: list[int], change: ChangeTime | None) -> None:
+    if change is None:
+        fields[0] &= ~_VALID_CHANGE
+        fields[_CHANGE_AT] = fields[_SIZE_AT] = 0
+    else:
+        fields[0] = fields[0] & ~_VALID_SIZE | _VALID_CHANGE
+        fields[_CHANGE_AT] = _from_ns(change.change_ns)
+        fields[_SIZE_AT] = min(max(change.until_ns, 0), _NO_TIME)
 
 
 def _to_ns(filetime: int) -> int | None:

@@ -112,6 +112,7 @@ class MemoryBackend(Backend):
             | Capability.SYMLINKS
             | Capability.XATTRS
             | Capability.CREATION_TIME
+            | Capability.CHANGE_TIME
         )
 
     # Resolution.
@@ -324,6 +325,29 @@ class MemoryBackend(Backend):
         node = _data_of(handle, Access.WRITE)
         self._resize(node, length)
         self._touch(node)
+
+    def copy_range(
+        self,
+        token: ImpersonationToken,
+        source: VfsHandle,
+        source_offset: int,
+        target: VfsHandle,
+        target_offset: int,
+        length: int,
+    ) -> int:
+        """Copy bytes."""
+        origin = _data_of(source, Access.READ)
+        if origin is _data_of(target, Access.WRITE) and abs(source_offset - target_offset) < length:
+            _fail(errno.EINVAL)
+        part = bytes(origin.data[source_offset : source_offset + length])
+        return self.pwrite(token, target, memoryview(part), target_offset)
+
+    def zero_range(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, deallocate: bool
+    ) -> None:
+        """Write zeros; there is no space to give back."""
+        zeros = bytes(max(min(length, len(handle.private.node.data) - offset), 0))
+        self.pwrite(token, handle, memoryview(zeros), offset)
 
     def _resize(self, node: Node, length: int) -> None:
         growth = length - len(node.data)

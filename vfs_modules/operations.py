@@ -23,6 +23,7 @@ from enum import Enum, Flag, IntEnum, auto
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
+from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.token import ImpersonationToken
 
@@ -75,6 +76,7 @@ class Capability(Flag):
     MODE_IGNORED = auto()
     COMPRESSION = auto()
     CHANGE_TIME = auto()
+    WATCH_CHANGES = auto()
 
 
 class FileStat(NamedTuple):
@@ -492,6 +494,15 @@ class Operations:
         Handles of it are given back and opened anew by the caller. Default: ENOTSUP.
         """
         _unsupported("rename_stream")
+
+    @operation(Target.HANDLE)
+    def watch_changes(self, token: ImpersonationToken, handle: VfsHandle, query: ChangeQuery) -> ChangeWatch:
+        """Watch a directory, or the tree beneath it, for what others do in it, as far as `token` may list it.
+
+        What happens after this has returned is told; `lamina.vfs_modules.changes` says what of that this chain's own
+        changes are. ENOSPC, EMFILE or ENOMEM where a limit is reached. Default: ENOTSUP.
+        """
+        _unsupported("watch_changes")
 
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(_table)
