@@ -9,7 +9,7 @@ from lamina.ntfsa.fscc.notify_information import WRITTEN
 from lamina.ntfsa.modification import note_first_write, settle_write_time
 from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.ntfsa.sticky_times import restore_times
+from lamina.ntfsa.sticky_times import restore_after_change, restore_after_read
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -52,8 +52,8 @@ def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int)
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
     try:
         count = volume.chain.pread(context.token, open_.handle, buffer, offset)
-        if open_.sticky_access_ns is not None:
-            restore_times(context.token, open_, False)
+        if open_.sticky is not None:
+            restore_after_read(context.token, open_)
     except OSError as error:
         raise nt_error(error) from error
     if not count and length:
@@ -81,12 +81,12 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
             return 0
         record = volume.registry.read(open_.file_key)
         if record.locks or record.grants:
-            _write_beside(open_, record, offset, length)
+            respect_others(open_, record, offset, length)
         if open_.has_written:
             count = volume.chain.pwrite(token, open_.handle, data, offset)
         else:
             count = _write_first(token, open_, data, offset)
-        _finish_write(token, open_, write_through)
+        finish_write(token, open_, write_through)
     except OSError as error:
         raise nt_error(error) from error
     open_.position = offset + count
@@ -104,7 +104,7 @@ def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview,
     return count
 
 
-def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: int) -> None:
+def respect_others(open_: "NtOpen", record: "FileRecord", offset: int, length: int) -> None:
     """Respect the locks of others, and end what they cache."""
     if record.locks and write_conflict(record, open_.owner, offset, length):
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
@@ -112,13 +112,14 @@ def _write_beside(open_: "NtOpen", record: "FileRecord", offset: int, length: in
         data_changes(open_)
 
 
-def _finish_write(token: "ImpersonationToken", open_: "NtOpen", write_through: bool) -> None:
+def finish_write(token: "ImpersonationToken", open_: "NtOpen", write_through: bool) -> None:
+    """What follows every change of data: caches that began meanwhile end, times stay put, the disk is waited for."""
     volume = open_.volume
     if volume.registry.read(open_.file_key).grants:
         # Whoever began to cache while the write was parked has read what was there before.
         data_changes(open_)
-    if open_.sticky_write_ns is not None:
-        restore_times(token, open_, True)
+    if open_.sticky is not None:
+        restore_after_change(token, open_)
     if write_through or open_.mode & c.FILE_WRITE_THROUGH:
         volume.chain.fsync(token, open_.handle, True)
 
