@@ -2,7 +2,8 @@
 
 Four columns with tabs between: the test's name; `pass`, `fail` (a known failure, with its reason) or `skip` (smbtorture
 itself leaves the test out, with the reason); what the test needs (`share=NAME`, `slow`, or name=value options of
-smbtorture, spaces between); the reason. Lines that begin with # are comments.
+smbtorture, spaces between, in which @FOLDER@ is the folder behind the share); the reason. Lines that begin with # are
+comments.
 """
 
 from collections.abc import Iterable, Sequence

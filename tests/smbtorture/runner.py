@@ -11,8 +11,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """The server that is tested. `arguments` go to smbtorture as they are."""
+    """The server that is tested. `arguments` go to smbtorture as they are; `folders` are those behind the shares."""
 
     port: int
     user: str
@@ -50,6 +50,7 @@ class Target:
     other_password: str = ""
     host: str = "127.0.0.1"
     arguments: tuple[str, ...] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 class Report(NamedTuple):
@@ -80,7 +81,10 @@ def installed() -> bool:
 
 
 def run(name: str, share: str, target: Target, timeout: float, options: tuple[str, ...] = ()) -> Outcome:
-    """Run the leaf test `name` on `share`; `options` are smbtorture's own, as name=value. `timeout` in seconds."""
+    """Run the leaf test `name` on `share`; `options` are smbtorture's own, as name=value. `timeout` in seconds.
+
+    @FOLDER@ in an option stands for the folder behind the share.
+    """
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         command = _command(name, share, target, options, Path(scratch))
         started = time.monotonic()
@@ -91,7 +95,8 @@ def run(name: str, share: str, target: Target, timeout: float, options: tuple[st
 def _command(name: str, share: str, target: Target, options: tuple[str, ...], scratch: Path) -> list[str]:
     configuration = scratch / "client.conf"
     configuration.write_text(_CLIENT_CONF.format(scratch))
-    settings = ["torture:progress=no", *options]
+    folder = target.folders.get(share, "")
+    settings = ["torture:progress=no", *(option.replace("@FOLDER@", folder) for option in options)]
     if target.other_user:
         settings += [f"torture:user2name={target.other_user}", f"torture:user2password={target.other_password}"]
     return [

@@ -54,4 +54,12 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
 def target(server: ServerProcess, arguments: tuple[str, ...] = ()) -> Target:
     """How smbtorture reaches `server`."""
     user, other = server.layout.users[:2]
-    return Target(server.port, user.name, user.password, other.name, other.password, arguments=arguments)
+    return Target(
+        server.port,
+        user.name,
+        user.password,
+        other.name,
+        other.password,
+        arguments=arguments,
+        folders={name: folder.path for name, folder in server.layout.shares.items()},
+    )
