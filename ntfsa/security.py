@@ -26,6 +26,7 @@ from lamina.ntfsa.security_descriptor import (
     selected,
 )
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.sticky_times import restore_after_change
 from lamina.vfs_modules.operations import Capability, FileStat
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     new = parse_security_descriptor(data)
     _check_owner(context, open_, new, security_information)
     store(open_.volume, context.token, open_.handle, new, security_information)
+    restore_after_change(context.token, open_)
     if open_.volume.watchers is not None:
         open_.volume.watchers.modified(open_.vfs_path, FILE_NOTIFY_CHANGE_SECURITY)
 
