@@ -230,6 +230,23 @@ def wait(awaitable: Awaitable[_T], *, indefinite: bool = False) -> _T:
     return future.result()
 
 
+def breathe() -> None:
+    """Let other requests run; for the middle of long work. Raises RequestCancelled where the client has given up.
+
+    Outside a request nothing happens.
+    """
+    worker = greenlet.getcurrent()
+    if isinstance(worker, _Worker):
+        turn: asyncio.Future[None] = worker.engine.loop.create_future()
+        worker.engine.loop.call_soon(_end_turn, turn)
+        wait(turn)
+
+
+def _end_turn(turn: "asyncio.Future[None]") -> None:
+    if not turn.done():
+        turn.set_result(None)
+
+
 def _call_as(token: ImpersonationToken, function: Callable[..., _T], args: tuple[Any, ...]) -> _T:
     assume(token)
     return function(*args)
@@ -262,4 +279,4 @@ def _resume(engine: Engine, worker: _Worker) -> None:
         log.debug("a system call ended after its event loop was closed")
 
 
-__all__ = ["Engine", "RequestCancelled", "Task", "current_task", "offload", "wait"]
+__all__ = ["Engine", "RequestCancelled", "Task", "breathe", "current_task", "offload", "wait"]

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from lamina.vfs_modules import syscalls
-from lamina.vfs_modules.engine import offload
+from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
+from lamina.vfs_modules.engine import breathe, offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import Backend, ModuleOptions, ShareInfo
 from lamina.vfs_modules.names import encode_name
@@ -41,7 +42,7 @@ _NOWAIT = os.RWF_NOWAIT
 _READDIR_BATCH = 512
 # These decide for themselves, call by call, or never wait.
 _NEVER_WRAPPED = frozenset(
-    {"pread", "pwrite", "fsync", "readdir", "watch", "close", "get_dos_attributes", "get_security"}
+    {"pread", "pwrite", "fsync", "readdir", "watch", "watch_changes", "close", "get_dos_attributes", "get_security"}
 )
 
 
@@ -54,6 +55,9 @@ class PosixOptions(ModuleOptions):
     )
     inline_write: int = Field(
         default=262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
+    )
+    watches: int = Field(
+        default=16_384, ge=1, description="directories of the share that may be watched for changes at a time"
     )
 
 
@@ -84,7 +88,7 @@ class PosixBackend(Backend):
         super().__init__(options)
         self._root = -1
         self._metadata_waits: bool | None = None
-        self._notifier = Notifier()
+        self._notifier = Notifier(self.options.watches)
         self._devices: dict[int, PosixFile] = {}
         self._ready = PosixFile(False, True, self.options.offload != "never")
 
@@ -108,6 +112,7 @@ class PosixBackend(Backend):
             | Capability.SYMLINKS
             | Capability.SPARSE
             | Capability.WATCH
+            | Capability.WATCH_CHANGES
         )
         if syscalls.fstatx(self._root).btime_ns is not None:
             found |= Capability.CREATION_TIME
@@ -382,6 +387,17 @@ class PosixBackend(Backend):
     def watch(self, token: ImpersonationToken, handle: VfsHandle) -> Watch:
         """Watch a directory with inotify."""
         return self._notifier.watch(token, handle.fd)
+
+    def watch_changes(self, token: ImpersonationToken, handle: VfsHandle, query: ChangeQuery) -> ChangeWatch:
+        """Watch a directory or a tree with inotify."""
+        watch = self._notifier.watch_changes(token, handle.fd, query)
+        try:
+            while watch.grow():
+                breathe()
+        except BaseException:
+            watch.close()
+            raise
+        return watch
 
     # Attributes.
 

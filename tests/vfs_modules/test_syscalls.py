@@ -16,7 +16,7 @@ from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Access, Capability, OpenHow
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
-from lamina.vfs_modules.syscalls import libc, notify, paths, resolve, xattrs
+from lamina.vfs_modules.syscalls import inotify, libc, notify, paths, resolve, xattrs
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Hand
 
@@ -406,8 +406,8 @@ def test_an_overflow_tells_every_watch_that_events_were_lost(hand: Hand) -> None
     hand.mkdir("a")
     hand.mkdir("b")
     watches = [notifier.watch(TOKEN, hand.open(name).fd) for name in ("a", "b")]
-    overflow = notify._EVENT.pack(-1, 0x4000, 0, 0)
-    notifier._deliver(overflow)
+    overflow = inotify._EVENT.pack(-1, 0x4000, 0, 0)
+    notifier._inotify._deliver(overflow)
     assert [watch.poll() for watch in watches] == [[("lost", None)]] * 2
     notifier.close()
     assert [watch.poll() for watch in watches] == [[("lost", None)]] * 2

@@ -1,25 +1,18 @@
-"""Watching directories with inotify: one descriptor for a whole backend, drained when somebody asks.
+"""Watching directories with inotify: the watches of a backend, on one descriptor (see `inotify`).
 
-The kernel keeps one watch per directory and descriptor, so watches of the same directory share it here, and each has
-its own queue. Nothing runs in the background.
+`NameWatch` is for who must know the names of a directory exactly, whenever it asks; `change_watch.ChangeWatcher` for
+who wants to be told what others do.
 """
 
-import os
-import struct
 from collections.abc import Callable
 
-from lamina.vfs_modules.credentials import assume
-from lamina.vfs_modules.names import decode_name
+from lamina.vfs_modules.changes import ChangeQuery
 from lamina.vfs_modules.operations import NameEvent
-from lamina.vfs_modules.syscalls import libc
-from lamina.vfs_modules.syscalls.attributes import proc_path
+from lamina.vfs_modules.syscalls.change_watch import ChangeWatcher
+from lamina.vfs_modules.syscalls.inotify import IN_CREATE, IN_MOVED_TO, NAMES, Inotify, Spot
 from lamina.vfs_modules.token import ImpersonationToken
 
-_EVENT = struct.Struct("=iIII")
-_IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x40, 0x80, 0x100, 0x200
-_IN_UNMOUNT, _IN_OVERFLOW, _IN_IGNORED, _IN_ONLYDIR = 0x2000, 0x4000, 0x8000, 0x01000000
-_ADDED = _IN_CREATE | _IN_MOVED_TO
-_REMOVED = _IN_DELETE | _IN_MOVED_FROM
+_ADDED = IN_CREATE | IN_MOVED_TO
 
 MAX_QUEUED = 4096
 """Events kept for a watch that nobody polls; beyond that they are given up and it must read its directory again."""
@@ -28,21 +21,41 @@ LOST = NameEvent("lost", None)
 """Events were lost, or the directory is gone."""
 
 
-class InotifyWatch:
+class NameWatch:
     """One watch: the queue of a directory's events for one asker."""
 
     __slots__ = ("_close", "_drain", "queue")
 
-    def __init__(self, drain: Callable[[], None], close: Callable[["InotifyWatch"], None]) -> None:
+    def __init__(self, drain: Callable[[], None]) -> None:
         self._drain = drain
-        self._close: Callable[[InotifyWatch], None] | None = close
+        self._close: Callable[[], None] | None = None
         self.queue: list[NameEvent] = []
+
+    def begin(self, close: Callable[[], None]) -> None:
+        """The watch has begun; `close` ends it."""
+        self._close = close
 
     def poll(self) -> list[NameEvent]:
         """Everything that happened since the last poll, in order."""
         self._drain()
         events, self.queue = self.queue, []
         return events
+
+    def event(self, spot: Spot, mask: int, cookie: int, name: str) -> None:
+        """A name has come or gone."""
+        self.put(NameEvent("added" if mask & _ADDED else "removed", name))
+
+    def lost(self) -> None:
+        """Events are missing."""
+        self.put(LOST)
+
+    def gone(self, spot: Spot) -> None:
+        """The directory is no more."""
+        self.put(LOST)
+
+    def drained(self) -> bool:
+        """All is told; whoever watches names asks for them."""
+        return False
 
     def put(self, event: NameEvent) -> None:
         """Queue an event; too many become the one that says that they are lost."""
@@ -55,78 +68,55 @@ class InotifyWatch:
         """Stop watching. Harmless the second time."""
         close, self._close = self._close, None
         if close is not None:
-            close(self)
+            close()
 
 
 class Notifier:
-    """The inotify descriptor of a backend. Used on the event loop's thread only."""
+    """The watches of a backend. `limit`: directories that may be watched. Used on the event loop's thread only."""
 
-    def __init__(self) -> None:
-        self._fd = -1
-        self._watches: dict[int, list[InotifyWatch]] = {}
+    def __init__(self, limit: int = 1 << 20) -> None:
+        self._inotify = Inotify(limit)
+        self._changes = 0
 
-    def watch(self, token: ImpersonationToken, fd: int) -> InotifyWatch:
-        """Watch the directory of a descriptor. ENOSPC or EMFILE at the limits, EACCES without read permission."""
-        assume(token)
-        if self._fd < 0:
-            self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            if self._fd < 0:
-                libc.fail()
-        number = libc.inotify_add_watch(self._fd, proc_path(fd), _ADDED | _REMOVED | _IN_ONLYDIR)
-        if number < 0:
-            libc.fail()
+    def watch(self, token: ImpersonationToken, fd: int) -> NameWatch:
+        """Watch the names of a descriptor's directory. ENOSPC or EMFILE at the limits, EACCES without permission."""
+        inotify = self._inotify
+        watch = NameWatch(inotify.drain)
         # What happened before this watch began is not its business.
-        self.drain()
-        watch = InotifyWatch(self.drain, lambda closed: self._forget(number, closed))
-        self._watches.setdefault(number, []).append(watch)
+        inotify.drain()
+        spot = inotify.add(token, fd, NAMES, watch)
+        inotify.listen(watch, False)
+
+        def close() -> None:
+            inotify.remove(spot)
+            inotify.ignore(watch, False)
+
+        watch.begin(close)
         return watch
 
-    def _forget(self, number: int, watch: InotifyWatch) -> None:
-        watches = self._watches.get(number)
-        if watches is None or watch not in watches:
-            return
-        watches.remove(watch)
-        if not watches:
-            del self._watches[number]
-            libc.inotify_rm_watch(self._fd, number)
+    def watch_changes(self, token: ImpersonationToken, fd: int, query: ChangeQuery) -> ChangeWatcher:
+        """Watch what others do in a descriptor's directory; of a tree call `ChangeWatcher.grow` until it is false."""
+        watcher = ChangeWatcher(self._inotify, token, fd, query, self._end_changes)
+        self._changes += 1
+        try:
+            watcher.begin()
+        except BaseException:
+            watcher.close()
+            raise
+        return watcher
+
+    def _end_changes(self, watcher: ChangeWatcher) -> None:
+        self._changes -= 1
+        self._inotify.ignore(watcher, not self._changes)
 
     def drain(self) -> None:
         """Hand every event that the kernel has to the watches of its directory."""
-        while self._fd >= 0:
-            try:
-                raw = os.read(self._fd, 65536)
-            except BlockingIOError:
-                return
-            self._deliver(raw)
-            if len(raw) < 32768:
-                return
+        self._inotify.drain()
 
-    def _deliver(self, raw: bytes) -> None:
-        position = 0
-        while position < len(raw):
-            number, mask, _cookie, length = _EVENT.unpack_from(raw, position)
-            start = position + _EVENT.size
-            position = start + length
-            if mask & _IN_OVERFLOW:
-                self._lose(list(self._watches))
-            elif mask & (_IN_IGNORED | _IN_UNMOUNT):
-                self._lose([number])
-                self._watches.pop(number, None)
-            else:
-                name = decode_name(raw[start:position].rstrip(b"\0"))
-                event = NameEvent("added" if mask & _ADDED else "removed", name)
-                for watch in self._watches.get(number, ()):
-                    watch.put(event)
-
-    def _lose(self, numbers: list[int]) -> None:
-        for number in numbers:
-            for watch in self._watches.get(number, ()):
-                watch.put(LOST)
+    def watched(self) -> int:
+        """How many directories are being watched."""
+        return len(self._inotify)
 
     def close(self) -> None:
         """Give the descriptor back; the watches that are left say that they lost their events."""
-        self._lose(list(self._watches))
-        self._watches.clear()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._inotify.close()
