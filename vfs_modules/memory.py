@@ -21,6 +21,7 @@ from lamina.vfs_modules.operations import (
     DirectoryEntry,
     FileStat,
     OpenHow,
+    StreamEntry,
     Times,
     VolumeStatistics,
 )
@@ -41,7 +42,7 @@ class Node:
 
     __slots__ = (
         "atime", "btime", "children", "ctime", "data", "gid", "ino",
-        "mode", "mtime", "nlink", "parent", "target", "uid", "xattrs",
+        "mode", "mtime", "nlink", "parent", "streams", "target", "uid", "xattrs",
     )  # fmt: skip
 
     def __init__(self, ino: int, mode: int, token: ImpersonationToken, now: int) -> None:
@@ -55,6 +56,7 @@ class Node:
         self.parent: Node | None = None
         self.target = ""
         self.xattrs: dict[str, bytes] = {}
+        self.streams: dict[str, Node] = {}
 
     @property
     def is_directory(self) -> bool:
@@ -85,6 +87,11 @@ class _Opened:
         self.access = access
 
 
+def _check_name(name: str) -> None:
+    if len(name.encode("utf-8", "surrogatepass")) > 255:
+        _fail(errno.ENAMETOOLONG, name)
+
+
 def _fail(number: int, name: str | None = None) -> NoReturn:
     raise OSError(number, os.strerror(number), name)
 
@@ -111,6 +118,7 @@ class MemoryBackend(Backend):
             | Capability.HARD_LINKS
             | Capability.SYMLINKS
             | Capability.XATTRS
+            | Capability.STREAMS
             | Capability.CREATION_TIME
             | Capability.CHANGE_TIME
         )
@@ -160,8 +168,7 @@ class MemoryBackend(Backend):
             _fail(errno.ENOTDIR, name)
         if name in directory.children:
             _fail(errno.EEXIST, name)
-        if len(name.encode("utf-8", "surrogatepass")) > 255:
-            _fail(errno.ENAMETOOLONG, name)
+        _check_name(name)
         self._last_ino += 1
         node = Node(self._last_ino, mode, token, self._clock())
         if node.is_directory:
@@ -242,6 +249,8 @@ class MemoryBackend(Backend):
             parent.nlink -= 1
         elif node.nlink == 0:
             self._used -= len(node.data)
+        if not node.nlink:
+            self._used -= sum(len(stream.data) for stream in node.streams.values())
         self._touch(node, False)
         self._touch(parent)
 
@@ -427,6 +436,49 @@ class MemoryBackend(Backend):
     def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
         """The names of the extended attributes."""
         return list(handle.private.node.xattrs)
+
+    # Streams.
+
+    def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
+        """Open or create a stream: a node that is in no directory."""
+        node: Node = handle.private.node
+        stream = node.streams.get(name)
+        if stream is None:
+            if not how.create:
+                _fail(errno.ENOENT, name)
+            _check_name(name)
+            stream = node.streams[name] = Node(node.ino, st.S_IFREG | how.mode, token, self._clock())
+            self._touch(node, False)
+        elif how.create and how.exclusive:
+            _fail(errno.EEXIST, name)
+        return VfsHandle(-1, False, _Opened(stream, how.access))
+
+    def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
+        """The streams of a file."""
+        streams: dict[str, Node] = handle.private.node.streams
+        return [StreamEntry(name, *stream.stat()[6:8]) for name, stream in streams.items()]
+
+    def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
+        """Remove a stream."""
+        node: Node = handle.private.node
+        stream = node.streams.pop(name, None) or _fail(errno.ENOENT, name)
+        self._used -= len(stream.data)
+        self._touch(node, False)
+
+    def rename_stream(
+        self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
+    ) -> None:
+        """Give a stream another name."""
+        streams: dict[str, Node] = handle.private.node.streams
+        if source not in streams:
+            _fail(errno.ENOENT, source)
+        if source == target:
+            return
+        if target in streams:
+            if not replace:
+                _fail(errno.EEXIST, target)
+            self.remove_stream(token, handle, target)
+        streams[target] = streams.pop(source)
 
 
 def _data_of(handle: VfsHandle, wanted: Access) -> Node:

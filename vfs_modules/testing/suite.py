@@ -10,120 +10,45 @@ with a fresh chain each. What is no capability is required of everybody.
 
 import errno
 import stat as st
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, Capability, DosAttributes, OpenHow, Times
+from lamina.vfs_modules.testing import range_checks, stream_checks  # declare their checks
+from lamina.vfs_modules.testing.hand import (
+    CREATE,
+    LIST,
+    MOMENT,
+    NEEDS,
+    PATH,
+    READ,
+    READ_WRITE,
+    SECOND,
+    Check,
+    Hand,
+    check,
+    fails_with,
+    hand_of,
+)
 from lamina.vfs_modules.token import ImpersonationToken
 
-Check = Callable[[Chain, ImpersonationToken], None]
-
-_needs: dict[Check, Capability] = {}
-_NOTHING = Capability(0)
-
-SECOND = 1_000_000_000
-MOMENT = 1_234_567_890 * SECOND + 123_456_700
-"""A time that every file system can keep: whole units of 100 ns."""
-
-PATH = OpenHow()
-READ = OpenHow(Access.READ)
-READ_WRITE = OpenHow(Access.READ_WRITE)
-CREATE = OpenHow(Access.READ_WRITE, create=True, exclusive=True)
-LIST = OpenHow(Access.READ, directory=True)
-
-
-def _check(needs: Capability = _NOTHING) -> Callable[[Check], Check]:
-    def enter(check: Check) -> Check:
-        _needs[check] = needs
-        return check
-
-    return enter
+__all__ = ["Check", "Hand", "applicable", "checks", "range_checks", "stream_checks"]
 
 
 def checks() -> tuple[Check, ...]:
-    """All checks, in the order of this file."""
-    return tuple(_needs)
+    """All checks, in their order."""
+    return tuple(NEEDS)
 
 
 def applicable(chain: Chain) -> tuple[Check, ...]:
     """The checks that a chain with these capabilities must pass."""
-    return tuple(check for check, needs in _needs.items() if needs in chain.capabilities)
+    return tuple(one for one, needs in NEEDS.items() if needs in chain.capabilities)
 
 
-@contextmanager
-def fails_with(*numbers: int) -> Iterator[None]:
-    """Expect an OSError with one of these error numbers."""
-    got = 0
-    try:
-        yield
-    except OSError as error:
-        got = error.errno or 0
-    wanted = " or ".join(errno.errorcode[number] for number in numbers)
-    assert got in numbers, f"expected {wanted}, got {errno.errorcode.get(got, 'no error')}"
-
-
-class Hand:
-    """A chain and a token together, so that a check reads as what it checks; closes what was opened."""
-
-    def __init__(self, chain: Chain, token: ImpersonationToken) -> None:
-        self.chain, self.token = chain, token
-        self._opened: list[VfsHandle] = []
-        self.root = self.keep(chain.open_root(token))
-
-    def keep(self, handle: VfsHandle) -> VfsHandle:
-        """Close it at the end."""
-        self._opened.append(handle)
-        return handle
-
-    def open(self, path: str, how: OpenHow = PATH, directory: VfsHandle | None = None) -> VfsHandle:
-        """Open beneath the root, or another directory."""
-        return self.keep(self.chain.open(self.token, directory or self.root, path, how))
-
-    def make(self, path: str, data: bytes = b"") -> VfsHandle:
-        """Make a file that holds `data`."""
-        handle = self.open(path, CREATE)
-        if data:
-            assert self.chain.pwrite(self.token, handle, memoryview(data), 0) == len(data)
-        return handle
-
-    def mkdir(self, path: str) -> None:
-        """Make a directory."""
-        self.chain.mkdir(self.token, self.root, path, 0o755)
-
-    def read(self, handle: VfsHandle, length: int, offset: int = 0) -> bytes:
-        """What can be read."""
-        buffer = bytearray(length)
-        return bytes(buffer[: self.chain.pread(self.token, handle, memoryview(buffer), offset)])
-
-    def names(self, path: str = "") -> set[str]:
-        """The names in a directory."""
-        return {entry.name for entry in self.chain.readdir(self.token, self.open(path, LIST))}
-
-    def rename(self, source: str, target: str, replace: bool = False) -> None:
-        """Rename beneath the root."""
-        self.chain.rename(self.token, self.root, source, self.root, target, replace)
-
-    def close(self) -> None:
-        """Close everything."""
-        for handle in self._opened:
-            self.chain.close(self.token, handle)
-
-
-@contextmanager
-def _hand(chain: Chain, token: ImpersonationToken) -> Iterator[Hand]:
-    hand = Hand(chain, token)
-    try:
-        yield hand
-    finally:
-        hand.close()
-
-
-@_check()
+@check()
 def a_missing_name_is_not_found(chain: Chain, token: ImpersonationToken) -> None:
     """Opening and looking at what is not there fails with ENOENT, and with ENOTDIR beneath a file."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.make("file")
         for path, number in (("no", errno.ENOENT), ("no/name", errno.ENOENT), ("file/name", errno.ENOTDIR)):
             with fails_with(number):
@@ -132,10 +57,10 @@ def a_missing_name_is_not_found(chain: Chain, token: ImpersonationToken) -> None
                 chain.stat(token, hand.root, path)
 
 
-@_check()
+@check()
 def a_created_file_is_empty_and_regular(chain: Chain, token: ImpersonationToken) -> None:
     """Exclusive creation makes a file once."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         handle = hand.make("file")
         status = chain.fstat(token, handle)
         assert st.S_ISREG(status.mode)
@@ -146,20 +71,20 @@ def a_created_file_is_empty_and_regular(chain: Chain, token: ImpersonationToken)
         assert chain.fstat(token, hand.open("file", OpenHow(Access.READ_WRITE, create=True))).ino == status.ino
 
 
-@_check()
+@check()
 def creation_works_for_every_access(chain: Chain, token: ImpersonationToken) -> None:
     """A file can be created by an open that will not touch its data."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         for access in Access:
             handle = hand.open(f"file{access}", OpenHow(access, create=True))
             assert not handle.is_directory
             assert chain.fstat(token, handle).size == 0
 
 
-@_check()
+@check()
 def the_empty_path_is_the_directory_itself(chain: Chain, token: ImpersonationToken) -> None:
     """It can be opened again and looked at."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("directory")
         directory = hand.open("directory")
         assert directory.is_directory
@@ -168,10 +93,10 @@ def the_empty_path_is_the_directory_itself(chain: Chain, token: ImpersonationTok
         assert chain.fstat(token, again).ino == chain.stat(token, directory, "").ino
 
 
-@_check()
+@check()
 def directories_and_files_are_told_apart(chain: Chain, token: ImpersonationToken) -> None:
     """Insisting on a directory, and writing to one, fail as they should."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.make("file")
         hand.mkdir("directory")
         with fails_with(errno.ENOTDIR):
@@ -183,10 +108,10 @@ def directories_and_files_are_told_apart(chain: Chain, token: ImpersonationToken
             hand.mkdir("directory")
 
 
-@_check()
+@check()
 def what_is_written_is_read(chain: Chain, token: ImpersonationToken) -> None:
     """Reads are short only at the end of the file; a gap reads as zeros."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         handle = hand.make("file", b"abc")
         assert chain.pwrite(token, handle, memoryview(b"xyz"), 10) == 3
         assert hand.read(handle, 100) == b"abc" + bytes(7) + b"xyz"
@@ -197,30 +122,30 @@ def what_is_written_is_read(chain: Chain, token: ImpersonationToken) -> None:
         assert chain.fstat(token, handle).size == 13
 
 
-@_check()
+@check()
 def large_transfers_are_whole(chain: Chain, token: ImpersonationToken) -> None:
     """8 MiB, which is the most that the server asks for, comes through in one call."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         data = bytes(range(256)) * 32768
         handle = hand.make("file", data)
         chain.fsync(token, handle)
         assert hand.read(handle, len(data) + 10) == data
 
 
-@_check()
+@check()
 def the_end_of_file_moves(chain: Chain, token: ImpersonationToken) -> None:
     """Truncation cuts and extends with zeros."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         handle = hand.make("file", b"abcdef")
         chain.ftruncate(token, handle, 3)
         chain.ftruncate(token, handle, 5)
         assert hand.read(handle, 10) == b"abc\0\0"
 
 
-@_check()
+@check()
 def a_handle_outlives_its_name(chain: Chain, token: ImpersonationToken) -> None:
     """An open file is read and written after it was removed."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         handle = hand.make("file", b"abc")
         chain.unlink(token, hand.root, "file")
         assert hand.names() == set()
@@ -228,10 +153,10 @@ def a_handle_outlives_its_name(chain: Chain, token: ImpersonationToken) -> None:
         assert chain.fstat(token, handle).nlink == 0
 
 
-@_check()
+@check()
 def removal_tells_files_from_directories(chain: Chain, token: ImpersonationToken) -> None:
     """`unlink` refuses a directory, `rmdir` a file and a directory that is not empty."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("directory")
         hand.make("directory/file")
         with fails_with(errno.EISDIR, errno.EPERM):
@@ -246,10 +171,10 @@ def removal_tells_files_from_directories(chain: Chain, token: ImpersonationToken
             chain.rmdir(token, hand.root, "directory")
 
 
-@_check()
+@check()
 def rename_replaces_only_when_told(chain: Chain, token: ImpersonationToken) -> None:
     """Without `replace` both files stay as they are."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         first, second = hand.make("first", b"1"), hand.make("second", b"2")
         with fails_with(errno.EEXIST):
             hand.rename("first", "second")
@@ -261,10 +186,10 @@ def rename_replaces_only_when_told(chain: Chain, token: ImpersonationToken) -> N
         assert chain.fstat(token, second).nlink == 0
 
 
-@_check()
+@check()
 def rename_moves_directories(chain: Chain, token: ImpersonationToken) -> None:
     """With what is in them and what is open there, but never into themselves."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("a")
         hand.mkdir("b")
         handle = hand.make("a/file", b"x")
@@ -278,7 +203,7 @@ def rename_moves_directories(chain: Chain, token: ImpersonationToken) -> None:
             hand.rename("gone", "here")
 
 
-@_check()
+@check()
 def names_are_kept_as_they_are(chain: Chain, token: ImpersonationToken) -> None:
     """Also those that UTF-8 cannot hold, and long ones."""
     wanted = {
@@ -292,7 +217,7 @@ def names_are_kept_as_they_are(chain: Chain, token: ImpersonationToken) -> None:
         "with space",
         "-dash",
     }
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         for name in wanted:
             hand.make(name)
         assert hand.names() == wanted
@@ -302,10 +227,10 @@ def names_are_kept_as_they_are(chain: Chain, token: ImpersonationToken) -> None:
             hand.make("a" * 256)
 
 
-@_check()
+@check()
 def a_directory_is_listed_from_its_beginning_each_time(chain: Chain, token: ImpersonationToken) -> None:
     """Every entry once, without "." and "..", and with attributes where they are cheap."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         wanted = {f"file{number}" for number in range(700)}
         for name in wanted:
             chain.close(token, chain.open(token, hand.root, name, CREATE))
@@ -318,10 +243,10 @@ def a_directory_is_listed_from_its_beginning_each_time(chain: Chain, token: Impe
             assert entry.stat is None or entry.stat == chain.stat(token, hand.root, entry.name)
 
 
-@_check()
+@check()
 def times_are_set_one_by_one(chain: Chain, token: ImpersonationToken) -> None:
     """And those that are not given stay."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.make("file", b"x")
         for how in (READ_WRITE, PATH):
             handle = hand.open("file", how)
@@ -332,10 +257,10 @@ def times_are_set_one_by_one(chain: Chain, token: ImpersonationToken) -> None:
             assert (status.atime_ns, status.mtime_ns) == (MOMENT, MOMENT + 2 * SECOND)
 
 
-@_check()
+@check()
 def the_mode_is_set(chain: Chain, token: ImpersonationToken) -> None:
     """Through handles with and without access to the data."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         for how, mode in ((CREATE, 0o640), (PATH, 0o600)):
             handle = hand.open("file", how)
             chain.fchmod(token, handle, mode)
@@ -344,19 +269,19 @@ def the_mode_is_set(chain: Chain, token: ImpersonationToken) -> None:
         assert chain.fstat(token, hand.root).uid == chain.stat(token, hand.root, "").uid
 
 
-@_check()
+@check()
 def the_volume_has_a_size(chain: Chain, token: ImpersonationToken) -> None:
     """And never more free than there is."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         sizes = chain.statfs(token, hand.root)
         assert sizes.block_size > 0
         assert 0 <= sizes.available <= sizes.free <= sizes.total
 
 
-@_check(Capability.HARD_LINKS)
+@check(Capability.HARD_LINKS)
 def a_file_may_have_several_names(chain: Chain, token: ImpersonationToken) -> None:
     """Through handles with and without access to the data; a name that is taken is refused."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         handle = hand.make("file", b"x")
         chain.link(token, handle, hand.root, "second")
         chain.link(token, hand.open("file"), hand.root, "third")
@@ -366,10 +291,10 @@ def a_file_may_have_several_names(chain: Chain, token: ImpersonationToken) -> No
             chain.link(token, handle, hand.root, "second")
 
 
-@_check(Capability.SYMLINKS)
+@check(Capability.SYMLINKS)
 def links_are_followed_within_the_share_only(chain: Chain, token: ImpersonationToken) -> None:
     """In the middle of a path and at its end, up and down, but never out."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("a")
         hand.mkdir("b")
         hand.make("b/file", b"x")
@@ -400,10 +325,10 @@ def links_are_followed_within_the_share_only(chain: Chain, token: ImpersonationT
             chain.readlink(token, hand.root, "b/file")
 
 
-@_check(Capability.SYMLINKS)
+@check(Capability.SYMLINKS)
 def a_link_itself_can_be_opened(chain: Chain, token: ImpersonationToken) -> None:
     """Without following it, for PATH."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         chain.symlink(token, "nowhere", hand.root, "link")
         handle = hand.open("link", OpenHow(follow=False))
         assert st.S_ISLNK(chain.fstat(token, handle).mode)
@@ -414,10 +339,10 @@ def a_link_itself_can_be_opened(chain: Chain, token: ImpersonationToken) -> None
         chain.unlink(token, hand.root, "link")
 
 
-@_check(Capability.XATTRS)
+@check(Capability.XATTRS)
 def extended_attributes_are_kept(chain: Chain, token: ImpersonationToken) -> None:
     """Through every kind of handle, on files and directories."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("directory")
         hand.make("file")
         for path, how in (("file", READ_WRITE), ("file", PATH), ("directory", PATH), ("directory", LIST)):
@@ -433,10 +358,10 @@ def extended_attributes_are_kept(chain: Chain, token: ImpersonationToken) -> Non
                 chain.removexattr(token, handle, "user.test")
 
 
-@_check(Capability.DOS_ATTRIBUTES)
+@check(Capability.DOS_ATTRIBUTES)
 def nt_attributes_are_kept(chain: Chain, token: ImpersonationToken) -> None:
     """With the creation time, for files and directories, and the listing agrees."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("directory")
         hand.make("file")
         for path in ("file", "directory"):
@@ -451,7 +376,7 @@ def nt_attributes_are_kept(chain: Chain, token: ImpersonationToken) -> None:
             assert entry.dos is None or entry.dos[:2] == (0x27, MOMENT - SECOND)
 
 
-@_check(Capability.CHANGE_TIME)
+@check(Capability.CHANGE_TIME)
 def a_change_time_that_was_set_is_told_until_the_file_changes(chain: Chain, token: ImpersonationToken) -> None:
     """And neither setting other times with it nor looking at the file ends it."""
 
@@ -460,7 +385,7 @@ def a_change_time_that_was_set_is_told_until_the_file_changes(chain: Chain, toke
         told = chain.get_dos_attributes(token, handle, status).change_ns
         return status.ctime_ns if told is None else told
 
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.make("file", b"x")
         handle = hand.open("file", READ_WRITE)
         for times in (Times(change_ns=MOMENT), Times(MOMENT, MOMENT, MOMENT - SECOND, MOMENT)):
@@ -475,10 +400,10 @@ def a_change_time_that_was_set_is_told_until_the_file_changes(chain: Chain, toke
         raise AssertionError("the change time that was set outlives changes of the file")
 
 
-@_check(Capability.WATCH)
+@check(Capability.WATCH)
 def a_watch_tells_of_names_that_come_and_go(chain: Chain, token: ImpersonationToken) -> None:
     """In order, to each that watches, and to nobody after closing."""
-    with _hand(chain, token) as hand:
+    with hand_of(chain, token) as hand:
         hand.mkdir("directory")
         handle = hand.open("directory")
         first, second = chain.watch(token, handle), chain.watch(token, handle)
