@@ -19,7 +19,7 @@ from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.engine import breathe, offload
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import Backend, ModuleOptions, ShareInfo
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import (
     Capability,
@@ -31,6 +31,7 @@ from lamina.vfs_modules.operations import (
     VolumeStatistics,
     Watch,
 )
+from lamina.vfs_modules.posix_ranges import WAITS_BY_ITSELF, PosixRanges, range_capabilities
 from lamina.vfs_modules.syscalls.notify import Notifier
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -41,7 +42,7 @@ _S_IFMT, _S_IFREG, _S_IFDIR, _S_IFLNK = 0o170000, stat.S_IFREG, stat.S_IFDIR, st
 _NOWAIT = os.RWF_NOWAIT
 _READDIR_BATCH = 512
 # These decide for themselves, call by call, or never wait.
-_NEVER_WRAPPED = frozenset(
+_NEVER_WRAPPED = WAITS_BY_ITSELF | frozenset(
     {"pread", "pwrite", "fsync", "readdir", "watch", "watch_changes", "close", "get_dos_attributes", "get_security"}
 )
 
@@ -75,7 +76,7 @@ class PosixFile:
 _BY_PATH = PosixFile(True, False, True)
 
 
-class PosixBackend(Backend):
+class PosixBackend(PosixRanges):
     """A folder of this machine's file systems."""
 
     Options = PosixOptions
@@ -110,9 +111,9 @@ class PosixBackend(Backend):
             Capability.CASE_SENSITIVE
             | Capability.HARD_LINKS
             | Capability.SYMLINKS
-            | Capability.SPARSE
             | Capability.WATCH
             | Capability.WATCH_CHANGES
+            | range_capabilities(self._root)
         )
         if syscalls.fstatx(self._root).btime_ns is not None:
             found |= Capability.CREATION_TIME

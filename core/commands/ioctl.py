@@ -3,6 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
+from lamina.core.commands.server_copy import (
+    FSCTL_SRV_COPYCHUNK,
+    FSCTL_SRV_COPYCHUNK_WRITE,
+    FSCTL_SRV_REQUEST_RESUME_KEY,
+    copy_chunks,
+    request_resume_key,
+)
 from lamina.core.interfaces import network_interfaces
 from lamina.core.open_lookup import NO_FILE_ID, check_charge, open_of
 from lamina.core.request import Reply, Request
@@ -110,4 +117,7 @@ _OWN: Final[dict[int, Callable[[Request, IoctlRequest], Information]]] = {
     FSCTL_QUERY_NETWORK_INTERFACE_INFO: _network_interfaces,
     FSCTL_DFS_GET_REFERRALS: _no_dfs,
     FSCTL_DFS_GET_REFERRALS_EX: _no_dfs,
+    FSCTL_SRV_REQUEST_RESUME_KEY: request_resume_key,
+    FSCTL_SRV_COPYCHUNK: copy_chunks,
+    FSCTL_SRV_COPYCHUNK_WRITE: copy_chunks,
 }

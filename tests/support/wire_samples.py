@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lamina.core.wire import cancel, echo, header, logoff, smb1
+from lamina.core.wire import cancel, echo, header, logoff, server_copy, smb1
 from lamina.core.wire import change_notify as notify
 from lamina.core.wire import close as close_
 from lamina.core.wire import constants as smb
@@ -94,6 +94,7 @@ _INTERFACES = [
     network.NetworkInterfaceInfo(1, "192.0.2.1", 10_000_000_000, True),
     network.NetworkInterfaceInfo(2, "2001:db8::1", 1_000_000_000),
 ]
+_CHUNKS = [server_copy.CopyChunk(1, 2, 3), server_copy.CopyChunk(-1, 1 << 40, 0xFFFFFFFF)]
 
 
 def _negotiate_response() -> Sample:
@@ -253,6 +254,13 @@ _PARTS = [
            validate.ValidateNegotiateResponse(1, KEY, 2, 0x300)),
     Sample("NETWORK_INTERFACE_INFO", network.decode_network_interfaces,
            network.encode_network_interfaces(_INTERFACES), _INTERFACES, shortest=1),
+    Sample("SRV_COPYCHUNK_COPY", server_copy.decode_copy_request,
+           server_copy.encode_copy_request(KEY + bytes(8), _CHUNKS),
+           server_copy.CopyRequest(KEY + bytes(8), 2, _CHUNKS), shortest=80),
+    Sample("SRV_COPYCHUNK_RESPONSE", server_copy.decode_copy_response,
+           server_copy.encode_copy_response(server_copy.CopyResponse(1, 2, 3)), server_copy.CopyResponse(1, 2, 3)),
+    Sample("SRV_REQUEST_RESUME_KEY", server_copy.decode_resume_key,
+           server_copy.encode_resume_key(KEY + bytes(8)), KEY + bytes(8)),
 ]  # fmt: skip
 
 SAMPLES: list[Sample] = [

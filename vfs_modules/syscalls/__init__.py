@@ -34,9 +34,22 @@ from lamina.vfs_modules.syscalls.paths import (
     symlinkat,
     unlinkat,
 )
+from lamina.vfs_modules.syscalls.ranges import (
+    FileFeatures,
+    clone_range,
+    copy_range,
+    data_ranges,
+    probe_features,
+    set_compressed,
+    zero_range,
+)
 from lamina.vfs_modules.syscalls.xattrs import getxattr, listxattr, removexattr, setxattr
 
 __all__ = [
+    "FileFeatures",
+    "clone_range",
+    "copy_range",
+    "data_ranges",
     "fallocate",
     "fchmod",
     "fchown",
@@ -55,12 +68,14 @@ __all__ = [
     "open_directory",
     "openat",
     "path_of",
+    "probe_features",
     "proc_path",
     "readlinkat",
     "removexattr",
     "renameat",
     "reopen",
     "rmdirat",
+    "set_compressed",
     "set_times",
     "setxattr",
     "statat",
@@ -68,4 +83,5 @@ __all__ = [
     "statx",
     "symlinkat",
     "unlinkat",
+    "zero_range",
 ]

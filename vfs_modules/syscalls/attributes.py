@@ -14,7 +14,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 
 # struct statx (statx(2)): mask, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask, then
 # four times of (seconds, nanoseconds, padding), rdev and dev as (major, minor).
-_STATX = struct.Struct("=I12xIIIH2xQQQ8xqI4xqI4xqI4xqI4x8xII")
+_STATX = struct.Struct("=I4xQIIIH2xQQQ8xqI4xqI4xqI4xqI4x8xII")
 _unpack_statx = _STATX.unpack_from
 _statx = libc.statx
 _new = tuple.__new__
@@ -53,7 +53,7 @@ def proc_path(fd: int) -> bytes:
 def stat_in(buffer: bytearray) -> FileStat:
     """The status that statx has left in `buffer`."""
     (
-        mask, nlink, uid, gid, mode, ino, size, blocks,
+        mask, attributes, nlink, uid, gid, mode, ino, size, blocks,
         atime, atime_ns, btime, btime_ns, ctime, ctime_ns, mtime, mtime_ns, major, minor,
     ) = _unpack_statx(buffer)  # fmt: skip
     # The tuple's own constructor: the one of the named tuple would cost as much as the system call.
@@ -65,6 +65,7 @@ def stat_in(buffer: bytearray) -> FileStat:
             mtime * 1_000_000_000 + mtime_ns,
             ctime * 1_000_000_000 + ctime_ns,
             btime * 1_000_000_000 + btime_ns if mask & _STATX_BTIME else None,
+            attributes & 4 != 0,  # STATX_ATTR_COMPRESSED
         ),
     )  # fmt: skip
 
