@@ -3,8 +3,8 @@
 A share that moves here from Samba, or back, keeps them. A change time that was set is shown while the file system's
 own, which nobody can set, says that nothing has happened since: whoever changes the file, here or beside the server,
 ends it. Who may read a file's data says nothing of who may see or
-change its attributes: the caller has checked that (MS-FSA 2.1.5.15.4, FILE_WRITE_ATTRIBUTES), so where the mode of the
-file refuses the user, the server does it.
+change its attributes and times: the caller has checked that (MS-FSA 2.1.5.15.2, FILE_WRITE_ATTRIBUTES), so where the
+mode of the file refuses the user, the server does it.
 """
 
 import errno
@@ -63,7 +63,11 @@ class DosAttributesModule(VfsModule):
 
     def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
         """Set the times; creation and change time are kept here."""
-        self.next.set_times(token, handle, times)
+        try:
+            self.next.set_times(token, handle, times)
+        except PermissionError:
+            # POSIX lets only the owner say what the times are.
+            self.next.set_times(SERVER_TOKEN, handle, times)
         if times.change_ns is not None:
             self._store_with_change(token, handle, times.creation_ns, times.change_ns)
         elif times.creation_ns is not None:

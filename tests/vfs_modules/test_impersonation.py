@@ -17,7 +17,7 @@ from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.credentials import assume, can_impersonate
 from lamina.vfs_modules.engine import Engine, offload
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
+from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow, Times
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -178,10 +178,14 @@ def test_nt_attributes_do_not_depend_on_access_to_the_data(folder: Path) -> None
     root = chain.open_root(ALICE)
     handle = chain.open(ALICE, root, "closed", OpenHow())
     chain.set_dos_attributes(SERVER_TOKEN, handle, DosAttributes(0x22, 10**18))
-    assert chain.get_dos_attributes(ALICE, handle, chain.fstat(ALICE, handle)) == (0x22, 10**18)
-    assert [entry.dos for entry in chain.readdir(ALICE, root, True)] == [(0x22, 10**18)]
+    assert chain.get_dos_attributes(ALICE, handle, chain.fstat(ALICE, handle)) == (0x22, 10**18, None)
+    assert [entry.dos for entry in chain.readdir(ALICE, root, True)] == [(0x22, 10**18, None)]
     chain.set_dos_attributes(ALICE, handle, DosAttributes(0x02, None))
-    assert chain.get_dos_attributes(BOB, handle, chain.fstat(BOB, handle)) == (0x02, 10**18)
+    assert chain.get_dos_attributes(BOB, handle, chain.fstat(BOB, handle)) == (0x02, 10**18, None)
+    chain.set_times(ALICE, handle, Times(10**9, 2 * 10**9, 3 * 10**9, 4 * 10**9))
+    found = chain.fstat(BOB, handle)
+    assert (found.atime_ns, found.mtime_ns) == (10**9, 2 * 10**9)
+    assert chain.get_dos_attributes(BOB, handle, found) == (0x02, 4 * 10**9, 3 * 10**9)
     for opened in (handle, root):
         chain.close(ALICE, opened)
     chain.disconnect()
