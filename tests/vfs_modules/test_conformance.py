@@ -12,6 +12,8 @@ from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.streams_depot import StreamsDepotModule, StreamsDepotOptions
+from lamina.vfs_modules.streams_xattr import StreamsXattrModule, StreamsXattrOptions
 from lamina.vfs_modules.syscalls import libc
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Check, applicable, checks
@@ -26,6 +28,25 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "acl_xattr-memory": lambda: [AclXattrModule(), MemoryBackend()],
     "acl_xattr-dos_attributes-posix": lambda: [AclXattrModule(), DosAttributesModule(), PosixBackend()],
     "acl_xattr-ignoring-posix": lambda: [AclXattrModule(AclXattrOptions(ignore_system_acls=True)), PosixBackend()],
+    "streams_xattr-memory": lambda: [StreamsXattrModule(), MemoryBackend()],
+    "streams_xattr-posix": lambda: [StreamsXattrModule(), PosixBackend()],
+    "streams_xattr-in-pieces": lambda: [
+        StreamsXattrModule(StreamsXattrOptions(max_xattr_size=700, max_xattrs_per_stream=16)),
+        PosixBackend(),
+    ],
+    "streams_xattr-without-types": lambda: [
+        StreamsXattrModule(StreamsXattrOptions(store_stream_type=False)),
+        PosixBackend(),
+    ],
+    "streams_xattr-offloaded": lambda: [StreamsXattrModule(), PosixBackend(PosixOptions(offload="always"))],
+    "acl_xattr-streams_xattr-posix": lambda: [
+        AclXattrModule(AclXattrOptions(ignore_system_acls=True)),
+        StreamsXattrModule(),
+        PosixBackend(),
+    ],
+    "streams_depot-memory": lambda: [StreamsDepotModule(), MemoryBackend()],
+    "streams_depot-posix": lambda: [StreamsDepotModule(), DosAttributesModule(), PosixBackend()],
+    "streams_depot-unmarked": lambda: [StreamsDepotModule(StreamsDepotOptions(check_valid=False)), PosixBackend()],
     "delay-posix": lambda: [DelayModule(), PosixBackend()],
 }
 
