@@ -4,10 +4,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.local_changes import LocalChanges
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.watchers import WaitingNotify, Watcher, Watchers
 from lamina.vfs_modules import engine
+from lamina.vfs_modules.operations import Capability
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -21,8 +23,11 @@ def change_notify(
 
     `completion_filter` is FILE_NOTIFY_CHANGE_*; it and `watch_tree` count in the first request on an open only.
     Answers FILE_NOTIFY_INFORMATION, or NOTIFY_ENUM_DIR where there is not room for it in `max_length` bytes. Raises
-    INVALID_PARAMETER (not a directory), ACCESS_DENIED, DELETE_PENDING, NOTIFY_CLEANUP (closed meanwhile).
+    INVALID_PARAMETER (not a directory), ACCESS_DENIED, DELETE_PENDING, NOTIFY_CLEANUP (closed meanwhile),
+    NOT_IMPLEMENTED (the share's settings say so; MS-FSA 2.1.5.11: an object store need not).
     """
+    if open_.volume.settings.change_notify == "off":
+        raise NtStatusError(NtStatus.NOT_IMPLEMENTED, "change notification is switched off")
     if not open_.is_directory:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "only directories are watched")
     if not open_.granted_access & c.FILE_LIST_DIRECTORY:
@@ -31,18 +36,27 @@ def change_notify(
         raise NtStatusError(NtStatus.DELETE_PENDING)
     watcher = open_.watcher
     if watcher is None:
-        watcher = _watch(open_, completion_filter, watch_tree, max_length)
+        watcher = Watcher(open_.vfs_path, completion_filter, watch_tree, max_length)
+        _watch(context, open_, watcher)
     known = watcher.take(max_length)
     return known if known is not None else _wait(watcher, max_length)
 
 
-def _watch(open_: "NtOpen", completion_filter: int, watch_tree: bool, max_length: int) -> Watcher:
+def _watch(context: "NtContext", open_: "NtOpen", watcher: Watcher) -> None:
     volume = open_.volume
-    watcher = open_.watcher = Watcher(open_.vfs_path, completion_filter, watch_tree, max_length)
+    open_.watcher = watcher
     if volume.watchers is None:
         volume.watchers = Watchers()
+        if volume.settings.change_notify == "all" and volume.capabilities & Capability.WATCH_CHANGES:
+            volume.watchers.local = LocalChanges(volume, volume.watchers)
     volume.watchers.add(watcher)
-    return watcher
+    if volume.watchers.local is not None:
+        try:
+            volume.watchers.local.begin(context.token, open_, watcher)
+        except BaseException:
+            # Half a watch is none: the next request begins anew.
+            unwatch(open_)
+            raise
 
 
 def _wait(watcher: Watcher, max_length: int) -> Information:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.identities import IdentityMap
@@ -27,6 +27,8 @@ class VolumeSettings:
     `hide_dot_files`: names that begin with a period are shown as hidden; so are `hidden_names` (folded: `names.fold`).
     `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
+    `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
+    ("share"), or is refused ("off").
     """
 
     read_only: bool = False
@@ -38,6 +40,7 @@ class VolumeSettings:
     indexed_names: int = 1_000_000
     sector_size: int = 512
     write_time_delay_ns: int = 2_000_000_000
+    change_notify: Literal["all", "share", "off"] = "all"
 
     def hides(self, name: str) -> bool:
         """Whether a file of this name is shown as hidden, whatever its attributes."""
@@ -135,6 +138,11 @@ class NtVolume:
             for open_ in opens:
                 if open_.vfs_path.startswith(prefix):
                     yield open_
+
+    def all_opens(self) -> "Iterator[NtOpen]":
+        """Every open there is."""
+        for opens in self._opens.values():
+            yield from opens
 
     def open_count(self) -> int:
         """How many opens there are."""

@@ -15,13 +15,32 @@ from lamina.ntfsa.fscc.notify_information import NotifyRecord, pack_notify_infor
 from lamina.ntfsa.lookup import nt_path
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.changes import Change, ChangeKind
 
 if TYPE_CHECKING:
     import asyncio
 
+    from lamina.ntfsa.local_changes import LocalChanges
 
 MAX_KEPT: Final = 65536
 """Bytes of records kept for a watcher between two requests, however long its first request was."""
+
+_ACTIONS: Final = {
+    ChangeKind.ADDED: n.FILE_ACTION_ADDED,
+    ChangeKind.REMOVED: n.FILE_ACTION_REMOVED,
+    ChangeKind.DATA: n.FILE_ACTION_MODIFIED,
+    ChangeKind.ATTRIBUTES: n.FILE_ACTION_MODIFIED,
+}
+_LOCAL: Final = {
+    ChangeKind.DATA: n.WRITTEN,
+    # Of these POSIX does not say which it was: mode, owner, a time, an extended attribute with the NT attributes.
+    ChangeKind.ATTRIBUTES: n.FILE_NOTIFY_CHANGE_ATTRIBUTES
+    | n.FILE_NOTIFY_CHANGE_LAST_WRITE
+    | n.FILE_NOTIFY_CHANGE_LAST_ACCESS
+    | n.FILE_NOTIFY_CHANGE_CREATION
+    | n.FILE_NOTIFY_CHANGE_EA
+    | n.FILE_NOTIFY_CHANGE_SECURITY,
+}
 
 
 class WaitingNotify(NamedTuple):
@@ -80,6 +99,15 @@ class Watcher:
         self._records = []
         self._size = 0
 
+    def lose(self) -> None:
+        """Not everything can be told: whoever watches must look for themselves."""
+        waiting = self._oldest()
+        if waiting is not None:
+            waiting.future.set_result(Information(NtStatus.NOTIFY_ENUM_DIR, b""))
+        else:
+            self._forget_records()
+            self._overflowed = True
+
     def take(self, max_length: int) -> Information | None:
         """What happened since the last request, for one with room for `max_length` bytes; None if nothing did."""
         if self._overflowed:
@@ -108,13 +136,14 @@ def _answer(records: list[NotifyRecord], max_length: int) -> Information:
 class Watchers:
     """The watchers of a volume, by the directories they watch, so that a change finds its own at once.
 
-    Paths are chain paths from the share's root, as the changed file is or was named.
+    Paths are chain paths from the share's root, as the changed file is or was named. `local` finds out what others do.
     """
 
-    __slots__ = ("_by_path",)
+    __slots__ = ("_by_path", "local")
 
     def __init__(self) -> None:
         self._by_path: dict[str, list[Watcher]] = {}
+        self.local: LocalChanges | None = None
 
     def __bool__(self) -> bool:
         return bool(self._by_path)
@@ -125,6 +154,8 @@ class Watchers:
 
     def remove(self, watcher: Watcher) -> None:
         """Forget a watcher; what waits in it ends with NOTIFY_CLEANUP."""
+        if self.local is not None:
+            self.local.end(watcher)
         self._take_out(watcher)
         watcher.end(NtStatus.NOTIFY_CLEANUP)
 
@@ -166,19 +197,43 @@ class Watchers:
 
     def _report(self, changed: int, *events: tuple[int, str]) -> None:
         """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
-        for watcher in self._watching(_parent(events[0][1])):
+        for watcher in self.watching(events[0][1]):
             if watcher.completion_filter & changed:
                 start = len(watcher.path) + 1 if watcher.path else 0
                 watcher.add([NotifyRecord(action, nt_path(path[start:])) for action, path in events])
 
-    def _watching(self, directory: str | None) -> "Iterator[Watcher]":
-        """The watchers of a directory, and those of the trees it is in."""
-        path, immediate = directory, True
+    def watching(self, changed: str) -> "Iterator[Watcher]":
+        """The watchers of the directory of a file, and those of the trees it is in."""
+        path, immediate = _parent(changed), True
         while path is not None:
             for watcher in self._by_path.get(path, ()):
                 if immediate or watcher.watch_tree:
                     yield watcher
             path, immediate = _parent(path), False
+
+    # -- what others do -------------------------------------------------------------------------------------------
+
+    def tell(self, watcher: Watcher, change: Change) -> None:
+        """Tell one watcher of a change that its source has found; its paths are from the watched directory."""
+        if change.kind is ChangeKind.LOST:
+            watcher.lose()
+            return
+        changed = _LOCAL.get(change.kind) or _name_filter(change.is_directory)
+        if watcher.completion_filter & changed:
+            for records in _records_of(change):
+                watcher.add(records)
+
+
+def _records_of(change: Change) -> Iterator[list[NotifyRecord]]:
+    name = nt_path(change.path)
+    if change.kind is not ChangeKind.RENAMED:
+        yield [NotifyRecord(_ACTIONS[change.kind], name)]
+    elif _parent(change.path) == _parent(change.target):
+        new = NotifyRecord(n.FILE_ACTION_RENAMED_NEW_NAME, nt_path(change.target))
+        yield [NotifyRecord(n.FILE_ACTION_RENAMED_OLD_NAME, name), new]
+    else:
+        yield [NotifyRecord(n.FILE_ACTION_REMOVED, name)]
+        yield [NotifyRecord(n.FILE_ACTION_ADDED, nt_path(change.target))]
 
 
 def _name_filter(directory: bool) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
-from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operations
+from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operation, Operations
 from lamina.vfs_modules.streams import ON_STREAMS, either
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -70,6 +70,7 @@ class Chain(Next):
         self.capabilities = Capability(0)
         self._taking_part = taking_part
         self._connected: list[VfsModule] = []
+        self._interposed: dict[str, Callable[..., Any]] = {}
 
     def connect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
         """Connect the modules from the backend up. If one refuses, those that had connected are disconnected again."""
@@ -97,6 +98,21 @@ class Chain(Next):
                 log.exception("share %s: %s failed to disconnect", self.share.name, title(module))
         for module in self.modules:
             module.share = None
+
+    def interpose(self, wrap: Callable[[Operation, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put `wrap(operation, function)` in the place of each operation's function, until `restore`.
+
+        For who must know for a while of all that is done through the chain. At other times it costs nothing.
+        """
+        for name, operation in OPERATIONS.items():
+            function = self._interposed[name] = getattr(self, name)
+            setattr(self, name, wrap(operation, function))
+
+    def restore(self) -> None:
+        """Undo `interpose`."""
+        for name, function in self._interposed.items():
+            setattr(self, name, function)
+        self._interposed = {}
 
     def explain(self) -> dict[str, tuple[str, ...]]:
         """For each operation the names of the modules that take part in it, from the top to the backend."""

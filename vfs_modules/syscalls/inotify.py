@@ -116,7 +116,7 @@ class Inotify:
     def listen(self, listener: Listener, on_loop: bool) -> None:
         """Enter a listener. `on_loop`: the running event loop reads for it; without a loop it has to ask itself."""
         self._listeners.add(listener)
-        if on_loop and self._loop is None:
+        if on_loop and (self._loop is None or self._loop.is_closed()):
             try:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
