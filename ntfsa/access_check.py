@@ -1,10 +1,17 @@
-"""The access check: what a descriptor lets a token do (MS-DTYP 2.5.3.2 Access Check Algorithm Pseudocode)."""
+"""The access check: what a descriptor lets a token do (MS-DTYP 2.5.3.2 Access Check Algorithm Pseudocode).
+
+Entries with a condition count as 2.4.4.17.3 says: unknown denies and does not allow. Object entries take no part, as
+the algorithm has it where there is no tree of objects (MS-FSA 2.1.4.14); neither do types that nobody knows.
+"""
 
 from typing import Final
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.ace_condition import Subject, evaluate
+from lamina.ntfsa.claims import Claim, resource_attributes
 from lamina.ntfsa.security_descriptor import (
     ACCESS_ALLOWED_ACE_TYPE,
+    ACCESS_ALLOWED_CALLBACK_ACE_TYPE,
     ACCESS_DENIED_ACE_TYPE,
     ACCESS_DENIED_CALLBACK_ACE_TYPE,
     INHERIT_ONLY_ACE,
@@ -44,7 +51,7 @@ def maximal_access(descriptor: SecurityDescriptor, token: ImpersonationToken, ba
     if dacl is None:
         return granted | c.FILE_ALL_ACCESS
     is_owner = descriptor.owner is not None and token.has_sid(descriptor.owner)
-    allowed = _evaluate(dacl, token, is_owner)
+    allowed = _evaluate(descriptor, dacl, token, is_owner)
     if is_owner and not _limits_owner(dacl):
         allowed |= _OWNER_IMPLICIT
     return granted | allowed & c.FILE_ALL_ACCESS
@@ -63,19 +70,38 @@ def _granted_by_privilege(privileges: frozenset[str], backup_intent: bool) -> in
     return granted
 
 
-def _evaluate(dacl: Acl, token: ImpersonationToken, is_owner: bool) -> int:
+def _evaluate(descriptor: SecurityDescriptor, dacl: Acl, token: ImpersonationToken, is_owner: bool) -> int:
     # In order: what has been allowed can no longer be denied, nor the reverse.
     allowed = denied = 0
-    for ace_type, flags, mask, sid, _ in dacl.aces:
+    for ace_type, flags, mask, sid, data in dacl.aces:
         if flags & INHERIT_ONLY_ACE or not (token.has_sid(sid) or (is_owner and sid == OWNER_RIGHTS)):
             continue
         mask = c.map_generic(mask)  # noqa: PLW2901 # the rights it stands for
+        if ace_type in _CONDITIONAL:
+            ace_type = _by_condition(ace_type, data, descriptor, token)  # noqa: PLW2901 # what it comes to
         if ace_type == ACCESS_ALLOWED_ACE_TYPE:
             allowed |= mask & ~denied
-        elif ace_type in {ACCESS_DENIED_ACE_TYPE, ACCESS_DENIED_CALLBACK_ACE_TYPE}:
-            # A condition that cannot be evaluated is "unknown": it denies, and does not allow (MS-DTYP 2.5.3.1.5).
+        elif ace_type == ACCESS_DENIED_ACE_TYPE:
             denied |= mask & ~allowed
     return allowed
+
+
+_CONDITIONAL: Final = frozenset({ACCESS_ALLOWED_CALLBACK_ACE_TYPE, ACCESS_DENIED_CALLBACK_ACE_TYPE})
+_NO_TYPE: Final = -1
+
+
+def _by_condition(ace_type: int, data: bytes, descriptor: SecurityDescriptor, token: ImpersonationToken) -> int:
+    """The plain type that an entry with a condition stands for, or none (MS-DTYP 2.4.4.17.3)."""
+    fulfilled = evaluate(data, subject_of(descriptor, token))
+    if ace_type == ACCESS_ALLOWED_CALLBACK_ACE_TYPE:
+        return ACCESS_ALLOWED_ACE_TYPE if fulfilled else _NO_TYPE
+    return _NO_TYPE if fulfilled is False else ACCESS_DENIED_ACE_TYPE
+
+
+def subject_of(descriptor: SecurityDescriptor, token: ImpersonationToken) -> Subject:
+    """What a condition in `descriptor` is evaluated over."""
+    claims = {name: Claim(values) for name, values in token.claims.items()}
+    return Subject(token.group_sids | {token.user_sid}, claims, resource_attributes(descriptor.sacl))
 
 
 def _limits_owner(dacl: Acl) -> bool:

@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 _next_cache_id = itertools.count(1).__next__
-_NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,7 @@ class ImpersonationToken:
     `user_sid`, `group_sids`: SIDs in string form ("S-1-5-21-…"), the groups including well-known ones.
     `uid`, `gid`, `groups`: POSIX credentials that system calls are made with when the server is root.
     `privileges`: NT privilege names ("SeBackupPrivilege").
+    `claims`: what else is known of the user, by lower-case name: numbers, texts or bytes (MS-DTYP 2.4.10.1).
     `substitutions`: values of %U, %u, %D, %I, %m, %S, %h, %T for paths and options (key without "%").
     `cache_id`: unique per token in this process; compare it instead of the contents.
     """
@@ -32,8 +34,9 @@ class ImpersonationToken:
     gid: int
     groups: tuple[int, ...] = ()
     privileges: frozenset[str] = frozenset()
+    claims: Mapping[str, tuple[int | str | bytes, ...]] = field(default_factory=lambda: _NOTHING)
     user_name: str = ""
-    substitutions: Mapping[str, str] = field(default_factory=lambda: _NO_SUBSTITUTIONS)
+    substitutions: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     cache_id: int = field(default_factory=_next_cache_id)
 
     def has_sid(self, sid: str) -> bool:
@@ -48,7 +51,9 @@ def _server_token() -> ImpersonationToken:
         uid=os.geteuid(),
         gid=os.getegid(),
         groups=tuple(os.getgroups()),
-        privileges=frozenset({"SeBackupPrivilege", "SeRestorePrivilege", "SeTakeOwnershipPrivilege"}),
+        privileges=frozenset(
+            {"SeBackupPrivilege", "SeRestorePrivilege", "SeSecurityPrivilege", "SeTakeOwnershipPrivilege"}
+        ),
         user_name="SYSTEM",
     )
 
