@@ -80,7 +80,7 @@ class DosAttributesModule(VfsModule):
         stored = self._stored(token, handle)
         # To store it is a status change itself, at a time that only the kernel knows: say one, look, and correct it.
         # The coarse clock is the one that most file systems stamp with, so the first guess is mostly exact.
-        until, near = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE), _NEAR
+        until, near, before = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE), _NEAR, 0
         for _ in range(_ATTEMPTS):
             begun = time.monotonic_ns()
             change = ChangeTime(change_ns, until)
@@ -88,8 +88,9 @@ class DosAttributesModule(VfsModule):
             changed = self.next.fstat(token, handle).ctime_ns
             if changed <= until <= changed + near:
                 return
-            near = _STORING + 2 * (time.monotonic_ns() - begun)
-            until = changed + near
+            took = max(time.monotonic_ns() - begun, changed - before if before else 0)
+            near = min(_STORING + 2 * took, dosattrib.LASTING_NS)
+            until, before = changed + near, changed
         log.debug("a change time could not be kept: the file system's clock runs away")
 
     def readdir(

@@ -40,7 +40,8 @@ _COMMON = {
 }
 _WRITABLE = frozenset({3, 4, 5})
 _VERSION_3 = [0] * 7
-_LASTING_NS = 1_000_000_000
+LASTING_NS = 1_000_000_000
+"""How long before the end of its time a change time that was set may begin to count."""
 
 
 class ChangeTime(NamedTuple):
@@ -52,7 +53,7 @@ class ChangeTime(NamedTuple):
     def counts(self, ctime_ns: int) -> bool:
         """Whether a file that was last changed at `ctime_ns`, by its file system, has not changed since."""
         # Much earlier is no answer either: the value came from another file, or the clock was set back.
-        return 0 <= self.until_ns - ctime_ns <= _LASTING_NS
+        return 0 <= self.until_ns - ctime_ns <= LASTING_NS
 
 
 class StoredAttributes(NamedTuple):
@@ -114,7 +115,7 @@ def encode(
     previous: StoredAttributes = NOTHING,
     change: ChangeTime | None = None,
 ) -> bytes:
-    """A value with these attributes, creation time (None keeps the previous one) and change time; the rest as it was."""
+    """A value with these attributes, creation time (None keeps the previous one) and change time; else as it was."""
     version = previous.version if previous.version in _WRITABLE and change is None else 3
     layout, _, attributes_at, creation_at = _LAYOUTS[version]
     fields = list(previous.fields) if previous.version == version else list(_VERSION_3)

@@ -54,6 +54,10 @@ class PosixOptions(ModuleOptions):
         default="auto",
         description="which system calls run on worker threads: those that may sleep (auto), none, or all",
     )
+    access_time: Literal["mount", "never"] = Field(
+        default="mount",
+        description="whether reading changes a file's access time: as the file system is mounted, or never",
+    )
     inline_write: int = Field(
         default=262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
     )
@@ -92,6 +96,7 @@ class PosixBackend(PosixRanges):
         self._notifier = Notifier(self.options.watches)
         self._devices: dict[int, PosixFile] = {}
         self._ready = PosixFile(False, True, self.options.offload != "never")
+        self._quiet = self.options.access_time == "never"
 
     # Lifecycle.
 
@@ -169,6 +174,8 @@ class PosixBackend(PosixRanges):
             if how.create:
                 flags |= os.O_CREAT | os.O_EXCL if how.exclusive else os.O_CREAT
             fd = self._open(token, directory.fd, raw, flags, how)
+            if self._quiet:
+                syscalls.keep_access_time(fd)
         if how.directory:
             return VfsHandle(fd, True, _BY_PATH if by_path else self._ready)
         status = os.fstat(fd)
@@ -377,6 +384,8 @@ class PosixBackend(PosixRanges):
 
     def _entries(self, token: ImpersonationToken, directory: int, with_attributes: bool) -> Iterator[DirectoryEntry]:
         fd = syscalls.open_component(token, directory, b".", os.O_RDONLY | os.O_DIRECTORY, 0)
+        if self._quiet:
+            syscalls.keep_access_time(fd)
         try:
             if with_attributes:
                 yield from syscalls.list_entries(token, fd)

@@ -1,5 +1,6 @@
 """Samba's on-disk form: vectors of every version, then real files of a real smbd, both ways."""
 
+import itertools
 import os
 import shutil
 import struct
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.vfs_modules.dosattrib import NOTHING, decode, encode, read
-from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
+from lamina.vfs_modules.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.dosattrib import NOTHING, ChangeTime, decode, encode, read
+from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow, Times
 from lamina.vfs_modules.testing import local_chain, make_token
 from tests.support.processes import Folder, Layout, ServerProcess, User, serving
 
@@ -82,6 +85,46 @@ def test_a_rewritten_value_keeps_its_version_and_other_fields(value: bytes) -> N
 
 def test_old_versions_become_version_3_with_their_creation_time() -> None:
     assert decode(encode(0x01, None, decode(V1)))[:3] == (1, CREATION_NS, 3)
+
+
+@pytest.mark.parametrize("previous", [b"", V1, V2, V3, V4, V5], ids=["none", "1", "2", "3", "4", "5"])
+def test_a_change_time_has_its_field_and_flag_in_version_3(previous: bytes) -> None:
+    stored = decode(previous) if previous else NOTHING
+    change = ChangeTime(CREATION_NS + 700, 10**18)
+    value = encode(0x22, CREATION_NS, stored, change)
+    assert read(value) == (0x22, CREATION_NS, change)
+    _, valid, _, _, _, _, creation, changed = struct.unpack("<HxxIIIQQQQ", value[8:])
+    assert (valid & ~0x0A, creation, changed) == (0x31, CREATION, CREATION + 7)
+    # Without one, the next value says nothing of it.
+    assert read(encode(0x20, None, decode(value))) == (0x20, CREATION_NS, None)
+
+
+def test_a_change_time_without_what_it_depends_on_does_not_count() -> None:
+    theirs = b"0x22\0\0" + struct.pack("<HH2xIIIQQQQ", 3, 3, 0x35, 0x22, 0, 4096, 0, CREATION, CREATION)
+    assert read(theirs)[2] is None  # somebody's true size
+    nothing = b"0x22\0\0" + struct.pack("<HH2xIIIQQQQ", 3, 3, 0x31, 0x22, 0, 4096, 0, CREATION, 0)
+    assert read(nothing)[2] is None
+
+
+@given(st.integers(0, 10**19), st.integers(-(10**10), 10**10))
+def test_a_change_time_counts_until_the_status_changes(until: int, later: int) -> None:
+    assert ChangeTime(1, until).counts(until + later) == (-1_000_000_000 <= later <= 0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 50_000, 2_000_000, 10_000_000_000])
+@pytest.mark.parametrize("start", [10**9, 10**18, 4 * 10**18])
+def test_a_change_time_is_kept_whatever_the_clock_of_the_file_system(start: int, step: int) -> None:
+    ticks = itertools.count(start, step)
+    chain, token = local_chain(".", DosAttributesModule(), MemoryBackend(clock=lambda: next(ticks))), make_token()
+    root = chain.open_root(token)
+    handle = chain.open(token, root, "file", OpenHow(Access.READ, create=True))
+    chain.set_times(token, handle, Times(change_ns=CREATION_NS))
+    kept = chain.get_dos_attributes(token, handle, chain.fstat(token, handle)).change_ns
+    # A clock that goes on by ten seconds while a value is stored is none to rely on.
+    assert kept == (CREATION_NS if step < 10_000_000_000 else None)
+    for opened in (handle, root):
+        chain.close(token, opened)
+    chain.disconnect()
 
 
 def test_times_that_cannot_be_kept_are_clamped() -> None:
@@ -164,6 +207,13 @@ def test_what_smbd_stored_is_read_and_the_other_way_round(samba: Samba) -> None:
     listing = samba("ls ours; allinfo ours")
     assert "HSA" in listing.replace("AHS", "HSA")
     assert "2020" in listing.split("create_time:")[1].splitlines()[0]
+
+    # It does not know of a change time that was set, reads the rest, and drops it where it changes the file.
+    chain.set_times(token, ours, Times(change_ns=CREATION_NS))
+    assert chain.get_dos_attributes(token, ours, chain.fstat(token, ours)) == (0x26, CREATION_NS, CREATION_NS)
+    assert samba("ls ours; allinfo ours").split("create_time:")[1].splitlines()[0] in listing
+    samba("setmode ours -h")
+    assert chain.get_dos_attributes(token, ours, chain.fstat(token, ours)) == (0x24, CREATION_NS, None)
     for handle in (theirs, ours, root):
         chain.close(token, handle)
     chain.disconnect()

@@ -4,13 +4,15 @@ Each call takes the token first. Calls on a descriptor take `by_path` where the 
 kernel refuses most of them on such a one, and they go through /proc/self/fd instead, which names the same file.
 """
 
+import contextlib
+import fcntl
 import os
 import struct
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.operations import FileStat, VolumeStatistics
 from lamina.vfs_modules.syscalls import libc
-from lamina.vfs_modules.token import ImpersonationToken
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 # struct statx (statx(2)): mask, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask, then
 # four times of (seconds, nanoseconds, padding), rdev and dev as (major, minor).
@@ -123,6 +125,16 @@ def set_times(token: ImpersonationToken, fd: int, access_ns: int | None, write_n
     times = _TIMESPECS.pack(*_timespec(access_ns), *_timespec(write_ns))
     if libc.utimensat(fd, b"", times, libc.AT_EMPTY_PATH) != 0:
         libc.fail()
+
+
+def keep_access_time(fd: int) -> None:
+    """Let reading through a descriptor leave the access time alone, as far as the server may say so.
+
+    The kernel lets the owner of the file, and root, ask for that.
+    """
+    assume(SERVER_TOKEN)
+    with contextlib.suppress(PermissionError):
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NOATIME)
 
 
 def _timespec(ns: int | None) -> tuple[int, int]:
