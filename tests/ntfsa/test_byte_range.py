@@ -115,6 +115,52 @@ def test_one_unlock_grants_all_the_shared_waiters() -> None:
     assert [message.owner for message in unlock(record, A, 0, 10).messages] == [B, C]
 
 
+def waits(record: FileRecord, owner: int, wanted: LockRange, ticket: int) -> FileRecord:
+    outcome = lock(record, owner, [wanted], ticket)
+    assert outcome.result == NtStatus.PENDING
+    return outcome.record
+
+
+def test_shared_locks_do_not_overtake_an_exclusive_one_that_waits() -> None:
+    record = waits(locked((A, 0, 10, SHARED)), B, LockRange(0, 10, True), 7)
+    record = waits(record, C, LockRange(5, 10, False), 8)
+    record, _, messages = unlock(record, A, 0, 10)
+    assert [message.detail for message in messages] == [(7,)]
+    assert [message.detail for message in unlock(record, B, 0, 10).messages] == [(8,)]
+
+
+def test_a_request_that_may_not_wait_looks_at_held_locks_only() -> None:
+    record = waits(locked((A, 0, 10, SHARED)), B, LockRange(0, 10, True), 7)
+    assert lock(record, C, [LockRange(0, 10, False)]).result == NtStatus.SUCCESS
+
+
+def test_waiters_hold_up_only_what_conflicts_with_them() -> None:
+    record = waits(locked((A, 0, 10, SHARED)), B, LockRange(0, 10, True), 7)
+    assert lock(record, C, [LockRange(10, 10, True)], 8).result == NtStatus.SUCCESS
+    shared = waits(locked((A, 0, 10, EXCLUSIVE)), B, LockRange(0, 20, False), 7)
+    assert lock(shared, C, [LockRange(15, 5, False)], 8).result == NtStatus.SUCCESS
+
+
+def test_whoever_is_waited_for_does_not_wait_in_turn() -> None:
+    record = waits(locked((A, 0, 10, SHARED)), B, LockRange(0, 10, True), 7)
+    assert lock(record, A, [LockRange(2, 3, False)], 8).result == NtStatus.SUCCESS
+
+
+def test_a_waiter_that_gives_up_lets_those_behind_it_go_on() -> None:
+    record = waits(locked((A, 0, 10, SHARED)), B, LockRange(0, 10, True), 7)
+    record = waits(record, C, LockRange(0, 10, False), 8)
+    assert cancel_wait(record, B, 7).messages == (Message(C, LOCK_GRANTED, (8,)),)
+    assert release_owner(record, B).messages == (Message(C, LOCK_GRANTED, (8,)),)
+
+
+def test_a_grant_sets_free_what_waited_behind_it_elsewhere() -> None:
+    record = waits(locked((A, 0, 10, EXCLUSIVE)), B, LockRange(0, 20, True), 7)
+    record = waits(record, C, LockRange(15, 5, True), 8)
+    record = waits(record, B, LockRange(18, 1, False), 9)
+    granted = [message.detail[0] for message in unlock(record, A, 0, 10).messages]
+    assert granted == [7, 9]
+
+
 def test_a_cancelled_waiter_gets_nothing() -> None:
     record = lock(locked((A, 0, 10, EXCLUSIVE)), B, [LockRange(0, 10, True)], 7).record
     outcome = cancel_wait(record, B, 7)
@@ -145,6 +191,12 @@ def _clash(held: list[Held], owner: int, wanted: LockRange) -> bool:
     return False
 
 
+def _differ(one: LockRange, other: LockRange) -> bool:
+    """Whether the two, of different owners, cannot both be held."""
+    apart = one.offset >= other.offset + other.length or other.offset >= one.offset + one.length
+    return not apart and (one.exclusive or other.exclusive)
+
+
 class Locks(RuleBasedStateMachine):
     """Random locking by three owners; the model is a list, and asks every pair."""
 
@@ -167,10 +219,20 @@ class Locks(RuleBasedStateMachine):
         self.held = taken
         return True
 
+    def _held_up(self, owner: int, ranges: list[LockRange], before: list[tuple[int, int, list[LockRange]]]) -> bool:
+        for other, _, theirs in before:
+            for first in theirs:
+                mine = [held for held in self.held if held[0] == owner]
+                waits_for_me = any(_differ(LockRange(*held[1:]), first) for held in mine)
+                if other != owner and not waits_for_me and any(_differ(first, wanted) for wanted in ranges):
+                    return True
+        return False
+
     def _settle(self, messages: tuple[Message, ...]) -> None:
         expected = []
         for waiter in list(self.waiting):
-            if self._grant(waiter[0], waiter[2]):
+            before = self.waiting[: self.waiting.index(waiter)]
+            if not self._held_up(waiter[0], waiter[2], before) and self._grant(waiter[0], waiter[2]):
                 self.waiting.remove(waiter)
                 expected.append((waiter[0], waiter[1]))
         assert [(message.owner, message.detail[0]) for message in messages] == expected
@@ -180,7 +242,7 @@ class Locks(RuleBasedStateMachine):
         self.tickets += 1
         outcome = lock(self.record, owner, ranges, self.tickets if waits else None)
         self.record = outcome.record
-        if self._grant(owner, ranges):
+        if not (waits and self._held_up(owner, ranges, self.waiting)) and self._grant(owner, ranges):
             assert outcome.result == NtStatus.SUCCESS
         elif waits:
             assert outcome.result == NtStatus.PENDING
@@ -218,6 +280,7 @@ class Locks(RuleBasedStateMachine):
             self.record = outcome.record
             assert outcome.result
             self.waiting.remove(waiter)
+            self._settle(outcome.messages)
 
     @invariant()
     def same_state(self) -> None:

@@ -1,4 +1,6 @@
-from hypothesis import given
+from random import Random
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.ntfsa.lock_table import NO_LOCKS, Lock, LockTable
@@ -28,6 +30,35 @@ def test_agrees_with_a_plain_list(locks: list[Lock], data: st.DataObject) -> Non
     end = start + data.draw(st.integers(0, 10))
     assert list(table.overlapping(start, end)) == [x for x in sorted(model) if x.offset < end and x.end > start]
     assert table == LockTable.make(model)
+    hits = [x for x in model if x.offset < end and x.end > start]
+    assert table.has_shared(start, end) == any(not x.exclusive for x in hits)
+    for beside in range(4):
+        assert table.has_exclusive(start, end, beside) == any(x.exclusive and x.owner != beside for x in hits)
+        assert list(table.without_owner(beside)) == [x for x in sorted(model) if x.owner != beside]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16))
+def test_many_locks_answer_as_a_plain_list_does(seed: int) -> None:
+    random = Random(seed)
+    model = [
+        Lock(offset, offset + random.choice((0, 1, 3, 700)), random.randint(1, 3), random.random() < 0.5)
+        for offset in random.choices(range(3000), k=700)
+    ]
+    table = NO_LOCKS
+    for lock in model:
+        table = table.added(lock)
+    for lock in [model.pop(random.randrange(len(model))) for _ in range(random.choice((1, 300, 680)))]:
+        table = table.removed(lock)
+    assert list(table) == sorted(model)
+    for _ in range(20):
+        start = random.randint(0, 3800)
+        end = start + random.choice((0, 1, 50, 2000))
+        hits = [x for x in sorted(model) if x.offset < end and x.end > start]
+        assert list(table.overlapping(start, end)) == hits
+        assert table.has_shared(start, end) == any(not x.exclusive for x in hits)
+        assert table.has_exclusive(start, end) == any(x.exclusive for x in hits)
+        assert table.has_exclusive(start, end, 2) == any(x.exclusive and x.owner != 2 for x in hits)
 
 
 def test_many_locks_stay_sorted_and_findable_through_many_chunks() -> None:
