@@ -18,6 +18,7 @@ from lamina.core.composition import make_chain
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
+from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
@@ -54,6 +55,7 @@ class Runtime:
         self.accounts = accounts
         self.plan = plan
         self.registry: Registry = MemoryRegistry()
+        self.leases = LeaseTable()
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
@@ -161,7 +163,7 @@ class Runtime:
             for module in chain.modules:
                 self.hooks.register(module, f"{listener_name(module)}#{generation}")
             self.hooks.share_connected(chain.share)
-            return NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec))
+            return NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec), self.leases)
         except BaseException:
             self._disconnect(chain)
             raise
@@ -207,7 +209,12 @@ def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
 
 
 def _volume_settings(spec: ShareSpec) -> VolumeSettings:
-    return VolumeSettings(read_only=spec.read_only, hidden_names=frozenset(map(fold, spec.hide_files)))
+    return VolumeSettings(
+        read_only=spec.read_only,
+        hidden_names=frozenset(map(fold, spec.hide_files)),
+        write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
+        change_notify=spec.change_notify,
+    )
 
 
 def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:

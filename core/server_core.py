@@ -72,6 +72,7 @@ class SmbServer:
         self.events = events or ServerEvents()
         self.buffers = BufferPool()
         self.connections: set[Connection] = set()
+        self._clients: dict[bytes, list[Connection]] = {}
         self.sessions: dict[int, SmbSession] = {}
         self.started_at = time.time()
         self.statistics: Counter[str] = Counter()
@@ -155,6 +156,7 @@ class SmbServer:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self._forget_client(connection)
         for channel in list(connection.channels.values()):
             session = channel.session
             session.channels.pop(connection, None)
@@ -286,6 +288,21 @@ class SmbServer:
                 current = exchange.current
                 if exchange is not keep and current is not None and current.tree is tree:
                     exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
+
+    def client_known(self, connection: Connection) -> None:
+        """The client of a connection has said who it is (Connection.ClientGuid)."""
+        self._clients.setdefault(connection.client_guid, []).append(connection)
+
+    def _forget_client(self, connection: Connection) -> None:
+        others = self._clients.get(connection.client_guid, [])
+        if connection in others:
+            others.remove(connection)
+            if not others:
+                del self._clients[connection.client_guid]
+
+    def connections_of_client(self, client_guid: bytes) -> list[Connection]:
+        """The connections of one client, the oldest first."""
+        return list(self._clients.get(client_guid, ()))
 
     def _connections_of(self, session: SmbSession) -> list[Connection]:
         return [connection for connection in self.connections if connection in session.channels]

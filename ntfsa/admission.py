@@ -1,18 +1,19 @@
 """The rule by which an open passes beside caching grants: break, then share (MS-FSA 2.1.5.1.2).
 
-A batch oplock is broken before sharing is checked, as its holder may only be keeping a closed file open; an exclusive
-one only where sharing lets the newcomer in.
+A batch oplock is broken before sharing is checked, as its holder may only be keeping a closed file open. Leases that
+cache handles are asked where sharing is in the way; what remains is broken only where sharing lets the newcomer in.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from lamina.ntfsa.breaking import Break, break_and_wait
 from lamina.ntfsa.caching import (
-    ANY_CACHING,
-    HANDLE_CACHING,
-    READ_CACHING,
-    WRITE_CACHING,
-    Break,
-    break_grants,
+    OPEN,
+    OPEN_BATCH,
+    OVERWRITE,
+    OVERWRITE_BATCH,
+    SHARING_CONFLICT,
+    Operation,
     takes_part,
 )
 from lamina.ntfsa.record import FileRecord, Message, Outcome
@@ -21,13 +22,17 @@ from lamina.ntfsa.status import NtStatus
 
 
 class Opening(NamedTuple):
-    """An open that asks to be let in; arguments of `sharing.open_file`, and the rights that overwriting implies."""
+    """An open that asks to be let in; arguments of `sharing.open_file`, and the rights that overwriting implies.
+
+    `lease`: the lease it will share, which it does not break; b"" is none.
+    """
 
     owner: int
     granted_access: int
     share_access: int
     flags: int
     implied_access: int
+    lease: bytes = b""
 
 
 class Admission(NamedTuple):
@@ -37,39 +42,48 @@ class Admission(NamedTuple):
     deadline: float = 0.0
 
 
-_PENDING: Final = NtStatus.PENDING
-
-
 def admit(record: FileRecord, opening: Opening, now: float) -> Outcome[Admission]:
     """Let an open in where somebody may hold grants. What is PENDING has begun the breaks, and is asked again."""
-    owner, granted, share, _, implied = opening
+    owner, granted, share, flags, implied, _ = opening
     if record.delete_pending:
         return Outcome(record, Admission(NtStatus.DELETE_PENDING))
     access = granted | implied
-    if not takes_part(access):
-        return _enter(record, opening)
-    to = 0 if implied else READ_CACHING
-    waiting = _break(record, Break(HANDLE_CACHING, to, owner, now))
-    if waiting.result.status is _PENDING:
-        return waiting
-    record = waiting.record
-    if sharing_conflict(record, access, share):
-        return Outcome(record, Admission(NtStatus.SHARING_VIOLATION), waiting.messages)
-    breaking = _break(record, Break(ANY_CACHING if implied else WRITE_CACHING, to, owner, now))
-    messages = waiting.messages + breaking.messages
-    if breaking.result.status is _PENDING:
-        return Outcome(breaking.record, breaking.result, messages)
-    return _enter(breaking.record, opening, messages)
-
-
-def _break(record: FileRecord, wanted: Break) -> Outcome[Admission]:
-    grants, messages, deadline = break_grants(record.grants, wanted)
-    if grants != record.grants:
-        record = record._replace(grants=grants, version=record.version + 1)
-    status = NtStatus.SUCCESS if deadline is None else _PENDING
-    return Outcome(record, Admission(status, deadline or 0.0), messages)
-
-
-def _enter(record: FileRecord, opening: Opening, messages: tuple[Message, ...] = ()) -> Outcome[Admission]:
-    outcome = open_file(record, opening.owner, opening.granted_access, opening.share_access, opening.flags, True)
+    if takes_part(access):
+        step = _Step(record, opening, now)
+        if not step.passes(OVERWRITE_BATCH if implied else OPEN_BATCH):
+            return step.pending()
+        if sharing_conflict(step.record, access, share):
+            if not step.passes(SHARING_CONFLICT):
+                return step.pending()
+            return Outcome(step.record, Admission(NtStatus.SHARING_VIOLATION), step.messages)
+        if not step.passes(OVERWRITE if implied else OPEN):
+            return step.pending()
+        record, messages = step.record, step.messages
+    else:
+        messages = ()
+    outcome = open_file(record, owner, granted, share, flags, True)
     return Outcome(outcome.record, Admission(outcome.result), messages)
+
+
+class _Step:
+    """The record on its way through the operations that an open is, with what is to be told until now."""
+
+    __slots__ = ("_deadline", "_now", "_opening", "messages", "record")
+
+    def __init__(self, record: FileRecord, opening: Opening, now: float) -> None:
+        self.record = record
+        self.messages: tuple[Message, ...] = ()
+        self._opening = opening
+        self._now = now
+        self._deadline: float | None = None
+
+    def passes(self, operation: Operation) -> bool:
+        opening = self._opening
+        wanted = Break(operation, opening.owner, opening.lease, opening.owner, self._now)
+        self.record, self._deadline, messages = break_and_wait(self.record, wanted)
+        self.messages += messages
+        return self._deadline is None
+
+    def pending(self) -> Outcome[Admission]:
+        assert self._deadline is not None
+        return Outcome(self.record, Admission(NtStatus.PENDING, self._deadline), self.messages)

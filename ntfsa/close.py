@@ -8,8 +8,8 @@ from lamina.ntfsa.deletion import deletes_now, remove_name, tell_watchers
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.grant_holders import forget_grants
 from lamina.ntfsa.modification import note_last_write
-from lamina.ntfsa.oplocks import forget_oplock
 from lamina.ntfsa.sharing import close_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -55,8 +55,8 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
         return information_of(token, open_) if post_query else None
     finally:
         registry.update(key, close_file, open_.owner)
-        if open_.oplock is not None:
-            forget_oplock(open_)
+        if open_.oplock is not None or open_.lease is not None:
+            forget_grants(open_)
         volume.remove_open(open_)
         volume.chain.close(token, open_.handle)
 

@@ -15,9 +15,9 @@ from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
 from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.oplocks import request_oplock
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, OpenHow
 
@@ -32,7 +32,8 @@ class CreateParameters:
     """What a CREATE asks for (MS-SMB2 2.2.13).
 
     `path`: NT path relative to the share, "\\\\" separators, "" for the root; may carry ":stream:type".
-    `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes.
+    `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes. With a `lease`
+    the `oplock_level` is not looked at.
     """
 
     path: str
@@ -47,16 +48,18 @@ class CreateParameters:
     timewarp: int | None = None
     want_maximal_access: bool = False
     oplock_level: int = 0
+    lease: LeaseRequest | None = None
 
 
 class CreateResult(NamedTuple):
-    """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level` what was granted."""
+    """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level`, `lease`: what it got."""
 
     open: NtOpen
     action: int
     information: NetworkOpenInformation
     maximal_access: int | None
     oplock_level: int
+    lease: LeaseGranted | None = None
 
 
 _HOW: Final = {
@@ -69,11 +72,17 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
     """Open or create a file or directory. Raises NtStatusError with the status MS-FSA 2.1.5.1 gives."""
     try:
         request = check_request(context.token, volume, parameters)
+        if parameters.lease is not None:
+            request.lease = lease_identity(context, parameters.lease.key)
         open_, action, information, maximal = _open_or_create(request)
     except OSError as error:
         raise nt_error(error) from error
+    shown = maximal if parameters.want_maximal_access else None
+    if parameters.lease is not None:
+        lease = volume.leases.request(open_, request.lease, parameters.lease)
+        return CreateResult(open_, action, information, shown, 0, lease)
     level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
-    return CreateResult(open_, action, information, maximal if parameters.want_maximal_access else None, level)
+    return CreateResult(open_, action, information, shown, level)
 
 
 def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:

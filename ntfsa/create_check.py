@@ -31,13 +31,15 @@ _ONE_ACCESS: Final = ((Access.PATH,), (Access.READ,), (Access.WRITE,), (Access.R
 class Request:
     """A checked request. `desired` has its generic rights mapped; `implied` are the rights that overwriting needs too.
 
-    `try_access`: what to open the file for, in turn, until the file system allows it.
+    `try_access`: what to open the file for, in turn, until the file system allows it. `lease`: the identity of the
+    lease that the open is to share (see `grant_holders.lease_identity`), b"" for none.
     """
 
     __slots__ = (
         "desired",
         "disposition",
         "implied",
+        "lease",
         "options",
         "overwrites",
         "parameters",
@@ -52,6 +54,7 @@ class Request:
         self, token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters", path: NtPath
     ) -> None:
         self.token = token
+        self.lease = b""
         self.volume = volume
         self.parameters = parameters
         self.path = path

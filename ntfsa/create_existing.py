@@ -11,11 +11,11 @@ from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsuppo
 from lamina.ntfsa.file_state import hides, is_directory, network_open
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.grant_breaks import data_changes, open_beside_grants
 from lamina.ntfsa.lookup import stat_or_none
 from lamina.ntfsa.modification import settle_write_time, shown_stat
 from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.oplocks import data_changes, open_beside_grants
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
 from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -64,6 +64,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         key = (stat.dev, stat.ino, "")
         if not stat.nlink:
             return None
+        if request.lease:
+            volume.leases.check(request.lease, key)
         _check_type(request, stat)
         if volume.registry.read(key).delete_pending:
             raise NtStatusError(NtStatus.DELETE_PENDING)
@@ -145,7 +147,9 @@ def register(
     status = registry.update(key, open_file, owner, granted, share, flags).result
     if status is not _SUCCESS:
         if status is _OPLOCK_BREAK_IN_PROGRESS:
-            status = open_beside_grants(registry, key, Opening(owner, granted, share, flags, request.implied))
+            status = open_beside_grants(
+                registry, key, Opening(owner, granted, share, flags, request.implied, request.lease)
+            )
         if status is _PENDING:
             return None
         if status is not _SUCCESS:

@@ -29,6 +29,8 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     """Make the file or directory; None where the name has been taken meanwhile and it is to be opened instead."""
     directory = bool(request.options & c.FILE_DIRECTORY_FILE)
     _check(request, directory)
+    if request.lease:
+        request.volume.leases.check(request.lease, None)
     above = require_child_creation(request.volume, request.token, where.parent, where.parent_stat, directory)
     path = where.vfs_path
     try:

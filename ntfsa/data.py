@@ -6,8 +6,8 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import read_conflict, write_conflict
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.notify_information import WRITTEN
+from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.modification import note_first_write, settle_write_time
-from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_change, restore_after_read
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import byte_range
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.oplocks import data_changes
+from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.record import LOCK_GRANTED, LockRange, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules import engine

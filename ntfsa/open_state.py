@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from lamina.ntfsa.enumeration import Enumeration
-    from lamina.ntfsa.oplocks import Oplock
+    from lamina.ntfsa.grant_holders import Lease, Oplock
     from lamina.ntfsa.sticky_times import StickyTimes
     from lamina.ntfsa.volume import NtVolume
     from lamina.ntfsa.watchers import Watcher
@@ -36,6 +36,7 @@ class NtOpen:
         "handle",
         "has_written",
         "is_directory",
+        "lease",
         "mode",
         "oplock",
         "options",
@@ -74,6 +75,7 @@ class NtOpen:
         self.has_written = False
         self.enumeration: Enumeration | None = None
         self.oplock: Oplock | None = None
+        self.lease: Lease | None = None
         self.sticky: StickyTimes | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
         self.told_at_close = 0

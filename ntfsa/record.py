@@ -67,17 +67,26 @@ class WriteTime(NamedTuple):
     writers: int
 
 
-class Grant(NamedTuple):
-    """Caching rights that an open holds (see `caching`). Messages about it go to `address`.
+STABLE: Final = -1
+"""`Grant.breaking_to` while no answer is awaited."""
 
-    `state` are *_CACHING. While an answer is awaited `breaking_to` is what will be left, `deadline` is when the answer
-    is due in seconds, and `waiters` are told when the break is over.
+
+class Grant(NamedTuple):
+    """Caching rights that opens hold (see `caching`). Messages about them go to `address`.
+
+    `owners` are the opens: one for an oplock, all that share it for a lease. `state` are *_CACHING. `lease` is the
+    client's guid and its lease key, b"" for an oplock; `epoch` counts the changes of a lease. While an answer is
+    awaited `breaking_to` is what is left after it, `required` what must be left in the end, `deadline` is when the
+    answer is due in seconds, and `waiters` are told when the break is over.
     """
 
-    owner: int
+    owners: tuple[int, ...]
     address: int
     state: int
-    breaking_to: int = -1
+    lease: bytes = b""
+    epoch: int = 0
+    breaking_to: int = STABLE
+    required: int = 0
     deadline: float = 0.0
     waiters: tuple[int, ...] = ()
 

@@ -14,10 +14,10 @@ from lamina.ntfsa.filetime import from_filetime
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc import set_information as si
 from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
+from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.link import link
 from lamina.ntfsa.modification import settle_write_time
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.oplocks import data_changes
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import StickyTimes, restore_after_change, stuck

@@ -9,8 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from lamina.ntfsa.byte_range import grant_waiters, without_owner
-from lamina.ntfsa.caching import release_grants
+from lamina.ntfsa.breaking import release_grants
+from lamina.ntfsa.byte_range import release_owner
 from lamina.ntfsa.constants import (
     DELETE,
     FILE_APPEND_DATA,
@@ -142,5 +142,5 @@ def close_file(record: FileRecord, owner: int) -> Outcome[CloseResult]:
     record = FileRecord(opens, counts, locks, waiters, delete_pending, grants, version + 1, write_time)
     if not locks and not waiters:
         return Outcome(record, _STAYS_OPEN, freed)
-    record, messages = grant_waiters(without_owner(record, owner))
+    record, _, messages = release_owner(record, owner)
     return Outcome(record, _STAYS_OPEN, freed + messages)

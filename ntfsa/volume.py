@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 from lamina.ntfsa.directory_index import DirectoryIndexes
+from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.identities import IdentityMap
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.record import FileKey
@@ -28,7 +29,7 @@ class VolumeSettings:
     `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
     `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
-    ("share"), or is refused ("off").
+    ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all.
     """
 
     read_only: bool = False
@@ -41,6 +42,7 @@ class VolumeSettings:
     sector_size: int = 512
     write_time_delay_ns: int = 2_000_000_000
     change_notify: Literal["all", "share", "off"] = "all"
+    oplocks: bool = True
 
     def hides(self, name: str) -> bool:
         """Whether a file of this name is shown as hidden, whatever its attributes."""
@@ -54,7 +56,8 @@ class NtVolume:
 
     `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
     is pending is to be deleted: it may have others. `watchers` is None while nobody watches a directory: then changes
-    are not reported, and cost nothing. Made inside a request: opening the root may wait.
+    are not reported, and cost nothing. `leases` are those of all
+    volumes of a server. Made inside a request: opening the root may wait.
     """
 
     __slots__ = (
@@ -66,6 +69,7 @@ class NtVolume:
         "identities",
         "indexes",
         "label",
+        "leases",
         "lock_ticket",
         "name",
         "registry",
@@ -84,11 +88,13 @@ class NtVolume:
         registry: Registry,
         identities: IdentityMap,
         settings: VolumeSettings = VolumeSettings(),  # immutable
+        leases: LeaseTable | None = None,
     ) -> None:
         """`chain` must be connected. Raises OSError where its root cannot be opened."""
         self.name = name
         self.chain = chain
         self.registry = registry
+        self.leases = leases if leases is not None else LeaseTable()
         self.identities = identities
         self.settings = settings
         self.label = settings.label or name

@@ -7,24 +7,33 @@ from lamina.core.commands.oplock_break import listen
 from lamina.core.request import Reply, Request
 from lamina.core.rpc.pipes import open_pipe
 from lamina.core.session import SmbTree
+from lamina.core.settings import Dialect
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
 from lamina.core.wire.create_contexts import (
     ALLOCATION_SIZE,
     EA_BUFFER,
+    LEASE_FLAG_BREAK_IN_PROGRESS,
+    LEASE_FLAG_PARENT_LEASE_KEY_SET,
     QUERY_MAXIMAL_ACCESS,
     QUERY_ON_DISK_ID,
+    REQUEST_LEASE,
     SD_BUFFER,
     TIMEWARP_TOKEN,
+    LeaseContext,
     decode_allocation_size,
     decode_ea_buffer,
+    decode_lease,
     decode_maximal_access_request,
     decode_sd_buffer,
     decode_timewarp_token,
     encode_create_contexts,
+    encode_lease,
     encode_maximal_access_response,
     encode_on_disk_id_response,
 )
+from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE
 from lamina.ntfsa.create import CreateParameters, CreateResult, create
+from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest
 from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -46,13 +55,13 @@ def handle(request: Request) -> bytes | Reply:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
-    result = create(tree.context, tree.share.volume, _parameters(asked))
+    result = create(tree.context, tree.share.volume, _parameters(request.connection.dialect, asked))
     open_ = server.add_open(tree, nt=result.open)
     request.file_id = open_.file_id
-    if result.oplock_level:
-        listen(open_)
+    if result.oplock_level or result.lease is not None:
+        listen(server, open_)
     return encode_create_response(
-        oplock_level=result.oplock_level,
+        oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,
         information=result.information,
         persistent=open_.file_id,
@@ -61,7 +70,7 @@ def handle(request: Request) -> bytes | Reply:
     )
 
 
-def _parameters(asked: CreateRequest) -> CreateParameters:
+def _parameters(dialect: int, asked: CreateRequest) -> CreateParameters:
     parameters = CreateParameters(
         path=asked.name,
         desired_access=asked.desired_access,
@@ -73,7 +82,17 @@ def _parameters(asked: CreateRequest) -> CreateParameters:
     )
     if asked.contexts:
         _read_contexts(parameters, asked.contexts)
+        if asked.oplock_level == OPLOCK_LEVEL_LEASE and REQUEST_LEASE in asked.contexts:
+            parameters.lease = _lease(dialect, decode_lease(asked.contexts[REQUEST_LEASE]))
     return parameters
+
+
+def _lease(dialect: int, asked: LeaseContext) -> LeaseRequest | None:
+    """The lease that is asked for, where the dialect has it (3.3.5.9.8, 3.3.5.9.11)."""
+    if dialect == Dialect.SMB_2_0_2 or (asked.version > 1 and dialect < Dialect.SMB_3_0):
+        return None
+    parent_key = asked.parent_key if asked.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET and asked.version > 1 else None
+    return LeaseRequest(asked.key, asked.state, asked.version, asked.epoch, parent_key)
 
 
 def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memoryview | bytes]) -> None:
@@ -100,7 +119,17 @@ def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[
     if QUERY_ON_DISK_ID in asked.contexts:
         assert tree.share.volume is not None
         answers[QUERY_ON_DISK_ID] = encode_on_disk_id_response(result.open.file_id, tree.share.volume.serial)
+    if result.lease is not None:
+        answers[REQUEST_LEASE] = encode_lease(_lease_answer(decode_lease(asked.contexts[REQUEST_LEASE]), result.lease))
     return answers
+
+
+def _lease_answer(asked: LeaseContext, granted: LeaseGranted) -> LeaseContext:
+    flags = asked.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET if granted.version > 1 else 0
+    if granted.breaking:
+        flags |= LEASE_FLAG_BREAK_IN_PROGRESS
+    parent_key = asked.parent_key if flags & LEASE_FLAG_PARENT_LEASE_KEY_SET else bytes(16)
+    return LeaseContext(asked.key, granted.state, flags, granted.version, parent_key, granted.epoch)
 
 
 def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:

@@ -49,6 +49,7 @@ def handle(request: Request) -> bytes | Reply:
     settings = connection.server.settings
     dialect = _common_dialect(asked.dialects, settings)
     connection.client_guid = asked.client_guid
+    connection.server.client_known(connection)
     connection.client_capabilities = asked.capabilities
     connection.client_security_mode = asked.security_mode
     connection.client_dialects = tuple(asked.dialects)
@@ -140,7 +141,7 @@ def _answer(request: Request, dialect: int, contexts: list[NegotiateContext]) ->
 def _capabilities(request: Request, dialect: int) -> int:
     if dialect in (Dialect.SMB_2_0_2, WILDCARD_DIALECT):
         return 0
-    capabilities = CAP_LARGE_MTU
+    capabilities = CAP_LARGE_MTU | CAP_LEASING
     if dialect < Dialect.SMB_3_0:
         return capabilities
     if request.connection.server.settings.multichannel:

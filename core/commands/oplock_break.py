@@ -1,46 +1,102 @@
-"""OPLOCK_BREAK: the notification to a holder (MS-SMB2 3.3.4.6) and its acknowledgment (3.3.5.22.1).
+"""OPLOCK_BREAK: the notifications to holders (MS-SMB2 3.3.4.6, 3.3.4.7) and their acknowledgments (3.3.5.22)."""
 
-Leases are not granted yet, so that none can be breaking.
-"""
-
+from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from lamina.core.open_lookup import open_of
 from lamina.core.request import Reply, Request
-from lamina.core.session import SmbOpen
+from lamina.core.session import SmbOpen, SmbSession
 from lamina.core.wire.constants import Command
-from lamina.core.wire.oplock_break import OplockBreak, decode_oplock_break_request, encode_oplock_break
-from lamina.ntfsa.oplocks import acknowledge_break
+from lamina.core.wire.oplock_break import (
+    LeaseBreak,
+    LeaseBreakNotification,
+    OplockBreak,
+    decode_oplock_break_request,
+    encode_lease_break,
+    encode_lease_break_notification,
+    encode_oplock_break,
+)
+from lamina.ntfsa.caching import LEVEL_OF_STATE
+from lamina.ntfsa.grant_holders import (
+    BreakNotice,
+    acknowledge_lease_break,
+    acknowledge_oplock_break,
+    lease_identity,
+)
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
+if TYPE_CHECKING:
+    from lamina.core.connection import Connection
+    from lamina.core.server_core import SmbServer
 
-def listen(open_: SmbOpen) -> None:
-    """Tell the client of this open when its oplock breaks."""
-    assert open_.nt is not None
-    if open_.nt.oplock is not None:
-        open_.nt.oplock.listener = partial(_notify, open_)
+_ACK_REQUIRED: Final = 0x01
 
 
-def _notify(open_: SmbOpen, level: int, answer_awaited: bool) -> bool:
+def listen(server: "SmbServer", open_: SmbOpen) -> None:
+    """Tell the client of this open when its oplock or its lease breaks."""
+    nt = open_.nt
+    assert nt is not None
+    if nt.oplock is not None:
+        nt.oplock.listener = partial(_notify_oplock, open_)
+    if nt.lease is not None:
+        nt.lease.listeners[nt.owner] = partial(_notify_lease, server, open_)
+
+
+def _notify_oplock(open_: SmbOpen, notice: BreakNotice) -> bool:
     """Send the notification on one of the session's connections; False where there is none."""
-    tree = open_.tree
-    session = tree.session
-    body = encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, level))
-    sealed = session if session.encrypt_data or tree.share.encrypt else None
-    return any(
-        connection.send_notification(Command.OPLOCK_BREAK, body, sealed)
-        for connection, channel in list(session.channels.items())
-        if not channel.binding
+    body = encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, LEVEL_OF_STATE[notice.to]))
+    return _send(_channels(open_.tree.session), body, _sealing(open_))
+
+
+def _notify_lease(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> bool:
+    assert open_.nt is not None
+    lease = open_.nt.lease
+    assert lease is not None
+    epoch = notice.epoch if lease.version > 1 else 0
+    flags = _ACK_REQUIRED if notice.answer_awaited else 0
+    body = encode_lease_break_notification(
+        LeaseBreakNotification(lease.key, notice.held, notice.to, epoch, flags),
     )
+    session, sealed = open_.tree.session, _sealing(open_)
+    connections: Iterable[Connection] = _channels(session)
+    if lease.version > 1 and sealed is None:
+        # A lease belongs to the client, whichever of its connections made it.
+        connections = server.connections_of_client(session.client_guid)
+    return _send(connections, body, sealed)
+
+
+def _channels(session: SmbSession) -> "Iterator[Connection]":
+    return (connection for connection, channel in list(session.channels.items()) if not channel.binding)
+
+
+def _sealing(open_: SmbOpen) -> SmbSession | None:
+    tree = open_.tree
+    return tree.session if tree.session.encrypt_data or tree.share.encrypt else None
+
+
+def _send(connections: "Iterable[Connection]", body: bytes, sealed: SmbSession | None) -> bool:
+    return any(connection.send_notification(Command.OPLOCK_BREAK, body, sealed) for connection in connections)
 
 
 def handle(request: Request) -> bytes | Reply:
     """Take a holder's answer to a break; what it still holds goes back to it."""
     asked = decode_oplock_break_request(request.message)
-    if not isinstance(asked, OplockBreak):
-        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no lease was granted")
+    if isinstance(asked, LeaseBreak):
+        return _lease(request, asked)
     open_ = open_of(request, asked.persistent, asked.volatile)
     if open_.nt is None:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a pipe has no oplock")
-    level = acknowledge_break(open_.nt, asked.oplock_level)
-    return encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, level))
+    state = acknowledge_oplock_break(open_.nt, asked.oplock_level)
+    return encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, LEVEL_OF_STATE[state]))
+
+
+def _lease(request: Request, asked: LeaseBreak) -> bytes:
+    """3.3.5.22.2 Processing a Lease Acknowledgment."""
+    assert request.tree is not None
+    volume = request.tree.share.volume
+    if volume is None:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "pipes have no leases")
+    identity = lease_identity(request.tree.context, asked.lease_key)
+    state = acknowledge_lease_break(volume.leases, identity, asked.lease_state)
+    return encode_lease_break(LeaseBreak(asked.lease_key, state))

@@ -34,6 +34,13 @@ _FILETIME = Struct("<Q")
 _ALLOCATION = Struct("<q")
 _MAXIMAL_ACCESS_RESPONSE = Struct("<II")
 _ON_DISK_ID = Struct("<QQ16x")
+_LEASE = Struct("<16sIIQ")  # LeaseKey, LeaseState, Flags, LeaseDuration
+_LEASE_V2 = Struct("<16sIIQ16sHH")  # … ParentLeaseKey, Epoch, Reserved
+_LEASE_STATES: Final = 0x7
+
+LEASE_FLAG_BREAK_IN_PROGRESS: Final = 0x2
+LEASE_FLAG_PARENT_LEASE_KEY_SET: Final = 0x4
+"""Flags of leases (2.2.13.2.10, 2.2.14.2.10)."""
 
 
 class MaximalAccess(NamedTuple):
@@ -48,6 +55,20 @@ class OnDiskId(NamedTuple):
 
     disk_file_id: int
     volume_id: int
+
+
+class LeaseContext(NamedTuple):
+    """An RqLs context, of a request (2.2.13.2.8, 2.2.13.2.10) or of a response (2.2.14.2.10, 2.2.14.2.11).
+
+    Version 1 has no parent key and no epoch. Flags LEASE_FLAG_*.
+    """
+
+    key: bytes
+    state: int
+    flags: int = 0
+    version: int = 1
+    parent_key: bytes = bytes(16)
+    epoch: int = 0
 
 
 # --- the list -----------------------------------------------------------------------------------------------------
@@ -140,6 +161,24 @@ def decode_sd_buffer(data: memoryview | bytes) -> bytes:
     if not data:
         raise WireError("SecD context without a security descriptor")
     return bytes(data)
+
+
+def decode_lease(data: memoryview | bytes) -> LeaseContext:
+    """An RqLs context; its length tells the version. Bits of LeaseState that mean nothing are left out."""
+    if len(data) == _LEASE.size:
+        key, state, flags, _ = _LEASE.unpack(data)
+        return LeaseContext(key, state & _LEASE_STATES, flags)
+    if len(data) == _LEASE_V2.size:
+        key, state, flags, _, parent_key, epoch, _ = _LEASE_V2.unpack(data)
+        return LeaseContext(key, state & _LEASE_STATES, flags, 2, parent_key, epoch)
+    raise WireError(f"RqLs context with {len(data)} bytes of data instead of {_LEASE.size} or {_LEASE_V2.size}")
+
+
+def encode_lease(lease: LeaseContext) -> bytes:
+    """The data of an RqLs context, in the form of its version."""
+    if lease.version == 1:
+        return _LEASE.pack(lease.key, lease.state, lease.flags, 0)
+    return _LEASE_V2.pack(lease.key, lease.state, lease.flags, 0, lease.parent_key, lease.epoch, 0)
 
 
 def _exactly(layout: Struct, data: memoryview | bytes, name: str) -> int:

@@ -1,0 +1,102 @@
+"""Breaking the caching rights of others: the rules of `breaking` given a clock, and whoever must wait parked.
+
+These are what the operations on files call, before they change what somebody may have cached.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from lamina.ntfsa.admission import Opening, admit
+from lamina.ntfsa.breaking import Break, break_and_wait, break_now, stop_waiting
+from lamina.ntfsa.caching import CHANGE_DATA, CHANGE_NAME, CLOSE_DELETING, Operation
+from lamina.ntfsa.record import FileKey, Message
+from lamina.ntfsa.status import NtStatus
+from lamina.vfs_modules import engine
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.registry import Registry
+
+
+def data_changes(open_: "NtOpen", operation: Operation = CHANGE_DATA) -> None:
+    """The data of the file is about to change or be locked: end what others cache of it."""
+    lease = open_.lease.identity if open_.lease is not None else b""
+    open_.volume.registry.update(open_.file_key, break_now, operation, open_.owner, lease, time.monotonic())
+
+
+def closing_deletes_file(open_: "NtOpen") -> None:
+    """The file is about to go with its name: nobody keeps a closed file open any more (MS-FSA 2.1.5.5)."""
+    data_changes(open_, CLOSE_DELETING)
+
+
+def name_changes(open_: "NtOpen", key: FileKey | None = None) -> None:
+    """The name of the file (or of another, `key`) is about to change or to go: wait until nobody caches handles of it.
+
+    MS-FSA 2.1.5.15.4 (deletion), 2.1.5.15.6 and 2.1.5.15.11 (links and renames). Raises RequestCancelled, the breaks
+    going on.
+    """
+    registry = open_.volume.registry
+    key = open_.file_key if key is None else key
+    lease = open_.lease.identity if open_.lease is not None else b""
+    while registry.read(key).grants and _wait_for_break(registry, key, CHANGE_NAME, open_.owner, lease):
+        pass
+
+
+def _wait_for_break(registry: "Registry", key: FileKey, operation: Operation, owner: int, lease: bytes) -> bool:
+    waiting = _Waiting(registry, key)
+    now = time.monotonic()
+    deadline = registry.update(key, break_and_wait, Break(operation, owner, lease, waiting.address, now)).result
+    if deadline is None:
+        waiting.give_up()
+        return False
+    waiting.wait()
+    return True
+
+
+def open_beside_grants(registry: "Registry", key: FileKey, opening: Opening) -> NtStatus:
+    """Let an open in beside the grants of others.
+
+    SUCCESS, DELETE_PENDING, SHARING_VIOLATION; PENDING after it has waited for a break: then the file must be looked
+    at anew. Raises RequestCancelled, the breaks going on.
+    """
+    waiting = _Waiting(registry, key, opening.owner)
+    status = registry.update(key, admit, opening, time.monotonic()).result.status
+    if status is NtStatus.PENDING:
+        waiting.wait()
+    else:
+        waiting.give_up()
+    return status
+
+
+class _Waiting:
+    """Waits for BREAK_ENDED, which may come before the wait begins. `address`: where it comes to."""
+
+    __slots__ = ("_future", "_key", "_over", "_registry", "address")
+
+    def __init__(self, registry: "Registry", key: FileKey, address: int | None = None) -> None:
+        self._registry = registry
+        self._key = key
+        self._over = False
+        self._future: asyncio.Future[None] | None = None
+        self.address = registry.new_owner() if address is None else address
+        registry.subscribe(self.address, self._wake)
+
+    def _wake(self, message: Message) -> None:
+        self._over = True
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def wait(self) -> None:
+        """Park until the break has ended; in time it does, whatever its holder does (see `grant_holders`)."""
+        try:
+            if not self._over:
+                self._future = asyncio.get_running_loop().create_future()
+                engine.wait(self._future, indefinite=True)
+        finally:
+            self._registry.update(self._key, stop_waiting, self.address)
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nothing is waited for."""
+        self._registry.unsubscribe(self.address)
