@@ -26,6 +26,8 @@ _TYPE: Final = ":$DATA"
 _EMPTY: Final = b"\0"
 _MAX_NAME: Final = 255  # bytes in the name of an attribute on Linux
 _MOST_EXTENTS: Final = 15
+# Where all attributes are streams: what Samba and other modules here keep for themselves.
+_NEVER_STREAMS: Final = frozenset({"user.DOSATTRIB", "user.NTACL", "user.SAMBA_STREAMS", "user.SAMBA_PAI"})
 # What a file system says of a value that it has no room for.
 _TOO_LARGE: Final = frozenset({errno.E2BIG, errno.ERANGE, errno.EOVERFLOW, errno.EFBIG})
 
@@ -40,8 +42,8 @@ class StreamsXattrOptions(ModuleOptions):
 
     prefix: str = Field(
         default="user.DosStream.",
-        pattern=r"^(user|trusted|security)\..+$",
-        description="what the names of the attributes begin with",
+        pattern=r"^(user|trusted|security)\.",
+        description='what the names of the attributes begin with; "user." makes all of them streams',
     )
     ext_prefix: str | None = Field(
         default=None,
@@ -80,10 +82,10 @@ class StreamValues:
     def name_in(self, attribute: str) -> str | None:
         """The stream that an attribute is of, or None."""
         prefix = self._options.prefix
-        if not attribute.startswith(prefix) or not attribute.endswith(self._type):
+        if not attribute.startswith(prefix) or not attribute.endswith(self._type) or attribute in _NEVER_STREAMS:
             return None
         name = attribute[len(prefix) : len(attribute) - len(self._type)]
-        return name if ":" not in name else None
+        return name if name and ":" not in name else None
 
     def is_there(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bool:
         """Whether the file has a stream of this name."""

@@ -58,9 +58,15 @@ class StreamsDepotOptions(ModuleOptions):
     )
 
 
+def _device_number(dev: int) -> int:
+    # `FileStat.dev` is major << 32 | minor; here it is what stat(2) says, as glibc puts it together.
+    major, minor = dev >> 32, dev & 0xFFFFFFFF
+    return minor & 0xFF | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
+
+
 def depot_path(dev: int, ino: int) -> str:
-    """Where the streams of a file are, in the depot."""
-    raw = struct.pack("<QQ", dev & 0xFFFFFFFFFFFFFFFF, ino & 0xFFFFFFFFFFFFFFFF)
+    """Where the streams of a file with these numbers of its `FileStat` are, in the depot."""
+    raw = struct.pack("<QQ", _device_number(dev) & 0xFFFFFFFFFFFFFFFF, ino & 0xFFFFFFFFFFFFFFFF)
     value = 0x238F13AF * len(raw)
     for index, byte in enumerate(raw):
         value += byte << (index * 5 % 24)

@@ -125,6 +125,8 @@ class _XattrStream(StreamFile):
     def pwrite(self, token: ImpersonationToken, data: memoryview, offset: int) -> int:
         """Write all of `data`."""
         self._require(Access.WRITE)
+        if not data:
+            return 0  # which is no growth
         end = offset + len(data)
         self._check_size(end)
         with self._turn:
