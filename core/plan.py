@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from lamina.core.settings import ServerSettings
 from lamina.vfs_modules.module import VfsModule
@@ -28,6 +28,8 @@ class ModuleSpec:
     options: Mapping[str, Any] = field(default_factory=lambda: _NO_OPTIONS)
 
 
+ChangeNotify = Literal["all", "share", "off"]
+
 ChainLink = str | type[VfsModule] | VfsModule | ModuleSpec
 """What a chain may be written as, from the top to the backend."""
 
@@ -37,7 +39,9 @@ class ShareSpec:
     """One share: a folder, who may connect, and the chain that its operations go through.
 
     `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on. `hide_files`: names
-    that clients see as hidden, whatever their case.
+    that clients see as hidden, whatever their case. `change_notify`: what who watches a folder learns of: all changes,
+    those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
+    time.
     """
 
     path: Path
@@ -49,6 +53,8 @@ class ShareSpec:
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
     hide_files: frozenset[str] = frozenset()
+    write_time_delay: float = 2.0
+    change_notify: ChangeNotify = "all"
     chain: Sequence[ChainLink] = DEFAULT_CHAIN
 
 

@@ -218,6 +218,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
         guest = true
         allow = ["Alice", "S-1-5-32-544"]
         hide_files = ["lost+found"]
+        write_time_delay = 0.5
     """
     result = configuration(text, folder)
     settings, share = result.plan.settings, result.plan.shares["Data"]
@@ -231,6 +232,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
     assert (share.comment, share.read_only, share.guest) == ("All of it", True, True)
     assert share.allow == {"Alice", "S-1-5-32-544"}
     assert share.hide_files == {"lost+found"}
+    assert share.write_time_delay == 0.5
 
 
 def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
