@@ -15,6 +15,7 @@ from lamina.ntfsa.caching import (
     SHARING_CONFLICT,
     Operation,
     takes_part,
+    touches_leases,
 )
 from lamina.ntfsa.record import FileRecord, Message, Outcome
 from lamina.ntfsa.sharing import open_file, sharing_conflict
@@ -79,7 +80,8 @@ class _Step:
 
     def passes(self, operation: Operation) -> bool:
         opening = self._opening
-        wanted = Break(operation, opening.owner, opening.lease, opening.owner, self._now)
+        owner, granted, _, _, implied, lease = opening
+        wanted = Break(operation, owner, lease, owner, self._now, touches_leases(granted | implied))
         self.record, self._deadline, messages = break_and_wait(self.record, wanted)
         self.messages += messages
         return self._deadline is None

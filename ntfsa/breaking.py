@@ -33,7 +33,8 @@ BREAK_ENDED: Final = "break-ended"
 class Break(NamedTuple):
     """Somebody does what breaks grants: the open `owner`, under the lease `lease` (b"": none).
 
-    `waiter` is told when what it must wait for is over. `now`: seconds of a clock that all processes share.
+    `waiter` is told when what it must wait for is over. `now`: seconds of a clock that all processes share. What does
+    not touch leases breaks oplocks only.
     """
 
     operation: Operation
@@ -41,6 +42,7 @@ class Break(NamedTuple):
     lease: bytes
     waiter: int
     now: float
+    touches_leases: bool = True
 
 
 class Breaking(NamedTuple):
@@ -76,7 +78,7 @@ def _concerns(grant: Grant, wanted: Break) -> bool:
     if not grant.state & (operation.lost | operation.waits):
         return False
     if grant.lease:
-        return grant.lease != wanted.lease and not operation.batch
+        return grant.lease != wanted.lease and wanted.touches_leases and not operation.batch
     if operation.batch and grant.state & ANSWERED != ANSWERED:
         return False
     if wanted.owner in grant.owners:

@@ -9,7 +9,7 @@ Leasing in an Object Store). How grants are given is `granting`, how they end is
 
 from typing import Final, NamedTuple
 
-from lamina.ntfsa.constants import FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SYNCHRONIZE
+from lamina.ntfsa.constants import FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, READ_CONTROL, SYNCHRONIZE
 
 READ_CACHING: Final = 1
 HANDLE_CACHING: Final = 2
@@ -52,6 +52,7 @@ BREAK_SECONDS: Final = 35.0
 """How long the holder of a breaking grant has to answer (MS-SMB2 3.3.2.1, 3.3.2.5)."""
 
 _UNSEEN_ACCESS: Final = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | SYNCHRONIZE
+_UNSEEN_BY_LEASES: Final = _UNSEEN_ACCESS | READ_CONTROL
 
 
 class Operation(NamedTuple):
@@ -98,6 +99,11 @@ OPERATIONS: Final = (
 def takes_part(access: int) -> bool:
     """Whether an open with this access breaks grants, and is in the way of them: not if it asks for attributes only."""
     return bool(access & ~_UNSEEN_ACCESS)
+
+
+def touches_leases(access: int) -> bool:
+    """Whether an open with this access breaks leases, too, and is in their way: reading the descriptor does not."""
+    return bool(access & ~_UNSEEN_BY_LEASES)
 
 
 def remaining(is_lease: bool, state: int, lost: int) -> int:

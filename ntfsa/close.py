@@ -8,6 +8,7 @@ from lamina.ntfsa.deletion import deletes_now, remove_name, tell_watchers
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import information_of
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.grant_breaks import closing_deletes_file
 from lamina.ntfsa.grant_holders import forget_grants
 from lamina.ntfsa.modification import note_last_write
 from lamina.ntfsa.sharing import close_file
@@ -48,6 +49,7 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             note_last_write(token, open_, post_query)
         if open_.delete_on_close or registry.read(key).delete_pending:
             tell_watchers(open_)
+            closing_deletes_file(open_)
             if deletes_now(open_):
                 remove_name(token, open_)
         elif open_.told_at_close and volume.watchers is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.delete import set_delete_on_close, set_delete_pending
 from lamina.ntfsa.file_state import state_of
+from lamina.ntfsa.grant_breaks import name_changes
 from lamina.ntfsa.record import FileRecord, Outcome
 from lamina.ntfsa.sharing import closing_deletes
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -31,6 +32,7 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
     delete = bool(flags & c.FILE_DISPOSITION_DELETE)
     if delete:
         require_deletable(context.token, open_, bool(flags & c.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
+        name_changes(open_)
     registry, key = open_.volume.registry, open_.file_key
     if flags & c.FILE_DISPOSITION_ON_CLOSE:
         _set_on_close(open_, delete)

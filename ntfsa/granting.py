@@ -15,6 +15,7 @@ from lamina.ntfsa.caching import (
     STATE_OF_LEVEL,
     WRITE_CACHING,
     takes_part,
+    touches_leases,
 )
 from lamina.ntfsa.record import STABLE, FileRecord, Grant, Outcome
 
@@ -39,15 +40,13 @@ def grant_oplock(record: FileRecord, owner: int, address: int, level: int) -> Ou
     grants = record.grants
     if not state or record.find_open(owner) is None:
         return Outcome(record, OPLOCK_LEVEL_NONE)
-    if grants or (len(record.opens) > 1 and _somebody_else(record, (owner,))):
+    if grants or (
+        len(record.opens) > 1 and any(e.owner != owner and takes_part(e.granted_access) for e in record.opens)
+    ):
         state = READ_CACHING
     if state == READ_CACHING and (record.locks or any(g.state & (WRITE_CACHING | HANDLE_CACHING) for g in grants)):
         return Outcome(record, OPLOCK_LEVEL_NONE)
     return Outcome(with_grants(record, (*grants, Grant((owner,), address, state))), LEVEL_OF_STATE[state])
-
-
-def _somebody_else(record: FileRecord, owners: tuple[int, ...]) -> bool:
-    return any(takes_part(entry.granted_access) and entry.owner not in owners for entry in record.opens)
 
 
 class LeaseWish(NamedTuple):
@@ -82,7 +81,8 @@ def grant_lease(record: FileRecord, owner: int, address: int, wish: LeaseWish) -
     after = held._replace(owners=(*held.owners, owner))
     if held.breaking_to == STABLE:
         state = _grantable(record, wish, after.owners)
-        if state != held.state and not held.state & ~state:
+        # It grows to all that is asked, or not at all.
+        if state == wish.state and state != held.state and not held.state & ~state:
             after = after._replace(state=state, epoch=next_epoch(held.epoch))
     changed = with_grants(record, tuple(after if grant is held else grant for grant in grants))
     return Outcome(changed, LeaseState(after.state, after.epoch, after.breaking_to != STABLE))
@@ -91,6 +91,10 @@ def grant_lease(record: FileRecord, owner: int, address: int, wish: LeaseWish) -
 def next_epoch(epoch: int) -> int:
     """The epoch after a change of the lease."""
     return (epoch + 1) & _MAX_EPOCH
+
+
+def _somebody_else(record: FileRecord, owners: tuple[int, ...]) -> bool:
+    return any(touches_leases(entry.granted_access) and entry.owner not in owners for entry in record.opens)
 
 
 def _grantable(record: FileRecord, wish: LeaseWish, owners: tuple[int, ...]) -> int:

@@ -7,6 +7,7 @@ from lamina.ntfsa.access import may_delete, require_child_creation
 from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.ntfsa.file_state import is_directory, state_of
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
+from lamina.ntfsa.grant_breaks import name_changes
 from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
 from lamina.ntfsa.names import parse_path, to_posix
 from lamina.ntfsa.sharing import sharing_conflict
@@ -36,6 +37,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     if target == open_.vfs_path:
         return
     _require_source(context, open_)
+    name_changes(open_)
     posix = bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
     if open_.is_directory and not posix and _has_open_children(open_):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
@@ -71,6 +73,9 @@ def _require_source(context: "NtContext", open_: "NtOpen") -> None:
 
 
 def _has_open_children(open_: "NtOpen") -> bool:
+    # Who keeps a closed file open only to cache it closes it when asked.
+    for key in {child.file_key for child in open_.volume.opens_beneath(open_.vfs_path)}:
+        name_changes(open_, key)
     return next(iter(open_.volume.opens_beneath(open_.vfs_path)), None) is not None
 
 
@@ -99,7 +104,10 @@ def check_replaceable(
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     if is_directory(stat) or open_.is_directory:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "directories are not replaced")
-    record = volume.registry.read((stat.dev, stat.ino, ""))
+    key = (stat.dev, stat.ino, "")
+    if key != open_.file_key:
+        name_changes(open_, key)
+    record = volume.registry.read(key)
     in_use = record.delete_pending or (bool(record.opens) and not asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
     if in_use and (stat.dev, stat.ino) != open_.file_key[:2]:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is open")
