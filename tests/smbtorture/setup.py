@@ -14,12 +14,16 @@ SLOW_TIMEOUT = 240.0
 
 SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
+    "nonotify": {},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
 }
 """Shares for one test each, with the settings that make smbd fit for it."""
 
 HIDDEN = {"dosmode": ("hidefile",)}
 """What such a share hides, for Lamina."""
+
+OPTIONS: dict[str, dict[str, object]] = {"nonotify": {"change_notify": "off"}}
+"""What such a share is configured with, for Lamina."""
 
 CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
     ("acl_xattr", {"ignore_system_acls": True}),
@@ -40,6 +44,7 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
             hide=HIDDEN.get(name, ()),
             settings=settings,
             chain=CHAIN if name in names else (),
+            options=OPTIONS.get(name, {}),
         )
         for name, settings in wanted.items()
     }

@@ -130,6 +130,7 @@ def _share(folder: Mapping[str, Any]) -> ShareSpec:
         encrypt=folder["encrypt"],
         hide_files=frozenset(folder["hide"]),
         chain=chain or DEFAULT_CHAIN,
+        **folder["options"],
     )
 
 

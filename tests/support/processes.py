@@ -40,7 +40,8 @@ class User:
 class Folder:
     """A share to serve. `hide` are `hide_files`; `settings` are smbd's for this share, Lamina ignores them.
 
-    `chain` are Lamina's modules from the top, each with its options; without, the default chain.
+    `chain` are Lamina's modules from the top, each with its options; without, the default chain. `options` are further
+    fields of Lamina's `ShareSpec`.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Folder:
     hide: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     chain: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
