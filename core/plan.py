@@ -53,7 +53,6 @@ class ShareSpec:
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
     hide_files: frozenset[str] = frozenset()
-    change_notify: ChangeNotify = "all"
     write_time_delay: float = 2.0
     change_notify: ChangeNotify = "all"
     chain: Sequence[ChainLink] = DEFAULT_CHAIN

@@ -218,6 +218,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
         guest = true
         allow = ["Alice", "S-1-5-32-544"]
         hide_files = ["lost+found"]
+        change_notify = "share"
         write_time_delay = 0.5
     """
     result = configuration(text, folder)
@@ -232,6 +233,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
     assert (share.comment, share.read_only, share.guest) == ("All of it", True, True)
     assert share.allow == {"Alice", "S-1-5-32-544"}
     assert share.hide_files == {"lost+found"}
+    assert share.change_notify == "share"
     assert share.write_time_delay == 0.5
 
 
