@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.constants import (
+    FILE_ATTRIBUTE_COMPRESSED,
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_HIDDEN,
     FILE_ATTRIBUTE_NORMAL,
@@ -37,6 +38,8 @@ def shown_attributes(stat: FileStat, stored: int, hidden_name: bool = False) -> 
     """FILE_ATTRIBUTE_* as clients see them (MS-FSCC 2.6): NORMAL stands for none."""
     if hidden_name:
         stored |= FILE_ATTRIBUTE_HIDDEN
+    if stat.compressed:
+        stored |= FILE_ATTRIBUTE_COMPRESSED
     if stat.mode & _TYPE == _DIRECTORY:
         return stored | FILE_ATTRIBUTE_DIRECTORY
     return stored or FILE_ATTRIBUTE_NORMAL

@@ -26,6 +26,9 @@ _FLAGS: Final = (
     (Capability.HARD_LINKS, c.FILE_SUPPORTS_HARD_LINKS),
     (Capability.XATTRS, c.FILE_SUPPORTS_EXTENDED_ATTRIBUTES),
     (Capability.OBJECT_IDS, c.FILE_SUPPORTS_OBJECT_IDS),
+    (Capability.SPARSE | Capability.DOS_ATTRIBUTES, c.FILE_SUPPORTS_SPARSE_FILES),
+    (Capability.COMPRESSION, c.FILE_FILE_COMPRESSION),
+    (Capability.REFLINK, c.FILE_SUPPORTS_BLOCK_REFCOUNTING),
 )
 
 
@@ -77,7 +80,8 @@ def _object_id(context: NtContext, open_: NtOpen) -> bytes:
 
 
 def _sector_size(context: NtContext, open_: NtOpen) -> bytes:
-    return fs.pack_sector_size(open_.volume.settings.sector_size)
+    volume = open_.volume
+    return fs.pack_sector_size(volume.settings.sector_size, trims=Capability.SPARSE in volume.capabilities)
 
 
 _CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from lamina.core.commands.server_copy import (
+    FSCTL_DUPLICATE_EXTENTS_TO_FILE,
+    FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX,
     FSCTL_SRV_COPYCHUNK,
     FSCTL_SRV_COPYCHUNK_WRITE,
     FSCTL_SRV_REQUEST_RESUME_KEY,
     copy_chunks,
+    duplicate_extents,
     request_resume_key,
 )
 from lamina.core.interfaces import network_interfaces
@@ -120,4 +123,6 @@ _OWN: Final[dict[int, Callable[[Request, IoctlRequest], Information]]] = {
     FSCTL_SRV_REQUEST_RESUME_KEY: request_resume_key,
     FSCTL_SRV_COPYCHUNK: copy_chunks,
     FSCTL_SRV_COPYCHUNK_WRITE: copy_chunks,
+    FSCTL_DUPLICATE_EXTENTS_TO_FILE: duplicate_extents,
+    FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: duplicate_extents,
 }

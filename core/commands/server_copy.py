@@ -1,4 +1,7 @@
-"""Copies that the server makes by itself (MS-SMB2 3.3.5.15.5 source file keys, 3.3.5.15.6 the copy)."""
+"""Copies that the server makes by itself (MS-SMB2 3.3.5.15.5 source file keys, 3.3.5.15.6 the copy).
+
+And the sharing of blocks, whose source is named by its FileId (MS-FSCC 2.3.7 FSCTL_DUPLICATE_EXTENTS_TO_FILE).
+"""
 
 from typing import Final
 
@@ -13,9 +16,12 @@ from lamina.core.wire.server_copy import (
     CopyRequest,
     CopyResponse,
     decode_copy_request,
+    decode_duplicate_extents,
+    decode_duplicate_extents_ex,
     encode_copy_response,
     encode_resume_key,
 )
+from lamina.ntfsa import clone
 from lamina.ntfsa.information import Information
 from lamina.ntfsa.range_copy import CopyRange, copy_ranges, require_copyable
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -23,6 +29,8 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 FSCTL_SRV_REQUEST_RESUME_KEY: Final = 0x00140078
 FSCTL_SRV_COPYCHUNK: Final = 0x001440F2
 FSCTL_SRV_COPYCHUNK_WRITE: Final = 0x001480F2
+FSCTL_DUPLICATE_EXTENTS_TO_FILE: Final = 0x00098344
+FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: Final = 0x000983E8
 
 LIMITS: Final = CopyResponse(MAX_CHUNKS, 1 << 20, 16 << 20)
 """ServerSideCopyMaxNumberofChunks, -MaxChunkSize and -MaxDataSize of 3.3.1.5, as Windows has them."""
@@ -92,3 +100,23 @@ def _copy(request: Request, asked: IoctlRequest, source: SmbOpen, target: SmbOpe
     status, complete, partial, total = copy_ranges(request.tree.context, source.nt, target.nt, ranges)
     # Not only SUCCESS is answered with how far it came, but whatever stopped it.
     return Information(status, encode_copy_response(CopyResponse(complete, partial, total)))
+
+
+def duplicate_extents(request: Request, asked: IoctlRequest) -> Information:
+    """Let the open of the request share blocks of another."""
+    target = _file_of(request, asked)
+    assert request.session is not None
+    assert request.tree is not None
+    assert target.nt is not None
+    extended = asked.control_code == FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX
+    said = decode_duplicate_extents_ex(asked.input) if extended else decode_duplicate_extents(asked.input)
+    source = request.session.opens.get(said.volatile)
+    if source is None or source.closing or source.nt is None or said.persistent != source.file_id:
+        raise NtStatusError(NtStatus.INVALID_HANDLE, "the source is no open file of this session")
+    part = CopyRange(said.source_offset, said.target_offset, said.length)
+    source.busy += 1
+    try:
+        clone.duplicate_extents(request.tree.context, source.nt, target.nt, part)
+    finally:
+        source.release()
+    return Information(NtStatus.SUCCESS, b"")

@@ -17,6 +17,7 @@ _SECTOR_SIZE: Final = Struct("<7I")
 _NO_LIMIT: Final = 0xFFFFFFFFFFFFFFFF
 _ALIGNED_DEVICE: Final = 0x1
 _PARTITION_ALIGNED: Final = 0x2
+_TRIM_ENABLED: Final = 0x8
 
 
 class VolumeSizes(NamedTuple):
@@ -75,7 +76,7 @@ def pack_object_id(object_id: bytes, extended: bytes = bytes(48)) -> bytes:
     return _OBJECT_ID.pack(object_id, extended)
 
 
-def pack_sector_size(logical: int = 512, physical: int = 4096) -> bytes:
-    """MS-FSCC 2.5.7 FileFsSectorSizeInformation, in bytes."""
-    flags = _ALIGNED_DEVICE | _PARTITION_ALIGNED
+def pack_sector_size(logical: int = 512, physical: int = 4096, trims: bool = False) -> bytes:
+    """MS-FSCC 2.5.7 FileFsSectorSizeInformation, in bytes. `trims`: space can be given back (FILE_LEVEL_TRIM)."""
+    flags = _ALIGNED_DEVICE | _PARTITION_ALIGNED | (_TRIM_ENABLED if trims else 0)
     return _SECTOR_SIZE.pack(logical, physical, physical, physical, flags, 0, 0)

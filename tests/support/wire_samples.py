@@ -94,6 +94,7 @@ _INTERFACES = [
     network.NetworkInterfaceInfo(1, "192.0.2.1", 10_000_000_000, True),
     network.NetworkInterfaceInfo(2, "2001:db8::1", 1_000_000_000),
 ]
+_DUPLICATE = server_copy.DuplicateExtents(*FILE, 4096, -1, 8192)
 _CHUNKS = [server_copy.CopyChunk(1, 2, 3), server_copy.CopyChunk(-1, 1 << 40, 0xFFFFFFFF)]
 
 
@@ -259,6 +260,10 @@ _PARTS = [
            server_copy.CopyRequest(KEY + bytes(8), 2, _CHUNKS), shortest=80),
     Sample("SRV_COPYCHUNK_RESPONSE", server_copy.decode_copy_response,
            server_copy.encode_copy_response(server_copy.CopyResponse(1, 2, 3)), server_copy.CopyResponse(1, 2, 3)),
+    Sample("SMB2_DUPLICATE_EXTENTS_DATA", server_copy.decode_duplicate_extents,
+           server_copy.encode_duplicate_extents(_DUPLICATE), _DUPLICATE),
+    Sample("SMB2_DUPLICATE_EXTENTS_DATA_EX", server_copy.decode_duplicate_extents_ex,
+           server_copy.encode_duplicate_extents_ex(_DUPLICATE, 1), _DUPLICATE),
     Sample("SRV_REQUEST_RESUME_KEY", server_copy.decode_resume_key,
            server_copy.encode_resume_key(KEY + bytes(8)), KEY + bytes(8)),
 ]  # fmt: skip
