@@ -26,6 +26,8 @@ SE_BACKUP: Final = "SeBackupPrivilege"
 SE_RESTORE: Final = "SeRestorePrivilege"
 SE_SECURITY: Final = "SeSecurityPrivilege"
 SE_TAKE_OWNERSHIP: Final = "SeTakeOwnershipPrivilege"
+PRIVILEGES: Final = frozenset({SE_BACKUP, SE_RESTORE, SE_SECURITY, SE_TAKE_OWNERSHIP})
+"""The privileges that mean something to a file server (MS-LSAD 3.1.1.2.1)."""
 
 _OWNER_IMPLICIT: Final = c.READ_CONTROL | c.WRITE_DAC
 # What the privileges give an open for backup intent (MS-FSA 2.1.5.1, MS-SMB2 2.2.13 FILE_OPEN_FOR_BACKUP_INTENT).

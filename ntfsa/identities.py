@@ -27,29 +27,38 @@ class IdentityMap(Protocol):
         ...
 
 
-class UnixIdentities:
-    """Every uid is S-1-22-1-uid and every gid S-1-22-2-gid, as Samba calls Unix users that are nobody else."""
+def unix_user_sid(uid: int) -> str:
+    """The SID of a uid that is nobody else: S-1-22-1-uid, as Samba calls it."""
+    return f"{UNIX_USERS}-{uid}"
 
-    def sid_of_uid(self, uid: int) -> str:
-        """The SID of a user."""
-        return f"{UNIX_USERS}-{uid}"
 
-    def sid_of_gid(self, gid: int) -> str:
-        """The SID of a group."""
-        return f"{UNIX_GROUPS}-{gid}"
+def unix_group_sid(gid: int) -> str:
+    """The SID of a gid that is no other group: S-1-22-2-gid."""
+    return f"{UNIX_GROUPS}-{gid}"
 
-    def uid_of_sid(self, sid: str) -> int | None:
-        """The user that a SID stands for, or None."""
-        return _number_after(sid, UNIX_USERS)
 
-    def gid_of_sid(self, sid: str) -> int | None:
-        """The group that a SID stands for, or None."""
-        return _number_after(sid, UNIX_GROUPS)
+def unix_uid_of(sid: str) -> int | None:
+    """The uid of an S-1-22-1 SID, or None."""
+    return _number_after(sid, UNIX_USERS)
+
+
+def unix_gid_of(sid: str) -> int | None:
+    """The gid of an S-1-22-2 SID, or None."""
+    return _number_after(sid, UNIX_GROUPS)
 
 
 def _number_after(sid: str, authority: str) -> int | None:
     before, _, number = sid.rpartition("-")
-    if before != authority or not (number.isascii() and number.isdigit()):
+    if before != authority or not (number.isascii() and number.isdigit()) or len(number) > 10:
         return None
     value = int(number)
     return value if value <= _MAX_ID else None
+
+
+class UnixIdentities:
+    """The map of a server without accounts: every id is its Unix SID."""
+
+    sid_of_uid = staticmethod(unix_user_sid)
+    sid_of_gid = staticmethod(unix_group_sid)
+    uid_of_sid = staticmethod(unix_uid_of)
+    gid_of_sid = staticmethod(unix_gid_of)

@@ -20,6 +20,23 @@ LOCAL_SYSTEM: Final = "S-1-5-18"
 BUILTIN_ADMINISTRATORS: Final = "S-1-5-32-544"
 BUILTIN_USERS: Final = "S-1-5-32-545"
 BUILTIN_GUESTS: Final = "S-1-5-32-546"
+BUILTIN_BACKUP_OPERATORS: Final = "S-1-5-32-551"
+
+WELL_KNOWN: Final = {
+    "everyone": EVERYONE,
+    "creator owner": CREATOR_OWNER,
+    "creator group": CREATOR_GROUP,
+    "owner rights": OWNER_RIGHTS,
+    "network": NETWORK,
+    "anonymous": ANONYMOUS,
+    "authenticated users": AUTHENTICATED_USERS,
+    "system": LOCAL_SYSTEM,
+    "administrators": BUILTIN_ADMINISTRATORS,
+    "users": BUILTIN_USERS,
+    "guests": BUILTIN_GUESTS,
+    "backup operators": BUILTIN_BACKUP_OPERATORS,
+}
+"""Well-known SIDs by the names that people write, in lower case (MS-DTYP 2.4.2.4 Well-Known SID Structures)."""
 
 MAX_SUB_AUTHORITIES: Final = 15
 MAX_SID_SIZE: Final = 8 + 4 * MAX_SUB_AUTHORITIES

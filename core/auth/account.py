@@ -1,7 +1,7 @@
 """An account: a name with the hash of its password and its identities in both worlds; and the token made from it.
 
-What belongs here is the same for every store of accounts: the value, the protocol of a store, the mapping of POSIX ids
-without an account to SIDs, and the relative ids that are handed out (MS-DTYP 2.4.2.4).
+What belongs here is the same for every store of accounts: the value, the protocol of a store, and the relative ids that
+are handed out (MS-DTYP 2.4.2.4).
 """
 
 import os
@@ -9,12 +9,22 @@ import pwd
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from spnego._ntlm_raw.md4 import md4
 
-from lamina.ntfsa.sid import AUTHENTICATED_USERS, BUILTIN_USERS, EVERYONE, NETWORK
+from lamina.ntfsa.access_check import PRIVILEGES, SE_BACKUP, SE_RESTORE
+from lamina.ntfsa.identities import unix_group_sid, unix_user_sid
+from lamina.ntfsa.sid import (
+    AUTHENTICATED_USERS,
+    BUILTIN_ADMINISTRATORS,
+    BUILTIN_BACKUP_OPERATORS,
+    BUILTIN_USERS,
+    EVERYONE,
+    NETWORK,
+)
 from lamina.vfs_modules.token import ImpersonationToken
 
 GUEST_RID: Final = 501
@@ -23,13 +33,16 @@ GUESTS_RID: Final = 514
 FIRST_RID: Final = 1000
 """The first relative id given to an account or a group of ours; those below are reserved (MS-DTYP 2.4.2.4)."""
 
-ADMINISTRATORS_GROUP: Final = "administrators"
-"""Members of a group of this name are administrators of the server (S-1-5-32-544)."""
+BUILTIN_GROUPS: Final = {"administrators": BUILTIN_ADMINISTRATORS, "backup operators": BUILTIN_BACKUP_OPERATORS}
+"""Members of groups of these names are in the built-in groups of the machine, and have their privileges."""
 
-# Unix ids that no account stands for: the SID authority 22 that file servers use for them.
-_UID_PREFIX: Final = "S-1-22-1-"
-_GID_PREFIX: Final = "S-1-22-2-"
-_LARGEST_ID: Final = 0xFFFFFFFE
+GROUP_PRIVILEGES: Final = {
+    BUILTIN_ADMINISTRATORS: PRIVILEGES,
+    BUILTIN_BACKUP_OPERATORS: frozenset({SE_BACKUP, SE_RESTORE}),
+}
+"""What membership gives on Windows, of the privileges that mean something here."""
+
+_NO_CLAIMS: Final[Mapping[str, tuple[int | str | bytes, ...]]] = MappingProxyType({})
 _NAME: Final = re.compile(r'[^\x00-\x1f"/\\\[\]:;|=,+*?<>]{1,256}')
 
 
@@ -39,7 +52,8 @@ class Account:
 
     `nt_hash`: 16 bytes, MD4 of the password in UTF-16LE (MS-NLMP 3.3.1 NTOWFv1). `groups`: POSIX group ids; None asks
     the system's databases for those of `uid`. `extra_groups`: further ones. `group_sids`: SIDs of groups he is in
-    besides the well-known ones.
+    besides the well-known ones, and further SIDs of his own. `privileges`: besides those that his groups give.
+    `claims`: by lower-case name.
     """
 
     name: str
@@ -52,6 +66,8 @@ class Account:
     group_sids: frozenset[str] = frozenset()
     disabled: bool = False
     full_name: str = ""
+    privileges: frozenset[str] = frozenset()
+    claims: Mapping[str, tuple[int | str | bytes, ...]] = field(default_factory=lambda: _NO_CLAIMS)
 
     def make_token(
         self, identities: "AccountStore", substitutions: Mapping[str, str] | None = None
@@ -61,12 +77,15 @@ class Account:
         It reads the system's group database, which may take its time. Raises nothing: unknown ids have no groups.
         """
         groups = posix_groups(self)
+        sids = self._group_sids(identities, groups)
         return ImpersonationToken(
             user_sid=self.sid,
-            group_sids=self._group_sids(identities, groups),
+            group_sids=sids,
             uid=self.uid,
             gid=self.gid,
             groups=groups,
+            privileges=self.privileges.union(*(GROUP_PRIVILEGES[sid] for sid in sids & GROUP_PRIVILEGES.keys())),
+            claims=self.claims,
             user_name=self.name,
             substitutions=dict(substitutions or {}),
         )
@@ -122,34 +141,6 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name) or name != name.strip():
         raise ValueError(f"{name!r} cannot be the name of an account or a group")
     return name
-
-
-def unix_user_sid(uid: int) -> str:
-    """The SID of a uid that has no account."""
-    return f"{_UID_PREFIX}{uid}"
-
-
-def unix_group_sid(gid: int) -> str:
-    """The SID of a gid that has no group."""
-    return f"{_GID_PREFIX}{gid}"
-
-
-def unix_uid_of(sid: str) -> int | None:
-    """The uid of an S-1-22-1 SID, or None."""
-    return _id_behind(sid, _UID_PREFIX)
-
-
-def unix_gid_of(sid: str) -> int | None:
-    """The gid of an S-1-22-2 SID, or None."""
-    return _id_behind(sid, _GID_PREFIX)
-
-
-def _id_behind(sid: str, prefix: str) -> int | None:
-    digits = sid[len(prefix) :]
-    if not sid.startswith(prefix) or not digits.isascii() or not digits.isdigit() or len(digits) > 10:
-        return None
-    number = int(digits)
-    return number if number <= _LARGEST_ID else None
 
 
 def posix_groups(account: Account) -> tuple[int, ...]:

@@ -9,51 +9,31 @@ import errno
 import os
 import pwd
 import sqlite3
-import stat
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from lamina.core.auth.account import (
-    ADMINISTRATORS_GROUP,
-    FIRST_RID,
+    BUILTIN_GROUPS,
     Account,
     check_name,
-    make_machine_sid,
     nt_hash_of,
-    unix_gid_of,
-    unix_group_sid,
-    unix_uid_of,
-    unix_user_sid,
 )
+from lamina.core.auth.account_file import check_private, make_private_file
 from lamina.core.auth.account_import import SkippedLine, parse_smbpasswd
-from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
+from lamina.core.auth.account_schema import open_schema
+from lamina.ntfsa.access_check import PRIVILEGES
+from lamina.ntfsa.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
+from lamina.ntfsa.sid import pack_sid
+from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.credentials import server_identity
 
-SCHEMA_VERSION: Final = 1
-_APPLICATION_ID: Final = 0x4C414D41  # "LAMA": tells the file from another program's database
 _BUSY_SECONDS: Final = 5.0
 _IDENTITIES_SECONDS: Final = 1.0
 """How long the map of identities is believed before the file is asked whether another process changed it."""
-
-_SCHEMA: Final = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE accounts (
-    rid INTEGER PRIMARY KEY, folded TEXT UNIQUE NOT NULL, name TEXT NOT NULL, nt_hash BLOB NOT NULL,
-    uid INTEGER NOT NULL, gid INTEGER NOT NULL, disabled INTEGER NOT NULL DEFAULT 0, full_name TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE groups (
-    rid INTEGER PRIMARY KEY, folded TEXT UNIQUE NOT NULL, name TEXT NOT NULL, gid INTEGER UNIQUE
-);
-CREATE TABLE members (
-    account INTEGER NOT NULL REFERENCES accounts (rid) ON DELETE CASCADE,
-    member_of INTEGER NOT NULL REFERENCES groups (rid) ON DELETE CASCADE,
-    PRIMARY KEY (account, member_of)
-) WITHOUT ROWID;
-"""
 
 
 class Group(NamedTuple):
@@ -92,13 +72,13 @@ class SqliteAccounts:
         self._map: _Identities | None = None
         self._map_checked = 0.0
         with self._as_server():
-            _make_private_file(self.path)
-            _check_private(self.path)
+            make_private_file(self.path)
+            check_private(self.path)
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                self._open_schema()
+                self._machine_sid = open_schema(self._connection, self.path)
             except BaseException:
                 self._connection.close()
                 raise
@@ -159,6 +139,46 @@ class SqliteAccounts:
         with self._transaction():
             self._changed(self._connection.execute("DELETE FROM accounts WHERE folded = ?", (name.lower(),)), name)
 
+    def set_privileges(self, name: str, privileges: Collection[str]) -> None:
+        """Give an account these privileges and no others, besides its groups'; ValueError for an unknown one."""
+        unknown = set(privileges) - PRIVILEGES
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} is none of the privileges {', '.join(sorted(PRIVILEGES))}")
+        with self._details_of(name, "privileges") as rid:
+            rows = [(rid, privilege) for privilege in set(privileges)]
+            self._connection.executemany("INSERT INTO privileges VALUES (?, ?)", rows)
+
+    def set_claims(self, name: str, claims: Mapping[str, Collection[int | str]]) -> None:
+        """Give an account these claims and no others; LookupError if there is no such account."""
+        with self._details_of(name, "claims") as rid:
+            rows = [(rid, claim.lower(), value) for claim, values in claims.items() for value in set(values)]
+            self._connection.executemany("INSERT INTO claims VALUES (?, ?, ?)", rows)
+
+    def set_sids(self, name: str, sids: Collection[str]) -> None:
+        """Let these SIDs, as of another server or a domain, mean the account too; ValueError for one that is taken."""
+        with self._details_of(name, "account_sids") as rid:
+            self._add_sids("account_sids", rid, sids)
+
+    @contextmanager
+    def _details_of(self, name: str, table: str) -> Iterator[int]:
+        """A transaction in which the rows of an account in `table` are gone, to be made anew."""
+        with self._transaction():
+            row = self._one("SELECT rid FROM accounts WHERE folded = ?", name.lower())
+            if row is None:
+                raise LookupError(f"there is no account {name!r}")
+            self._connection.execute(f"DELETE FROM {table} WHERE account = ?", row)  # noqa: S608  # a name from here
+            yield row[0]
+
+    def _add_sids(self, table: str, rid: int, sids: Collection[str]) -> None:
+        for sid in set(sids):
+            try:
+                pack_sid(sid)
+                self._connection.execute(f"INSERT INTO {table} VALUES (?, ?)", (sid, rid))  # noqa: S608  # as above
+            except NtStatusError as error:
+                raise ValueError(f"{sid!r} is not a SID") from error
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"{sid} means another already") from error
+
     # -- groups
 
     def groups(self) -> list[Group]:
@@ -176,6 +196,15 @@ class SqliteAccounts:
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"another group has the gid {gid}") from error
         return Group(name, self._sid(rid), gid)
+
+    def set_group_sids(self, name: str, sids: Collection[str]) -> None:
+        """Let these SIDs mean the group too; ValueError for one that is taken, LookupError without the group."""
+        with self._transaction():
+            row = self._one("SELECT rid FROM groups WHERE folded = ?", name.lower())
+            if row is None:
+                raise LookupError(f"there is no group {name!r}")
+            self._connection.execute("DELETE FROM group_sids WHERE member_of = ?", row)
+            self._add_sids("group_sids", row[0], sids)
 
     def remove_group(self, name: str) -> None:
         """Forget a group; LookupError if there is none."""
@@ -250,11 +279,15 @@ class SqliteAccounts:
         # Of several accounts with one uid the oldest is whom files belong to; the dictionaries keep the last written.
         users = self._connection.execute("SELECT uid, rid FROM accounts ORDER BY rid DESC").fetchall()
         groups = self._connection.execute("SELECT gid, rid FROM groups WHERE gid IS NOT NULL").fetchall()
+        further_users = self._connection.execute("SELECT sid, uid FROM account_sids JOIN accounts ON account = rid")
+        further_groups = self._connection.execute(
+            "SELECT sid, gid FROM group_sids JOIN groups ON member_of = rid WHERE gid IS NOT NULL"
+        )
         return _Identities(
             {uid: self._sid(rid) for uid, rid in users},
             {gid: self._sid(rid) for gid, rid in groups},
-            {self._sid(rid): uid for uid, rid in users},
-            {self._sid(rid): gid for gid, rid in groups},
+            dict(further_users) | {self._sid(rid): uid for uid, rid in users},
+            dict(further_groups) | {self._sid(rid): gid for gid, rid in groups},
             version,
         )
 
@@ -280,34 +313,6 @@ class SqliteAccounts:
                 raise
             self._connection.execute("COMMIT")
             self._map = None
-
-    def _open_schema(self) -> None:
-        connection = self._connection
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
-        # Two processes may make the file at the same time: whoever has the lock looks again.
-        connection.execute("BEGIN IMMEDIATE")
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if empty:
-            self._create_schema()
-        elif application != _APPLICATION_ID or version != SCHEMA_VERSION:
-            connection.execute("ROLLBACK")
-            raise _unknown_file(self.path, application, version)
-        connection.execute("COMMIT")
-        self._machine_sid = str(self._setting("machine_sid"))
-
-    def _create_schema(self) -> None:
-        for statement in _SCHEMA.split(";"):
-            self._connection.execute(statement)
-        values = [("machine_sid", make_machine_sid()), ("next_rid", FIRST_RID)]
-        self._connection.executemany("INSERT INTO settings VALUES (?, ?)", values)
-        self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _setting(self, name: str) -> object:
-        return self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()[0]
 
     def _one(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._connection.execute(statement, parameters).fetchone()
@@ -387,8 +392,9 @@ class SqliteAccounts:
             "SELECT folded, rid, gid FROM groups JOIN members ON member_of = rid WHERE account = ?", (rid,)
         ).fetchall()
         sids = {self._sid(group_rid) for _, group_rid, _ in groups}
-        if any(folded == ADMINISTRATORS_GROUP for folded, _, _ in groups):
-            sids.add(BUILTIN_ADMINISTRATORS)
+        sids.update(BUILTIN_GROUPS[folded] for folded, _, _ in groups if folded in BUILTIN_GROUPS)
+        sids.update(self._column("SELECT sid FROM account_sids WHERE account = ?", rid))
+        sids.update(self._column("SELECT sid FROM group_sids JOIN members USING (member_of) WHERE account = ?", rid))
         return Account(
             name=name,
             nt_hash=nt_hash,
@@ -399,42 +405,18 @@ class SqliteAccounts:
             group_sids=frozenset(sids),
             disabled=bool(disabled),
             full_name=full_name,
+            privileges=frozenset(self._column("SELECT name FROM privileges WHERE account = ?", rid)),
+            claims=self._claims(rid),
         )
 
+    def _column(self, statement: str, rid: int) -> list[Any]:
+        return [row[0] for row in self._connection.execute(statement, (rid,))]
 
-def _make_private_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, if there is none. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    # The umask may have taken bits away from the owner, never given any to others.
-    os.fchmod(descriptor, 0o600)
-    os.close(descriptor)
-
-
-def _check_private(path: Path) -> None:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "the accounts database must be a regular file", str(path))
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        raise PermissionError(
-            errno.EPERM,
-            f"others may read the password hashes in it (mode {mode}); chmod 600 it, and change the passwords",
-            str(path),
-        )
-    if found.st_uid not in (os.geteuid(), 0):
-        raise PermissionError(errno.EPERM, f"it belongs to uid {found.st_uid}, not to the server", str(path))
-
-
-def _unknown_file(path: Path, application: int, version: int) -> OSError:
-    if application != _APPLICATION_ID:
-        return OSError(errno.EINVAL, "this is a database, but not one of accounts", str(path))
-    return OSError(
-        errno.EINVAL, f"its schema is version {version}, this server knows version {SCHEMA_VERSION}", str(path)
-    )
+    def _claims(self, rid: int) -> dict[str, tuple[int | str | bytes, ...]]:
+        claims: dict[str, tuple[int | str | bytes, ...]] = {}
+        for name, value in self._connection.execute("SELECT name, value FROM claims WHERE account = ?", (rid,)):
+            claims[name] = (*claims.get(name, ()), value)
+        return claims
 
 
 def _system_ids(name: str, uid: int | None) -> tuple[int, int] | None:

@@ -6,20 +6,16 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from lamina.core.auth.account import (
-    ADMINISTRATORS_GROUP,
+    BUILTIN_GROUPS,
     FIRST_RID,
     Account,
     AccountStore,
     check_name,
     make_machine_sid,
     nt_hash_of,
-    unix_gid_of,
-    unix_group_sid,
-    unix_uid_of,
-    unix_user_sid,
 )
 from lamina.core.auth.account_database import SqliteAccounts
-from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
+from lamina.ntfsa.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
 
 
 class MemoryAccounts:
@@ -43,10 +39,11 @@ class MemoryAccounts:
         uid: int | None = None,
         gid: int | None = None,
         groups: Collection[str] = (),
+        privileges: Collection[str] = (),
     ) -> Account:
         """Add an account, or replace the one of that name and keep its SID.
 
-        Without `uid` and `gid` they are the process's own. Of `groups` only "administrators" means something here.
+        Without `uid` and `gid` they are the process's own. Of `groups` only `BUILTIN_GROUPS` mean something here.
         Raises ValueError for a name that no account can have.
         """
         check_name(name)
@@ -57,7 +54,8 @@ class MemoryAccounts:
             sid=known.sid if known else self._new_sid(),
             uid=os.geteuid() if uid is None else uid,
             gid=os.getegid() if gid is None else gid,
-            group_sids=frozenset({BUILTIN_ADMINISTRATORS} if ADMINISTRATORS_GROUP in groups else ()),
+            group_sids=frozenset(BUILTIN_GROUPS[group] for group in groups if group in BUILTIN_GROUPS),
+            privileges=frozenset(privileges),
         )
         self._accounts[name.lower()] = account
         return account

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pwd
 import sqlite3
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.core.auth import account_database
+from lamina.core.auth import account_database, account_schema
 from lamina.core.auth.account import (
     nt_hash_of,
 )
@@ -64,11 +65,86 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account_database, "SCHEMA_VERSION", 99)
+    monkeypatch.setattr(account_schema, "SCHEMA_VERSION", 99)
     SqliteAccounts(path).close()
     monkeypatch.undo()
     with pytest.raises(OSError, match="version 99"):
         SqliteAccounts(path)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    accounts = SqliteAccounts(path)
+    before = accounts.add("alice", "secret", groups=["staff"])
+    machine_sid = accounts.machine_sid
+    accounts.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("privileges", "claims", "account_sids", "group_sids"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        again = SqliteAccounts(path)
+        assert (again.machine_sid, again.lookup("alice")) == (machine_sid, before)
+        again.close()
+
+
+def test_privileges_claims_and_further_sids_are_kept(accounts: SqliteAccounts) -> None:
+    alice = accounts.add("alice", "secret", uid=501, gid=100, groups=["staff"])
+    accounts.add_group("staff", gid=77)
+    accounts.set_privileges("Alice", ["SeBackupPrivilege"])
+    accounts.set_claims("alice", {"Department": ["Finance", "Law"], "level": [3]})
+    accounts.set_sids("alice", ["S-1-5-21-9-9-9-1000"])
+    accounts.set_group_sids("staff", ["S-1-5-21-9-9-9-513"])
+    found = accounts.lookup("alice")
+    assert found is not None
+    assert found.privileges == {"SeBackupPrivilege"}
+    assert {name: set(values) for name, values in found.claims.items()} == {
+        "department": {"Finance", "Law"},
+        "level": {3},
+    }
+    assert accounts.uid_of_sid("S-1-5-21-9-9-9-1000") == 501
+    assert accounts.gid_of_sid("S-1-5-21-9-9-9-513") == 77
+    assert accounts.sid_of_uid(501) == alice.sid
+    token = found.make_token(accounts)
+    assert token.has_sid("S-1-5-21-9-9-9-1000")
+    assert token.has_sid("S-1-5-21-9-9-9-513")
+    assert (token.privileges, token.claims) == (found.privileges, found.claims)
+    accounts.set_privileges("alice", [])
+    accounts.set_sids("alice", [])
+    changed = accounts.lookup("alice")
+    assert changed is not None
+    assert not changed.privileges
+    assert accounts.uid_of_sid("S-1-5-21-9-9-9-1000") is None
+    accounts.remove("alice")
+
+
+def test_details_that_make_no_sense_are_refused(accounts: SqliteAccounts) -> None:
+    accounts.add("alice", "secret", groups=["staff"])
+    accounts.add("bob", "secret")
+    accounts.set_sids("alice", ["S-1-5-21-9-9-9-1000"])
+    for call in (
+        lambda: accounts.set_privileges("alice", ["SeTcbPrivilege"]),
+        lambda: accounts.set_sids("alice", ["nonsense"]),
+        lambda: accounts.set_sids("bob", ["S-1-5-21-9-9-9-1000"]),
+    ):
+        with pytest.raises(ValueError, match=r".+"):
+            call()
+    for call in (lambda: accounts.set_claims("carol", {}), lambda: accounts.set_group_sids("none", [])):
+        with pytest.raises(LookupError):
+            call()
+    assert accounts.uid_of_sid("S-1-5-21-9-9-9-1000") is not None
+
+
+@pytest.mark.parametrize(
+    ("group", "privileges"),
+    [
+        ("administrators", {"SeBackup", "SeRestore", "SeSecurity", "SeTakeOwnership"}),
+        ("Backup Operators", {"SeBackup", "SeRestore"}),
+        ("staff", set()),
+    ],
+)
+def test_built_in_groups_bring_their_privileges(accounts: SqliteAccounts, group: str, privileges: set[str]) -> None:
+    token = accounts.add("alice", "secret", groups=[group]).make_token(accounts)
+    assert token.privileges == {f"{name}Privilege" for name in privileges}
 
 
 def test_accounts_and_the_machine_sid_are_there_the_next_time(path: Path, accounts: SqliteAccounts) -> None:
