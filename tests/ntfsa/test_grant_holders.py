@@ -1,4 +1,4 @@
-"""Oplocks over a volume whose operations park their requests."""
+"""Who holds caching rights, over a volume whose operations park their requests."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
-from lamina.ntfsa.oplocks import acknowledge_break
+from lamina.ntfsa.grant_holders import acknowledge_oplock_break
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.delay import DelayModule, DelayOptions
@@ -25,7 +25,7 @@ class Held:
         self.open = result.open
         self.level = result.oplock_level
         self.told = []
-        self.open.oplock.listener = lambda *told: self.told.append(told) or True
+        self.open.oplock.listener = lambda notice: self.told.append((notice.to, notice.answer_awaited)) or True
 
 
 class Requests:
@@ -86,14 +86,14 @@ def test_who_begins_to_cache_while_data_changes_is_told_when_it_has(make_share, 
         delay.release()
         await requests.settle()
         assert "change" in requests.outcomes
-        assert held.told == [(NONE, False)]
+        assert held.told == [(0, False)]
 
     scenario(body)
 
 
 def test_a_holder_that_cannot_be_told_is_not_waited_for(share):
     held = Held(share, BATCH)
-    held.open.oplock.listener = lambda *told: False
+    held.open.oplock.listener = lambda notice: False
     assert share.status("file") is S.SUCCESS
     held.open.oplock.listener = None
     assert share.create("file", oplock_level=BATCH).oplock_level == LEVEL_II
@@ -104,9 +104,9 @@ def test_a_name_that_leads_elsewhere_after_the_break_is_looked_up_again(share):
 
     async def body(requests):
         requests.start("open", share.open, "file", c.FILE_OPEN_IF)
-        assert held.told == [(LEVEL_II, True)]
+        assert held.told == [(1, True)]
         share.rename(held.open, "moved")
-        acknowledge_break(held.open, NONE)
+        acknowledge_oplock_break(held.open, NONE)
         await requests.settle()
         opened = requests.outcomes["open"]
         assert opened.path == "file"
@@ -127,7 +127,7 @@ def test_a_cancelled_open_leaves_nothing(share):
         assert share.volume.open_count() == 1
         record = share.registry.read(held.open.file_key)
         assert not record.grants[0].waiters
-        assert acknowledge_break(held.open, LEVEL_II) == LEVEL_II
+        assert acknowledge_oplock_break(held.open, LEVEL_II) == 1
 
     scenario(body)
 
@@ -138,8 +138,8 @@ def test_many_that_wait_for_one_break_all_get_in(share):
     async def body(requests):
         for number in range(20):
             requests.start(number, share.open, "file", oplock_level=LEVEL_II)
-        assert held.told == [(LEVEL_II, True)]
-        acknowledge_break(held.open, LEVEL_II)
+        assert held.told == [(1, True)]
+        acknowledge_oplock_break(held.open, LEVEL_II)
         await requests.settle()
         assert len(requests.outcomes) == 20
         levels = [grant.state for grant in share.registry.read(held.open.file_key).grants]
