@@ -1,7 +1,8 @@
 """What holds for all tests: nothing is skipped in CI, and what takes long is started first."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
 
@@ -15,10 +16,12 @@ def _skips_fail(config: pytest.Config) -> bool:
     return bool(config.getoption("--no-skips")) or os.environ.get("CI", "") not in {"", "0", "false"}
 
 
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+_Wrapper = Generator[None, _Report, _Report]
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:  # what the wrapper yields and returns is pytest's business
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> _Wrapper[pytest.TestReport]:
     """Turn a skip into a failure that says what would have been skipped and why. Known failures stay what they are."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and _skips_fail(item.config):
@@ -29,7 +32,7 @@ def pytest_runtest_makereport(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+def pytest_make_collect_report(collector: pytest.Collector) -> _Wrapper[pytest.CollectReport]:
     """The same for a whole file that skips itself, by `importorskip` or at its top."""
     report = yield
     if report.skipped and _skips_fail(collector.config):

@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 CHECKS = {
     "ruff finds nothing": ["ruff", "check", "--no-cache"],
     "ruff would format nothing differently": ["ruff", "format", "--no-cache", "--check"],
-    "mypy --strict finds nothing": ["mypy"],
+    "mypy finds nothing, nor a test that names what does not exist": ["mypy"],
     "imports only go down": ["lint-imports", "--no-cache"],
 }
 

@@ -71,8 +71,8 @@ def in_requests(*steps):
 
     async def main():
         engine = Engine(asyncio.get_running_loop(), threads=1)
-        outcomes = {}
-        tasks = {}
+        outcomes: dict[str, object] = {}
+        tasks: dict[str, Task] = {}
 
         def run(name, function):
             try:

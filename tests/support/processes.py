@@ -269,8 +269,8 @@ def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
 
 def _smb_conf(layout: Layout, state: Path, port: int) -> str:
     options = {**_SMBD, "smb ports": str(port), "log file": str(state / "log.%m"), **layout.smbd}
-    for option, folder in _SMBD_FOLDERS.items():
-        options[option] = str(state / folder)
+    for option, place in _SMBD_FOLDERS.items():
+        options[option] = str(state / place)
     sections = {"global": options}
     for name, folder in layout.shares.items():
         share = {"path": folder.path, "read only": "yes" if folder.read_only else "no", **folder.settings}

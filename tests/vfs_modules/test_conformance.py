@@ -12,8 +12,9 @@ from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.stream_values import StreamsXattrOptions
 from lamina.vfs_modules.streams_depot import StreamsDepotModule, StreamsDepotOptions
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule, StreamsXattrOptions
+from lamina.vfs_modules.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.syscalls import libc
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Check, applicable, checks

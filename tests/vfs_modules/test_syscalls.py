@@ -14,7 +14,7 @@ from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.chain import build_chain
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.module import ShareInfo
-from lamina.vfs_modules.operations import Access, Capability, OpenHow
+from lamina.vfs_modules.operations import Access, Capability, NameEvent, OpenHow
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
 from lamina.vfs_modules.syscalls import inotify, libc, notify, paths, resolve, xattrs
 from lamina.vfs_modules.testing import local_chain, make_token
@@ -417,7 +417,7 @@ def test_a_watch_that_nobody_polls_does_not_grow(hand: Hand) -> None:
     notifier = notify.Notifier()
     watch = notifier.watch(TOKEN, hand.root.fd)
     for number in range(notify.MAX_QUEUED + 100):
-        watch.put(notify.NameEvent("added", str(number)))
+        watch.put(NameEvent("added", str(number)))
     assert len(watch.queue) < notify.MAX_QUEUED
     assert watch.queue[0].name is None
     notifier.close()

@@ -18,8 +18,11 @@ ADDRESS = "192.0.2.7"
 class Client(Protocol):
     """The side of pyspnego that is used here."""
 
-    complete: bool
-    session_key: bytes
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def session_key(self) -> bytes: ...
 
     def step(self, in_token: bytes | None = None) -> bytes | None: ...
 

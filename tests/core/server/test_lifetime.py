@@ -171,11 +171,13 @@ def test_an_open_that_is_made_after_its_tree_went_is_closed(slow: Slow, how: int
 
 def test_the_server_closes_while_requests_run(slow: Slow) -> None:
     _, _, _ = a_read_that_waits(slow)
-    core, volume = slow.served.core, slow.served.core.find_share("data").volume
+    core, share = slow.served.core, slow.served.core.find_share("data")
+    assert share is not None
+    assert share.volume is not None
     threading.Timer(0.2, slow.release).start()
     slow.served.server.close()
     assert core.engine.running == 0
-    assert volume.open_count() == 0
+    assert share.volume.open_count() == 0
 
 
 def test_a_cancellation_that_comes_too_late_does_not_hit_the_next_request_of_the_compound(slow: Slow) -> None:

@@ -6,12 +6,13 @@ import pytest
 
 from lamina.core.settings import Limits
 from lamina.core.wire import constants as smb
+from lamina.core.wire.ioctl import NO_FILE
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.core.wire.tree_connect import TreeConnectRequest, encode_tree_connect_request
 from lamina.core.wire.write import WriteRequest, encode_write_request
 from lamina.ntfsa.status import NtStatus
 from tests.support.served import Served, new_file
-from tests.support.wire_client import NO_FILE, StatusError, WireClient
+from tests.support.wire_client import StatusError, WireClient
 
 MIB = 1 << 20
 
