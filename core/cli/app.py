@@ -7,6 +7,7 @@ from cyclopts import App
 
 from lamina import __version__
 from lamina.core.cli.errors import CliError
+from lamina.core.cli.groups import app as group_app
 from lamina.core.cli.modules import app as module_app
 from lamina.core.cli.running import check, reload, run
 from lamina.core.cli.serving import serve
@@ -18,6 +19,7 @@ app.command(run)
 app.command(check)
 app.command(reload)
 app.command(user_app)
+app.command(group_app)
 app.command(module_app)
 
 

@@ -39,7 +39,7 @@ def add(
     accounts: AccountsOption = DEFAULT_ACCOUNTS,
 ) -> None:
     """Add a user. Members of the group "administrators" administer the server."""
-    with _database(accounts) as database:
+    with accounts_database(accounts) as database:
         if database.lookup(name) is not None:
             raise CliError(f"there is a user {name!r} already; lamina user passwd changes the password")
         uid, gid = _ids(name, uid, gid)
@@ -47,12 +47,61 @@ def add(
     write(f"added {name} (uid {uid}, gid {gid})")
 
 
+@app.command(name="set")
+def set_(
+    name: NameArgument,
+    /,
+    *,
+    group: Annotated[
+        tuple[str, ...] | None, Parameter(help="A group, repeatable; of these and no others.", negative="--no-group")
+    ] = None,
+    privilege: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help='A privilege, such as "SeBackupPrivilege", repeatable.', negative="--no-privilege"),
+    ] = None,
+    claim: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help='A claim for conditions, "department=Finance", repeatable.', negative="--no-claim"),
+    ] = None,
+    sid: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="A further SID that means the user, as of a server before, repeatable.", negative="--no-sid"),
+    ] = None,
+    accounts: AccountsOption = DEFAULT_ACCOUNTS,
+) -> None:
+    """Change what a user is; each option replaces all that there was of its kind, --no-OPTION leaves none.
+
+    It counts from the next logon on.
+    """
+    with accounts_database(accounts) as database:
+        _known(database, name)
+        if group is not None:
+            database.set_groups(name, group)
+        if privilege is not None:
+            database.set_privileges(name, privilege)
+        if claim is not None:
+            database.set_claims(name, _claims(claim))
+        if sid is not None:
+            database.set_sids(name, sid)
+    write(f"changed {name}")
+
+
+def _claims(texts: tuple[str, ...]) -> dict[str, list[int | str]]:
+    claims: dict[str, list[int | str]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise CliError(f"{text!r} must be NAME=VALUE")
+        claims.setdefault(name.lower(), []).append(int(value) if value.lstrip("-").isdecimal() else value)
+    return claims
+
+
 @app.command
 def passwd(
     name: NameArgument, /, *, password_stdin: StdinOption = False, accounts: AccountsOption = DEFAULT_ACCOUNTS
 ) -> None:
     """Give a user another password."""
-    with _database(accounts) as database:
+    with accounts_database(accounts) as database:
         _known(database, name)
         database.set_password(name, _new_password(name, password_stdin))
     write(f"changed the password of {name}")
@@ -61,7 +110,7 @@ def passwd(
 @app.command(name="list")
 def list_(*, accounts: AccountsOption = DEFAULT_ACCOUNTS) -> None:
     """List the users."""
-    with _database(accounts) as database:
+    with accounts_database(accounts) as database:
         for name in sorted(database.names(), key=str.lower):
             account = _known(database, name)
             state = "  disabled" if account.disabled else ""
@@ -71,7 +120,7 @@ def list_(*, accounts: AccountsOption = DEFAULT_ACCOUNTS) -> None:
 @app.command
 def remove(name: NameArgument, /, *, accounts: AccountsOption = DEFAULT_ACCOUNTS) -> None:
     """Remove a user; files stay."""
-    with _database(accounts) as database:
+    with accounts_database(accounts) as database:
         _known(database, name)
         database.remove(name)
     write(f"removed {name}")
@@ -89,7 +138,7 @@ def import_(
     Who is known already gets the password of the file. Either all lines are taken over, or on an error none.
     """
     text = _text_of(file)
-    with _database(accounts) as database:
+    with accounts_database(accounts) as database:
         done = database.import_smbpasswd(text)
     for verb, names in (("added", done.added), ("changed the password of", done.updated)):
         for name in names:
@@ -110,7 +159,8 @@ def _text_of(file: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def _database(path: Path) -> Iterator[SqliteAccounts]:
+def accounts_database(path: Path) -> Iterator[SqliteAccounts]:
+    """The database at `path`; its errors become those of a command."""
     database = open_accounts(path)
     try:
         yield database

@@ -105,3 +105,49 @@ def test_a_file_that_others_may_read_is_refused(user: Command, file: Path) -> No
     done = user("list")
     assert done.returncode == 1
     assert "chmod 600" in done.stderr
+
+
+def test_what_a_user_is_can_be_changed(user: Command, lamina: Command, file: Path) -> None:
+    user("add", "alice", *IDS, "--group", "staff", "--password-stdin", stdin="secret\n")
+    done = user(
+        "set", "alice", "--group", "backup operators", "--privilege", "SeSecurityPrivilege",
+        "--claim", "Department=Finance", "--claim", "level=3", "--sid", "S-1-5-21-7-7-7-1000",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "changed alice\n", "")
+    alice = account(file, "alice")
+    assert alice.privileges == {"SeSecurityPrivilege"}
+    assert alice.claims == {"department": ("Finance",), "level": (3,)}
+    assert {"S-1-5-32-551", "S-1-5-21-7-7-7-1000"} <= alice.group_sids
+    assert user("set", "alice", "--no-privilege").returncode == 0
+    assert account(file, "alice").privileges == frozenset()
+    assert account(file, "alice").claims
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--privilege", "SeTcbPrivilege"), "SeTcbPrivilege"),
+        (("--claim", "department"), "NAME=VALUE"),
+        (("--sid", "bob"), "not a SID"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(user: Command, options: tuple[str, ...], complaint: str) -> None:
+    user("add", "alice", *IDS, "--password-stdin", stdin="secret\n")
+    done = user("set", "alice", *options)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+
+
+def test_groups_are_added_listed_and_removed(lamina: Command, file: Path) -> None:
+    def group(*arguments: str) -> Any:
+        return lamina("group", *arguments, "--accounts", file)
+
+    added = group("add", "staff", "--gid", "77", "--sid", "S-1-5-21-7-7-7-513")
+    sid = added.stdout.split()[2]
+    assert (added.returncode, added.stdout) == (0, f"staff is {sid} (gid 77)\n")
+    assert group("list").stdout.split() == ["staff", "gid", "77", sid]
+    accounts = SqliteAccounts(file)
+    assert accounts.gid_of_sid("S-1-5-21-7-7-7-513") == 77
+    accounts.close()
+    assert group("remove", "staff").stdout == "removed staff\n"
+    assert group("list").stdout == ""
