@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.outside import FileLease, LeaseBroken, RangeLock
 from lamina.vfs_modules.token import ImpersonationToken
 
 API_VERSION = (1, 0)
@@ -77,6 +78,8 @@ class Capability(Flag):
     COMPRESSION = auto()
     CHANGE_TIME = auto()
     WATCH_CHANGES = auto()
+    RANGE_LOCKS = auto()
+    LEASES = auto()
 
 
 class FileStat(NamedTuple):
@@ -503,6 +506,29 @@ class Operations:
         changes are. ENOSPC, EMFILE or ENOMEM where a limit is reached. Default: ENOTSUP.
         """
         _unsupported("watch_changes")
+
+    @operation(Target.HANDLE)
+    def set_range_lock(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, kind: RangeLock
+    ) -> None:
+        """Show programs beside the server how this handle has a range locked; whatever it had there is replaced.
+
+        Only asked where the capability RANGE_LOCKS is claimed. Ends with the handle. Never waits for a lock: EAGAIN
+        where another holds one in the way, and then nothing has changed. Where the file system cannot express a range
+        or a kind it does what comes nearest and is less. Default: ENOTSUP.
+        """
+        _unsupported("set_range_lock")
+
+    @operation(Target.HANDLE, waits=False)
+    def set_lease(self, token: ImpersonationToken, handle: VfsHandle, kind: FileLease, broken: LeaseBroken) -> None:
+        """Be asked before programs beside the server get the file; `kind` NONE and less than before give it back.
+
+        Only asked where the capability LEASES is claimed, on the event loop's thread. `broken(to)` is called there,
+        outside of any request and perhaps more than once: somebody waits until this is called anew with `to` or less,
+        but no longer than the system lets him. Ends with the handle. EAGAIN where the file is already open elsewhere
+        in a way that does not suit `kind`; EACCES where this server may not lease it. Default: ENOTSUP.
+        """
+        _unsupported("set_lease")
 
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(_table)

@@ -19,7 +19,7 @@ from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.engine import breathe, offload
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo
+from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import (
     Capability,
@@ -31,6 +31,7 @@ from lamina.vfs_modules.operations import (
     VolumeStatistics,
     Watch,
 )
+from lamina.vfs_modules.posix_outside import OutsideOptions, PosixOutside, beside_others, outside_capabilities
 from lamina.vfs_modules.posix_ranges import WAITS_BY_ITSELF, PosixRanges, range_capabilities
 from lamina.vfs_modules.syscalls.notify import Notifier
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -44,10 +45,11 @@ _READDIR_BATCH = 512
 # These decide for themselves, call by call, or never wait.
 _NEVER_WRAPPED = WAITS_BY_ITSELF | frozenset(
     {"pread", "pwrite", "fsync", "readdir", "watch", "watch_changes", "close", "get_dos_attributes", "get_security"}
+    | {"set_lease"}
 )
 
 
-class PosixOptions(ModuleOptions):
+class PosixOptions(OutsideOptions):
     """Options of `posix`."""
 
     offload: Literal["never", "auto", "always"] = Field(
@@ -80,7 +82,7 @@ class PosixFile:
 _BY_PATH = PosixFile(True, False, True)
 
 
-class PosixBackend(PosixRanges):
+class PosixBackend(PosixRanges, PosixOutside):
     """A folder of this machine's file systems."""
 
     Options = PosixOptions
@@ -119,6 +121,7 @@ class PosixBackend(PosixRanges):
             | Capability.WATCH
             | Capability.WATCH_CHANGES
             | range_capabilities(self._root)
+            | outside_capabilities(self.options, not syscalls.is_network(self._root))
         )
         if syscalls.fstatx(self._root).btime_ns is not None:
             found |= Capability.CREATION_TIME
@@ -132,16 +135,13 @@ class PosixBackend(PosixRanges):
         return True
 
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Where metadata may have to wait, let a worker thread ask for it."""
+        """Where metadata may have to wait, let a worker thread ask for it; and respect local programs if asked to."""
         if self._metadata_waits is None:
             self._metadata_waits = self._must_metadata_wait()
-        if operation.name in _NEVER_WRAPPED or not self._metadata_waits:
-            return call
-
-        def offloaded(token: ImpersonationToken, *arguments: Any, **keywords: Any) -> Any:
-            return offload(token, lambda: call(token, *arguments, **keywords))
-
-        return offloaded
+        waits = self._metadata_waits
+        if waits and operation.name not in _NEVER_WRAPPED:
+            call = _offloaded(call)
+        return beside_others(self.options, operation.name, call, waits)
 
     def _must_metadata_wait(self) -> bool:
         if self.options.offload != "auto" or self.share is None:
@@ -447,6 +447,13 @@ class PosixBackend(PosixRanges):
     def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
         """The names of the extended attributes."""
         return syscalls.listxattr(token, handle.fd, handle.private.by_path)
+
+
+def _offloaded(call: Callable[..., Any]) -> Callable[..., Any]:
+    def offloaded(token: ImpersonationToken, *arguments: Any, **keywords: Any) -> Any:
+        return offload(token, lambda: call(token, *arguments, **keywords))
+
+    return offloaded
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> int:

@@ -18,6 +18,7 @@ from lamina.vfs_modules.syscalls.attributes import (
     statvfs,
     statx,
 )
+from lamina.vfs_modules.syscalls.leases import forget_lease, lease_break_seconds, set_lease
 from lamina.vfs_modules.syscalls.listing import getxattrs_in, list_entries
 from lamina.vfs_modules.syscalls.paths import (
     linkat,
@@ -35,6 +36,7 @@ from lamina.vfs_modules.syscalls.paths import (
     symlinkat,
     unlinkat,
 )
+from lamina.vfs_modules.syscalls.range_locks import is_locked, set_range
 from lamina.vfs_modules.syscalls.ranges import (
     FileFeatures,
     clone_range,
@@ -55,12 +57,15 @@ __all__ = [
     "fchmod",
     "fchown",
     "filesystem_type",
+    "forget_lease",
     "fstatx",
     "getxattr",
     "getxattrs_in",
+    "is_locked",
     "is_memory",
     "is_network",
     "keep_access_time",
+    "lease_break_seconds",
     "linkat",
     "list_entries",
     "list_names",
@@ -78,6 +83,8 @@ __all__ = [
     "reopen",
     "rmdirat",
     "set_compressed",
+    "set_lease",
+    "set_range",
     "set_times",
     "setxattr",
     "statat",
