@@ -20,7 +20,7 @@ from lamina.ntfsa.modification import settle_write_time
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.ntfsa.sticky_times import StickyTimes, restore_after_change, stuck
+from lamina.ntfsa.sticky_times import FREEZE, StickyTimes, restore_after_change, stuck
 from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
 
 _NO_TIMES: Final = Times()
@@ -81,7 +81,7 @@ def _changed_by(basic: si.BasicInformation) -> int:
 def _tell_watchers(open_: NtOpen, changed: int) -> None:
     watchers = open_.volume.watchers
     if watchers is not None and changed:
-        watchers.modified(open_.vfs_path, changed)
+        watchers.modified(open_.vfs_path, changed, open_.parent_key)
 
 
 def _set_attributes(context: NtContext, open_: NtOpen, stat: FileStat, attributes: int) -> None:
@@ -97,8 +97,8 @@ def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.Basi
     chain, token, handle = open_.volume.chain, context.token, open_.handle
     _, access, write, change, _ = basic
     if access or write or change:
-        dos = chain.get_dos_attributes(token, handle, stat)
-        now = StickyTimes(stat.atime_ns, stat.mtime_ns, change_ns(stat, dos))
+        changed = change_ns(stat, chain.get_dos_attributes(token, handle, stat)) if change == FREEZE else None
+        now = StickyTimes(stat.atime_ns, stat.mtime_ns, changed)
         open_.sticky = stuck(open_.sticky, StickyTimes(access, write, change), now)
     times = Times(_explicit(access), _explicit(write), _explicit(change), _explicit(basic.creation_time))
     if times != _NO_TIMES:

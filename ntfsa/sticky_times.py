@@ -35,7 +35,8 @@ _NOTHING: Final = StickyTimes()
 def stuck(sticky: StickyTimes | None, asked: StickyTimes, now: StickyTimes) -> StickyTimes | None:
     """What sticks after FileBasicInformation asked for the FILETIMEs `asked`, the file's times being `now`.
 
-    None stands for nothing at all, so that whoever reads or writes asks one question only.
+    None stands for nothing at all, so that whoever reads or writes asks one question only. What is not to be frozen
+    need not be known of `now`.
     """
     kept = _NOTHING if sticky is None else sticky
     result = StickyTimes(*map(_one, kept, asked, now))
