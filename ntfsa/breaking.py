@@ -130,6 +130,16 @@ def break_now(record: FileRecord, operation: Operation, owner: int, lease: bytes
     return Outcome(outcome.record, None, outcome.messages)
 
 
+def break_one(record: FileRecord, lease: bytes, operation: Operation, now: float) -> Outcome[None]:
+    """Break one lease of those on a file, for nobody who waits."""
+    grant = next((grant for grant in record.grants if grant.lease == lease), None)
+    if grant is None or not grant.state & operation.lost:
+        return Outcome(record, None)
+    after, messages, _ = _broken(grant, Break(operation, 0, b"", 0, now))
+    grants = tuple(after if each is grant else each for each in record.grants)
+    return Outcome(with_grants(record, grants), None, messages)
+
+
 def break_and_wait(record: FileRecord, wanted: Break) -> Outcome[float | None]:
     """Break what `wanted` says; until when its waiter must wait for BREAK_ENDED and ask again, or None."""
     grants, messages, deadline = break_grants(record.grants, wanted)

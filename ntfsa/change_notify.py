@@ -14,6 +14,8 @@ from lamina.vfs_modules.operations import Capability
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.token import ImpersonationToken
 
 
 def change_notify(
@@ -43,20 +45,30 @@ def change_notify(
 
 
 def _watch(context: "NtContext", open_: "NtOpen", watcher: Watcher) -> None:
-    volume = open_.volume
     open_.watcher = watcher
+    try:
+        begin_watching(context.token, open_, watcher)
+    except BaseException:
+        # Half a watch is none: the next request begins anew.
+        unwatch(open_)
+        raise
+
+
+def sees_local_changes(volume: "NtVolume") -> bool:
+    """Whether those who watch learn of what is done beside SMB."""
+    return volume.settings.change_notify == "all" and bool(volume.capabilities & Capability.WATCH_CHANGES)
+
+
+def begin_watching(token: "ImpersonationToken", open_: "NtOpen", watcher: Watcher) -> None:
+    """Tell `watcher` of changes in the directory that is open; may wait. What it raises leaves it watching."""
+    volume = open_.volume
     if volume.watchers is None:
         volume.watchers = Watchers()
-        if volume.settings.change_notify == "all" and volume.capabilities & Capability.WATCH_CHANGES:
+        if sees_local_changes(volume):
             volume.watchers.local = LocalChanges(volume, volume.watchers)
     volume.watchers.add(watcher)
     if volume.watchers.local is not None:
-        try:
-            volume.watchers.local.begin(context.token, open_, watcher)
-        except BaseException:
-            # Half a watch is none: the next request begins anew.
-            unwatch(open_)
-            raise
+        volume.watchers.local.begin(token, open_, watcher)
 
 
 def _wait(watcher: Watcher, max_length: int) -> Information:
@@ -79,10 +91,16 @@ def _wait(watcher: Watcher, max_length: int) -> Information:
 
 def unwatch(open_: "NtOpen") -> None:
     """End what `change_notify` began, when the open is closed; requests that wait end with NOTIFY_CLEANUP."""
-    watcher, volume = open_.watcher, open_.volume
-    if watcher is None or volume.watchers is None:
+    watcher = open_.watcher
+    if watcher is not None:
+        open_.watcher = None
+        end_watching(open_.volume, watcher)
+
+
+def end_watching(volume: "NtVolume", watcher: Watcher) -> None:
+    """End what `begin_watching` began."""
+    if volume.watchers is None:
         return
-    open_.watcher = None
     volume.watchers.remove(watcher)
     if not volume.watchers:
         # So that nothing is spent on changes that nobody watches.

@@ -53,7 +53,7 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             if deletes_now(open_):
                 remove_name(token, open_)
         elif open_.told_at_close and volume.watchers is not None:
-            volume.watchers.modified(open_.vfs_path, open_.told_at_close)
+            volume.watchers.modified(open_.vfs_path, open_.told_at_close, open_.parent_key)
         return information_of(token, open_) if post_query else None
     finally:
         registry.update(key, close_file, open_.owner)

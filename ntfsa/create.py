@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.close import close
 from lamina.ntfsa.create_check import Request, check_request
 from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
@@ -79,10 +80,19 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         raise nt_error(error) from error
     shown = maximal if parameters.want_maximal_access else None
     if parameters.lease is not None:
-        lease = volume.leases.request(open_, request.lease, parameters.lease)
+        lease = _request_lease(context, open_, request.lease, parameters.lease)
         return CreateResult(open_, action, information, shown, 0, lease)
     level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
     return CreateResult(open_, action, information, shown, level)
+
+
+def _request_lease(context: "NtContext", open_: NtOpen, identity: bytes, asked: LeaseRequest) -> LeaseGranted | None:
+    try:
+        return open_.volume.leases.request(context.token, open_, identity, asked)
+    except BaseException:
+        # Nobody will ever close what nobody has been told of.
+        close(context, open_)
+        raise
 
 
 def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:

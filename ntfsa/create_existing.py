@@ -160,6 +160,9 @@ def register(
     open_.options = request.options
     open_.mode = request.options & _MODE_OPTIONS
     open_.delete_on_close = flags != 0
+    lease = request.parameters.lease
+    if lease is not None and lease.parent_key is not None:
+        open_.parent_key = lease.parent_key
     volume.add_open(open_)
     return open_
 
@@ -198,6 +201,6 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     stat = chain.fstat(token, handle)
     dos = chain.get_dos_attributes(token, handle, stat)
     if volume.watchers is not None:
-        volume.watchers.modified(open_.vfs_path, _OVERWRITTEN)
+        volume.watchers.modified(open_.vfs_path, _OVERWRITTEN, open_.parent_key)
     action = c.FILE_SUPERSEDED if request.disposition == c.FILE_SUPERSEDE else c.FILE_OVERWRITTEN
     return open_, action, network_open(stat, dos, hides(open_)), maximal

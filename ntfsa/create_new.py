@@ -101,6 +101,8 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
                 chain.set_dos_attributes(token, handle, DosAttributes(attributes, None))
         if parameters.extended_attributes is not None:
             apply_extended_attributes(request, handle)
+        if stat.compressed and request.options & c.FILE_NO_COMPRESSION:
+            chain.set_compressed(token, handle, False)
         apply_security(request, handle, stat, above)
         reserve(request, handle)
         stat = chain.fstat(token, handle)
@@ -109,7 +111,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
         unregister(open_)
         raise
     if volume.watchers is not None:
-        volume.watchers.added(path, handle.is_directory)
+        volume.watchers.added(path, handle.is_directory, open_.parent_key)
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
 
 

@@ -100,7 +100,7 @@ def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview,
     # Writes that follow are told at the flush or the close, as the last write time is.
     open_.told_at_close |= WRITTEN
     if volume.watchers is not None:
-        volume.watchers.modified(open_.vfs_path, WRITTEN)
+        volume.watchers.being_written(open_.vfs_path)
     return count
 
 
@@ -132,6 +132,6 @@ def flush(context: "NtContext", open_: "NtOpen") -> None:
         open_.volume.chain.fsync(context.token, open_.handle)
         settle_write_time(context.token, open_)
         if open_.has_written and open_.volume.watchers is not None:
-            open_.volume.watchers.modified(open_.vfs_path, WRITTEN)
+            open_.volume.watchers.modified(open_.vfs_path, WRITTEN, open_.parent_key)
     except OSError as error:
         raise nt_error(error) from error

@@ -125,4 +125,4 @@ def _remove(token: "ImpersonationToken", open_: "NtOpen", path: str) -> None:
     else:
         volume.chain.unlink(token, volume.root, path)
     if volume.watchers is not None:
-        volume.watchers.removed(path, open_.is_directory)
+        volume.watchers.removed(path, open_.is_directory, open_.parent_key)

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.ntfsa.breaking import Answer, acknowledge_lease, acknowledge_oplock, end_overdue
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE
+from lamina.ntfsa.directory_leases import may_lease_directories, stop_watching, watch_for_lease
 from lamina.ntfsa.granting import LeaseState, LeaseWish, grant_lease, grant_oplock
 from lamina.ntfsa.record import FileKey, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.directory_leases import LeaseWatcher
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.registry import Registry
+    from lamina.vfs_modules.token import ImpersonationToken
 
 
 class BreakNotice(NamedTuple):
@@ -127,13 +130,14 @@ class LeaseGranted(NamedTuple):
 class Lease:
     """A lease: a client's guid and lease key, and the opens that share it (MS-SMB2 3.3.1.12 Per Lease)."""
 
-    __slots__ = ("_registry", "address", "file_key", "identity", "listeners", "opens", "patience", "version")
+    __slots__ = ("_registry", "address", "file_key", "identity", "listeners", "opens", "patience", "version", "watcher")
 
     def __init__(self, identity: bytes, file_key: FileKey, version: int, registry: "Registry") -> None:
         self.identity = identity
         self.file_key = file_key
         self.version = version
         self.patience = _Patience()
+        self.watcher: LeaseWatcher | None = None
         self.opens: dict[int, NtOpen] = {}
         self.listeners: dict[int, Listener] = {}
         self._registry = registry
@@ -147,7 +151,6 @@ class Lease:
 
     def join(self, open_: "NtOpen", wish: LeaseWish) -> LeaseState:
         """Let an open share the lease, or grow it."""
-        self.opens[open_.owner] = open_
         return self._registry.update(self.file_key, grant_lease, open_.owner, self.address, wish).result
 
     def leave(self, open_: "NtOpen") -> bool:
@@ -157,6 +160,7 @@ class Lease:
         if self.opens:
             return False
         self.patience.end()
+        stop_watching(self)
         self._registry.unsubscribe(self.address)
         return True
 
@@ -168,6 +172,8 @@ class Lease:
 
     def _broken(self, message: Message) -> None:
         notice = BreakNotice(*message.detail)
+        if not notice.to:
+            stop_watching(self)
         told = any(listener(notice) for listener in list(self.listeners.values()))
         if not notice.answer_awaited:
             return
@@ -195,15 +201,27 @@ class LeaseTable:
         if lease is not None and lease.file_key != file_key:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, "the lease key belongs to another file")
 
-    def request(self, open_: "NtOpen", identity: bytes, asked: LeaseRequest) -> LeaseGranted:
-        """Give a new open its lease; of the rights that are asked it may have none (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
+    def request(
+        self, token: "ImpersonationToken", open_: "NtOpen", identity: bytes, asked: LeaseRequest
+    ) -> LeaseGranted | None:
+        """Give a new open its lease; of the rights that are asked it may have none (MS-SMB2 3.3.5.9.8, 3.3.5.9.11).
+
+        None for a directory where directories have no leases; may wait for one that has. `token`: who asks.
+        """
+        if open_.is_directory and (asked.version == 1 or not may_lease_directories(open_.volume)):
+            return None
         lease = self._leases.get(identity)
         if lease is None:
             lease = Lease(identity, open_.file_key, asked.version, open_.volume.registry)
             self._leases[identity] = lease
-        state = asked.state if open_.volume.settings.oplocks else 0
-        granted = lease.join(open_, LeaseWish(identity, state, asked.epoch, open_.is_directory))
+        lease.opens[open_.owner] = open_
         open_.lease = lease
+        state = asked.state if open_.volume.settings.oplocks else 0
+        if state and open_.is_directory and not watch_for_lease(token, open_, lease):
+            state = 0
+        granted = lease.join(open_, LeaseWish(identity, state, asked.epoch, open_.is_directory))
+        if not granted.state:
+            stop_watching(lease)
         return LeaseGranted(*granted, lease.version)
 
     def leave(self, open_: "NtOpen") -> None:

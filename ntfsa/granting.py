@@ -82,7 +82,7 @@ def grant_lease(record: FileRecord, owner: int, address: int, wish: LeaseWish) -
     if held.breaking_to == STABLE:
         state = _grantable(record, wish, after.owners)
         # It grows to all that is asked, or not at all.
-        if state == wish.state and state != held.state and not held.state & ~state:
+        if (state == wish.state or wish.directory) and state != held.state and not held.state & ~state:
             after = after._replace(state=state, epoch=next_epoch(held.epoch))
     changed = with_grants(record, tuple(after if grant is held else grant for grant in grants))
     return Outcome(changed, LeaseState(after.state, after.epoch, after.breaking_to != STABLE))
@@ -99,10 +99,10 @@ def _somebody_else(record: FileRecord, owners: tuple[int, ...]) -> bool:
 
 def _grantable(record: FileRecord, wish: LeaseWish, owners: tuple[int, ...]) -> int:
     others = [grant for grant in record.grants if grant.lease != wish.lease and grant.state]
-    state = wish.state
+    state = wish.state & ~WRITE_CACHING if wish.directory else wish.state
     if state not in LEASE_STATES or any(grant.state & WRITE_CACHING for grant in others):
         return 0
-    if state & WRITE_CACHING and (wish.directory or others or _somebody_else(record, owners)):
+    if state & WRITE_CACHING and (others or _somebody_else(record, owners)):
         state &= ~WRITE_CACHING
     if state & HANDLE_CACHING and any(not grant.lease for grant in others):
         state &= ~HANDLE_CACHING

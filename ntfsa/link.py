@@ -34,7 +34,7 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
             return
         volume.chain.unlink(token, volume.root, where.vfs_path)
         if volume.watchers is not None:
-            volume.watchers.removed(where.vfs_path, False)
+            volume.watchers.removed(where.vfs_path, False, open_.parent_key)
     volume.chain.link(token, open_.handle, volume.root, target)
     if volume.watchers is not None:
-        volume.watchers.added(target, False)
+        volume.watchers.added(target, False, open_.parent_key)

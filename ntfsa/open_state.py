@@ -20,7 +20,7 @@ class NtOpen:
 
     `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
-    record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through this open,
+    record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it,
     and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
     first write through it was noted (see `modification`). `watcher`: it waits for changes in its directory, or has;
     `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
@@ -41,6 +41,7 @@ class NtOpen:
         "oplock",
         "options",
         "owner",
+        "parent_key",
         "path",
         "position",
         "posix_delete",
@@ -76,6 +77,7 @@ class NtOpen:
         self.enumeration: Enumeration | None = None
         self.oplock: Oplock | None = None
         self.lease: Lease | None = None
+        self.parent_key = b""
         self.sticky: StickyTimes | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
         self.told_at_close = 0

@@ -137,12 +137,12 @@ def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | No
     else:
         chain.rename(token, root, source, root, first, replaced is not None)
         if replaced is not None and volume.watchers is not None:
-            volume.watchers.removed(replaced, False)
+            volume.watchers.removed(replaced, False, open_.parent_key)
     if first != target:
         chain.rename(token, root, first, root, target, False)
     _move_opens(open_, source, target)
     if volume.watchers is not None:
-        volume.watchers.renamed(source, target, open_.is_directory)
+        volume.watchers.renamed(source, target, open_.is_directory, open_.parent_key)
     if not open_.is_directory:
         # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
         open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
@@ -172,6 +172,8 @@ def _moved(open_: "NtOpen", vfs_path: str) -> None:
     open_.vfs_path, open_.path = vfs_path, nt_path(vfs_path)
     if open_.watcher is not None and open_.volume.watchers is not None:
         open_.volume.watchers.moved(open_.watcher, vfs_path)
+    if open_.lease is not None and open_.lease.watcher is not None and open_.volume.watchers is not None:
+        open_.volume.watchers.moved(open_.lease.watcher, vfs_path)
 
 
 def _mark_archive(context: "NtContext", open_: "NtOpen") -> None:

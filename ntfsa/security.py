@@ -102,7 +102,7 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     store(open_.volume, context.token, open_.handle, new, security_information)
     restore_after_change(context.token, open_)
     if open_.volume.watchers is not None:
-        open_.volume.watchers.modified(open_.vfs_path, FILE_NOTIFY_CHANGE_SECURITY)
+        open_.volume.watchers.modified(open_.vfs_path, FILE_NOTIFY_CHANGE_SECURITY, open_.parent_key)
 
 
 def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, security_information: int) -> None:

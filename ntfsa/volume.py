@@ -29,7 +29,8 @@ class VolumeSettings:
     `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
     `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
-    ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all.
+    ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all; `directory_leases`:
+    what they have listed, too.
     """
 
     read_only: bool = False
@@ -43,6 +44,7 @@ class VolumeSettings:
     write_time_delay_ns: int = 2_000_000_000
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: bool = True
+    directory_leases: bool = True
 
     def hides(self, name: str) -> bool:
         """Whether a file of this name is shown as hidden, whatever its attributes."""

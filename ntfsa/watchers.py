@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_KEPT: Final = 65536
 """Bytes of records kept for a watcher between two requests, however long its first request was."""
 
+UNLISTED: Final = b"unlisted"
+"""`by` of a change that the directory's entry does not show yet."""
+
 _ACTIONS: Final = {
     ChangeKind.ADDED: n.FILE_ACTION_ADDED,
     ChangeKind.REMOVED: n.FILE_ACTION_REMOVED,
@@ -69,8 +72,11 @@ class Watcher:
         self._size = 0
         self._overflowed = False
 
-    def add(self, records: list[NotifyRecord]) -> None:
-        """Tell the request that has waited longest, or keep the records for the next one."""
+    def add(self, records: list[NotifyRecord], by: bytes) -> None:
+        """Tell the request that has waited longest, or keep the records for the next one.
+
+        `by`: the lease key that whoever made the change has for the directory (MS-SMB2 2.2.13.2.10), b"" for none.
+        """
         waiting = self._oldest()
         if waiting is not None:
             waiting.future.set_result(_answer(records, waiting.max_length))
@@ -173,40 +179,47 @@ class Watchers:
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def added(self, path: str, directory: bool) -> None:
+    # `by` is for directory leases, which their own holders do not break: see `Watcher.add`.
+
+    def added(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has got a name."""
-        self._report(_name_filter(directory), (n.FILE_ACTION_ADDED, path))
+        self._report(_name_filter(directory), by, (n.FILE_ACTION_ADDED, path))
 
-    def removed(self, path: str, directory: bool) -> None:
+    def removed(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has lost a name."""
-        self._report(_name_filter(directory), (n.FILE_ACTION_REMOVED, path))
+        self._report(_name_filter(directory), by, (n.FILE_ACTION_REMOVED, path))
 
-    def modified(self, path: str, changed: int) -> None:
+    def modified(self, path: str, changed: int, by: bytes = b"") -> None:
         """A file has changed; `changed`: FILE_NOTIFY_CHANGE_* of what did."""
-        self._report(changed, (n.FILE_ACTION_MODIFIED, path))
+        self._report(changed, by, (n.FILE_ACTION_MODIFIED, path))
 
-    def renamed(self, source: str, target: str, directory: bool) -> None:
+    def being_written(self, path: str) -> None:
+        """A file has begun to change; it is `modified` when it is closed, and then listed as it is."""
+        self._report(n.WRITTEN, UNLISTED, (n.FILE_ACTION_MODIFIED, path))
+
+    def renamed(self, source: str, target: str, directory: bool, by: bytes = b"") -> None:
         """A name has become another. In one directory that is a pair of records, else it goes here and comes there."""
         changed = _name_filter(directory)
         if _parent(source) == _parent(target):
             old, new = n.FILE_ACTION_RENAMED_OLD_NAME, n.FILE_ACTION_RENAMED_NEW_NAME
-            self._report(changed, (old, source), (new, target))
+            self._report(changed, by, (old, source), (new, target))
         else:
-            self.removed(source, directory)
-            self.added(target, directory)
+            self.removed(source, directory, by)
+            self.added(target, directory, by)
 
-    def _report(self, changed: int, *events: tuple[int, str]) -> None:
+    def _report(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
         """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
         for watcher in self.watching(events[0][1]):
             if watcher.completion_filter & changed:
                 start = len(watcher.path) + 1 if watcher.path else 0
-                watcher.add([NotifyRecord(action, nt_path(path[start:])) for action, path in events])
+                watcher.add([NotifyRecord(action, nt_path(path[start:])) for action, path in events], by)
 
     def watching(self, changed: str) -> "Iterator[Watcher]":
         """The watchers of the directory of a file, and those of the trees it is in."""
         path, immediate = _parent(changed), True
         while path is not None:
-            for watcher in self._by_path.get(path, ()):
+            # A watcher may end itself when it is told.
+            for watcher in tuple(self._by_path.get(path, ())):
                 if immediate or watcher.watch_tree:
                     yield watcher
             path, immediate = _parent(path), False
@@ -221,7 +234,7 @@ class Watchers:
         changed = _LOCAL.get(change.kind) or _name_filter(change.is_directory)
         if watcher.completion_filter & changed:
             for records in _records_of(change):
-                watcher.add(records)
+                watcher.add(records, b"")
 
 
 def _records_of(change: Change) -> Iterator[list[NotifyRecord]]:

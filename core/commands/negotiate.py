@@ -23,6 +23,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 CAP_LEASING: Final = 0x02
 CAP_LARGE_MTU: Final = 0x04
 CAP_MULTI_CHANNEL: Final = 0x08
+CAP_DIRECTORY_LEASING: Final = 0x20
 CAP_ENCRYPTION: Final = 0x40
 
 WILDCARD_DIALECT: Final = 0x02FF
@@ -144,6 +145,7 @@ def _capabilities(request: Request, dialect: int) -> int:
     capabilities = CAP_LARGE_MTU | CAP_LEASING
     if dialect < Dialect.SMB_3_0:
         return capabilities
+    capabilities |= CAP_DIRECTORY_LEASING
     if request.connection.server.settings.multichannel:
         capabilities |= CAP_MULTI_CHANNEL
     # For 3.1.1 the cipher is agreed on in a context and this bit means nothing (2.2.4).
