@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
-from lamina.ntfsa.byte_range import read_conflict
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.data_change import change_data
 from lamina.ntfsa.open_state import NtOpen
@@ -21,11 +20,11 @@ _CLUSTER: Final = 4096
 
 @translated
 def duplicate_extents(context: NtContext, source: NtOpen, target: NtOpen, part: CopyRange) -> None:
-    """Let a range of `target` share the blocks of one of `source`. The target does not grow (MS-FSA 2.1.5.10.4).
+    """Let a range of `target` share the blocks of one of `source`. Only a sparse target grows (MS-FSA 2.1.5.10.4).
 
     Raises INVALID_DEVICE_REQUEST (the file system cannot), NOT_SAME_DEVICE, ACCESS_DENIED, INVALID_PARAMETER (not
     whole clusters, overlapping, or behind the end of the target), NOT_SUPPORTED (beyond the end of the source, or a
-    sparse source for a target that is not), FILE_LOCK_CONFLICT.
+    sparse source for a target that is not).
     """
     if Capability.REFLINK not in target.volume.capabilities:
         raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST, "blocks cannot be shared here")
@@ -38,12 +37,8 @@ def duplicate_extents(context: NtContext, source: NtOpen, target: NtOpen, part: 
     _check_range(context.token, source, target, part)
     if not part.length:
         return
-    record = source.volume.registry.read(source.file_key)
-    if record.locks and read_conflict(record, source.owner, part.source_offset, part.length):
-        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
-    change_data(
-        context.token, target, part.target_offset, part.length, lambda: _clone(context.token, source, target, part)
-    )
+    # Byte-range locks are not in the way of this, as on ReFS (smb2.ioctl.dup_extents_src_lock, dup_extents_dest_lock).
+    change_data(context.token, target, lambda: _clone(context.token, source, target, part))
 
 
 def _check_range(token: "ImpersonationToken", source: NtOpen, target: NtOpen, part: CopyRange) -> None:
@@ -57,13 +52,12 @@ def _check_range(token: "ImpersonationToken", source: NtOpen, target: NtOpen, pa
     target_stat = chain.fstat(token, target.handle)
     if source_offset + length > source_stat.size:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "beyond the end of the source")
-    if target_offset + length > target_stat.size:
-        raise NtStatusError(NtStatus.NOT_SUPPORTED, "beyond the end of the target")
     sparse = chain.get_dos_attributes(token, source.handle, source_stat).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE
-    if sparse and not (
-        chain.get_dos_attributes(token, target.handle, target_stat).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE
-    ):
-        raise NtStatusError(NtStatus.NOT_SUPPORTED, "a sparse source for a target that is not sparse")
+    if not chain.get_dos_attributes(token, target.handle, target_stat).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE:
+        if target_offset + length > target_stat.size:
+            raise NtStatusError(NtStatus.NOT_SUPPORTED, "beyond the end of the target")
+        if sparse:
+            raise NtStatusError(NtStatus.NOT_SUPPORTED, "a sparse source for a target that is not sparse")
 
 
 def _clone(token: "ImpersonationToken", source: NtOpen, target: NtOpen, part: CopyRange) -> None:

@@ -7,9 +7,12 @@ Locks of others are respected, what they cache ends, the last write time and who
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.ntfsa.data import finish_write, respect_others
+from lamina.ntfsa.byte_range import write_conflict
+from lamina.ntfsa.data import finish_write
 from lamina.ntfsa.fscc.notify_information import WRITTEN
+from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.modification import note_first_write
+from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
@@ -18,15 +21,24 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def change_data(token: "ImpersonationToken", open_: "NtOpen", offset: int, length: int, change: Callable[[], _T]) -> _T:
+def change_range(
+    token: "ImpersonationToken", open_: "NtOpen", offset: int, length: int, change: Callable[[], _T]
+) -> _T:
     """Run `change`, which alters `length` bytes from `offset` of the file.
 
     Raises FILE_LOCK_CONFLICT, and what `change` raises.
     """
+    record = open_.volume.registry.read(open_.file_key)
+    if record.locks and write_conflict(record, open_.owner, offset, length):
+        raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
+    return change_data(token, open_, change)
+
+
+def change_data(token: "ImpersonationToken", open_: "NtOpen", change: Callable[[], _T]) -> _T:
+    """Run `change`, which alters the file's data whatever is locked of it."""
     volume = open_.volume
-    record = volume.registry.read(open_.file_key)
-    if record.locks or record.grants:
-        respect_others(open_, record, offset, length)
+    if volume.registry.read(open_.file_key).grants:
+        data_changes(open_)
     if open_.has_written:
         result = change()
     else:

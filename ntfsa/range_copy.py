@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.byte_range import read_conflict
-from lamina.ntfsa.data_change import change_data
+from lamina.ntfsa.data_change import change_range
 from lamina.ntfsa.errors import status_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.engine import breathe
@@ -95,7 +95,7 @@ def _copy_piece(context: "NtContext", source: "NtOpen", target: "NtOpen", part: 
     if record.locks and read_conflict(record, source.owner, part.source_offset, part.length):
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
     mover = _mover(source, target, part)
-    moved = change_data(
+    moved = change_range(
         context.token, target, part.target_offset, part.length, lambda: mover(context, source, target, part)
     )
     if moved < part.length:

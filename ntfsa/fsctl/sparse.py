@@ -10,7 +10,7 @@ from typing import Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.create_finish import ignore_unsupported
-from lamina.ntfsa.data_change import change_data
+from lamina.ntfsa.data_change import change_range
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES
 from lamina.ntfsa.fsctl.control import NOTHING, Control
 from lamina.ntfsa.result import Information
@@ -87,7 +87,7 @@ def set_zero_data(control: Control) -> Information:
     length = min(end, _size(control)) - start
     if length > 0:
         deallocate = bool(_dos(control).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE)
-        change_data(
+        change_range(
             control.context.token, control.open, start, length, lambda: _zero(control, start, length, deallocate)
         )
     return NOTHING
@@ -169,7 +169,7 @@ def _trim(control: Control, start: int, length: int) -> None:
     open_, token = control.open, control.context.token
     if length > 0:
         with ignore_unsupported():
-            change_data(
+            change_range(
                 token,
                 open_,
                 first,

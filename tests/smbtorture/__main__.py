@@ -10,7 +10,7 @@ import queue
 import re
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, load, promote, select, surprise
 from tests.smbtorture.runner import Outcome, Target, Verdict, run
+from tests.support.loop_filesystem import btrfs
 from tests.support.processes import ServerProcess, empty, serving, shared_scratch
 
 
@@ -64,7 +65,7 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Target, Callable[[str
             lambda _share: empty(options.clean) if options.clean else None,
         )
         return
-    with shared_scratch() as scratch:
+    with shared_scratch() as scratch, btrfs(scratch / "btrfs"):
         layout = setup.layout(scratch, options.jobs, options.server)
         with serving(layout, scratch / "state", options.server) as server:
             yield setup.target(server, arguments), lambda share: empty(server.folder(share))
@@ -85,14 +86,17 @@ def _run_all(
     for number in range(jobs):
         shares.put(options.share if number == 0 else f"share{number}")
     printing = threading.Lock()
+    # One test at a time on a share that tests ask for by name.
+    turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def run_one(test: TortureTest) -> Outcome:
         borrowed = shares.get()
         try:
             share = test.share if test.share and not options.port else borrowed
-            clean(share)
             timeout = max(options.timeout, setup.SLOW_TIMEOUT) if test.slow else options.timeout
-            outcome = run(test.name, share, target, timeout, test.options)
+            with turns[share]:
+                clean(share)
+                outcome = run(test.name, share, target, timeout, test.options)
         finally:
             shares.put(borrowed)
         with printing:

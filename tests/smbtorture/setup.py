@@ -34,9 +34,14 @@ CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
 
 
 def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
-    """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's."""
+    """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's.
+
+    `btrfs` is among them where somebody has mounted one at that name.
+    """
     users = two_users(kind)
     names = ["share", *(f"share{number}" for number in range(1, shares))]
+    if os.path.ismount(folder / "btrfs"):
+        names.append("btrfs")
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
     folders = {
         name: Folder(

@@ -8,6 +8,7 @@ import pytest
 from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, load, surprise
 from tests.smbtorture.runner import SMBTORTURE, installed, run
+from tests.support.loop_filesystem import WHY_NOT, btrfs
 from tests.support.processes import ServerProcess, empty, serving, shared_scratch
 
 pytestmark = [
@@ -27,6 +28,7 @@ class Servers:
         if self._server is None or not self._server.running():
             self.close()
             folder = self._parts.enter_context(shared_scratch())
+            self._parts.enter_context(btrfs(folder / "btrfs"))
             self._server = self._parts.enter_context(serving(setup.layout(folder), folder / "state"))
         return self._server
 
@@ -50,6 +52,8 @@ def _parameters() -> list[object]:
 def test_smbtorture(test: TortureTest, servers: Servers) -> None:
     server = servers.get()
     share = test.share or "share"
+    if share == "btrfs" and share not in server.layout.shares:
+        pytest.skip(WHY_NOT)
     empty(server.folder(share))
     timeout = setup.SLOW_TIMEOUT if test.slow else setup.TIMEOUT
     outcome = run(test.name, share, setup.target(server), timeout, test.options)
