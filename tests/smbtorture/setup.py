@@ -14,6 +14,7 @@ SLOW_TIMEOUT = 240.0
 
 SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
+    "slow_reads": {},
     "nonotify": {},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
 }
@@ -32,6 +33,9 @@ CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
 )
 """Lamina's chain of the main shares: descriptors alone decide, as they do in the smbd that the list was made with."""
 
+CHAINS = {"slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN)}
+"""The same of other shares that have one of their own."""
+
 
 def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's.
@@ -48,7 +52,7 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
             str(owned_folder(folder / name, users[0])),
             hide=HIDDEN.get(name, ()),
             settings=settings,
-            chain=CHAIN if name in names else (),
+            chain=CHAIN if name in names else CHAINS.get(name, ()),
             options=OPTIONS.get(name, {}),
         )
         for name, settings in wanted.items()
