@@ -299,14 +299,17 @@ class Connection:
         request.async_id = self.next_async_id
         self.next_async_id += 1
         self.parked[request.async_id] = exchange
-        replies = [*exchange.replies, (request, Reply(NtStatus.PENDING, ERROR_BODY))]
-        exchange.replies = []
-        if len(replies) == 1:
-            self._queue_single(*replies[0], exchange.sealed)
-        else:
-            self._queue_compound(replies, exchange.sealed)
+        exchange.replies.append((request, Reply(NtStatus.PENDING, ERROR_BODY)))
+        self._queue_replies(exchange)
         if not self._in_batch and self._outgoing:
             self.flush()
+
+    def _queue_replies(self, exchange: Exchange) -> None:
+        replies, exchange.replies = exchange.replies, []
+        if len(replies) == 1:
+            self._queue_single(*replies[0], exchange.sealed)
+        elif replies:
+            self._queue_compound(replies, exchange.sealed)
 
     def end_of_batch(self) -> None:
         """All that one receive brought has run or is parked: send the replies that have gathered."""
@@ -336,6 +339,9 @@ class Connection:
         """
         if self.closed:
             return False
+        for exchange in self.running:
+            # What the notification is about may have been granted in a compound that is not at its end.
+            self._queue_replies(exchange)
         buffer = bytearray(HEADROOM + HEADER) + body
         pack_header_into(buffer, HEADROOM, command=command, message_id=_NO_MESSAGE_ID, flags=FLAGS_SERVER_TO_REDIR)
         self._queue_frame(memoryview(buffer), sealed)

@@ -121,6 +121,16 @@ def _given_up(grant: Grant) -> tuple[Grant, tuple[Message, ...]]:
     return grant._replace(state=0, breaking_to=STABLE, required=0, deadline=0.0, waiters=()), _ended(grant)
 
 
+def others_cache(grants: tuple[Grant, ...], owner: int, lease: bytes) -> bool:
+    """Whether anybody but the operator may have something cached; level II of the operator's own counts, too."""
+    for grant in grants:
+        if grant.state and (
+            grant.lease != lease if grant.lease else owner not in grant.owners or not grant.state & ANSWERED
+        ):
+            return True
+    return False
+
+
 def break_now(record: FileRecord, operation: Operation, owner: int, lease: bytes, now: float) -> Outcome[None]:
     """Break what `operation` breaks, for somebody who waits for nobody."""
     wanted = Break(operation, owner, lease, 0, now)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa.admission import Opening, admit
-from lamina.ntfsa.breaking import Break, break_and_wait, break_now, stop_waiting
+from lamina.ntfsa.breaking import Break, break_and_wait, break_now, others_cache, stop_waiting
 from lamina.ntfsa.caching import CHANGE_DATA, CHANGE_NAME, CLOSE_DELETING, Operation
 from lamina.ntfsa.record import FileKey, Message
 from lamina.ntfsa.status import NtStatus
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 def data_changes(open_: "NtOpen", operation: Operation = CHANGE_DATA) -> None:
     """The data of the file is about to change or be locked: end what others cache of it."""
+    registry, key, owner = open_.volume.registry, open_.file_key, open_.owner
     lease = open_.lease.identity if open_.lease is not None else b""
-    open_.volume.registry.update(open_.file_key, break_now, operation, open_.owner, lease, time.monotonic())
+    if others_cache(registry.read(key).grants, owner, lease):
+        registry.update(key, break_now, operation, owner, lease, time.monotonic())
 
 
 def closing_deletes_file(open_: "NtOpen") -> None:
