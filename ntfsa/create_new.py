@@ -9,11 +9,10 @@ from lamina.ntfsa.access import MODIFIES, require_child_creation
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_existing import register_after_breaks, unregister
 from lamina.ntfsa.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
-from lamina.ntfsa.create_stream import add_stream
 from lamina.ntfsa.file_state import hides, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import Resolved, nt_path
-from lamina.ntfsa.names import DATA_STREAM, fold
+from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
@@ -37,7 +36,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     try:
         handle = _make_directory(request, path) if directory else _make_file(request, path)
     except FileExistsError:
-        if request.must_be_new:
+        if request.disposition == c.FILE_CREATE:
             raise
         return None
     except OSError as error:
@@ -94,10 +93,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     stat = chain.fstat(token, handle)
     granted = _granted(request)
     shown = path if path == parameters.path and "/" not in path else nt_path(path)
-    stream = request.path.stream
-    if stream:
-        shown = f"{shown}:{stream}"
-    open_ = register_after_breaks(request, handle, shown, path, (stat.dev, stat.ino, fold(stream)), granted)
+    open_ = register_after_breaks(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
     try:
         attributes = _new_attributes(request, handle)
         if attributes:
@@ -108,10 +104,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
         if stat.compressed and request.options & c.FILE_NO_COMPRESSION:
             chain.set_compressed(token, handle, False)
         apply_security(request, handle, stat, above)
-        if stream:
-            add_stream(request, open_, None)
-        else:
-            reserve(request, handle)
+        reserve(request, handle)
         stat = chain.fstat(token, handle)
         dos = chain.get_dos_attributes(token, handle, stat)
     except BaseException:
