@@ -193,11 +193,7 @@ class Connection:
     def _finish(self, exchange: Exchange) -> None:
         if self.closed:
             return
-        replies = exchange.replies
-        if len(replies) == 1:
-            self._queue_single(*replies[0], exchange.sealed)
-        else:
-            self._queue_compound(replies, exchange.sealed)
+        self._queue_replies(exchange)
         if not self._in_batch and self._outgoing:
             self.flush()
 

@@ -41,7 +41,7 @@ class ShareSpec:
     `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on. `hide_files`: names
     that clients see as hidden, whatever their case. `change_notify`: what who watches a folder learns of: all changes,
     those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
-    time.
+    time. `oplocks`: whether clients may cache at all; `directory_leases`: what they have listed, too.
     """
 
     path: Path
@@ -55,6 +55,8 @@ class ShareSpec:
     hide_files: frozenset[str] = frozenset()
     write_time_delay: float = 2.0
     change_notify: ChangeNotify = "all"
+    oplocks: bool = True
+    directory_leases: bool = True
     chain: Sequence[ChainLink] = DEFAULT_CHAIN
 
 

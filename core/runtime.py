@@ -191,7 +191,7 @@ class Runtime:
     def _close_volume(self, volume: NtVolume) -> None:
         with contextlib.suppress(OSError):
             volume.close()
-        self._disconnect(volume.chain)
+        self._disconnect(volume.whole_chain)
 
     async def close(self) -> None:
         """Stop accepting, end the connections, close the volumes, and let the chains disconnect."""
@@ -214,6 +214,8 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
         change_notify=spec.change_notify,
+        oplocks=spec.oplocks,
+        directory_leases=spec.directory_leases,
     )
 
 

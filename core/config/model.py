@@ -132,6 +132,8 @@ class ShareTable(Table):
     deny: frozenset[StrictStr] = frozenset()
     hide_files: frozenset[Annotated[StrictStr, Field(pattern=r"^[^/\\]+$")]] = frozenset()
     change_notify: Literal["all", "share", "off"] = "all"
+    oplocks: StrictBool = True
+    directory_leases: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
