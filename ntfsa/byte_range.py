@@ -106,10 +106,23 @@ def unlock(record: FileRecord, owner: int, offset: int, length: int) -> Outcome[
     return Outcome(record, NtStatus.RANGE_NOT_LOCKED)
 
 
+def take_back(record: FileRecord, owner: int, ranges: Sequence[LockRange]) -> Outcome[None]:
+    """Let go of what `lock` has granted: exactly these, whatever else the owner has locked there."""
+    locks = record.locks
+    for offset, length, exclusive in ranges:
+        held = Lock(offset, offset + length, owner, exclusive)
+        if held in locks:
+            locks = locks.removed(held)
+    if locks is record.locks:
+        return Outcome(record, None)
+    record, messages = grant_waiters(record._replace(locks=locks, version=record.version + 1), *_hull(ranges))
+    return Outcome(record, None, messages)
+
+
 def cancel_wait(record: FileRecord, owner: int, ticket: int) -> Outcome[bool]:
     """Stop waiting; False if no such request waits, which means that it was granted before (or never was).
 
-    Whoever gets False and no longer wants the locks unlocks them. Those that waited behind it may be granted.
+    Whoever gets False and no longer wants the locks takes them back. Those that waited behind it may be granted.
     """
     gone = next((w for w in record.waiters if w.ticket == ticket and w.owner == owner), None)
     if gone is None:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import byte_range
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.caching import LOCK
+from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.grant_breaks import data_changes
+from lamina.ntfsa.local_locks import show_locks, shows_locks
 from lamina.ntfsa.record import LOCK_GRANTED, LockRange, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules import engine
@@ -14,6 +17,7 @@ from lamina.vfs_modules import engine
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.token import ImpersonationToken
 
 
 class LockElement(NamedTuple):
@@ -26,6 +30,9 @@ class LockElement(NamedTuple):
 
 _LOCKS: Final = frozenset({c.SMB2_LOCKFLAG_SHARED_LOCK, c.SMB2_LOCKFLAG_EXCLUSIVE_LOCK})
 _ACCESS: Final = c.FILE_READ_DATA | c.FILE_WRITE_DATA
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.5
+"""Seconds after which a range is tried again that a local program has locked."""
 
 
 def lock(context: "NtContext", open_: "NtOpen", elements: Sequence[LockElement]) -> None:
@@ -39,15 +46,13 @@ def lock(context: "NtContext", open_: "NtOpen", elements: Sequence[LockElement])
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
     if not open_.granted_access & _ACCESS:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
-    if open_.volume.registry.read(open_.file_key).grants:
-        data_changes(open_)
     if elements[0].flags & c.SMB2_LOCKFLAG_UNLOCK:
-        _unlock(open_, elements)
+        _unlock(context.token, open_, elements)
     else:
-        _lock(open_, elements)
+        _lock(context.token, open_, elements)
 
 
-def _unlock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
+def _unlock(token: "ImpersonationToken", open_: "NtOpen", elements: Sequence[LockElement]) -> None:
     """MS-SMB2 3.3.5.14.1 Processing Unlocks."""
     registry = open_.volume.registry
     for offset, length, flags in elements:
@@ -56,9 +61,11 @@ def _unlock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
         status = registry.update(open_.file_key, byte_range.unlock, open_.owner, offset, length).result
         if status is not NtStatus.SUCCESS:
             raise NtStatusError(status)
+        if shows_locks(open_):
+            _show(token, open_, (LockRange(offset, length, False),))
 
 
-def _lock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
+def _lock(token: "ImpersonationToken", open_: "NtOpen", elements: Sequence[LockElement]) -> None:
     """MS-SMB2 3.3.5.14.2 Processing Locks."""
     immediate = bool(elements[0].flags & c.SMB2_LOCKFLAG_FAIL_IMMEDIATELY)
     ranges = []
@@ -68,9 +75,16 @@ def _lock(open_: "NtOpen", elements: Sequence[LockElement]) -> None:
         if kind not in _LOCKS or (waits and len(elements) > 1):
             raise NtStatusError(NtStatus.INVALID_PARAMETER)
         ranges.append(LockRange(offset, length, kind == c.SMB2_LOCKFLAG_EXCLUSIVE_LOCK))
-    if immediate:
-        _try(open_, ranges)
-    else:
+    if open_.volume.registry.read(open_.file_key).grants:
+        data_changes(open_, LOCK)
+    (_try if immediate else _wait)(open_, ranges)
+    pause = _FIRST_PAUSE
+    while shows_locks(open_) and not _show_or_take_back(token, open_, ranges):
+        if immediate:
+            raise NtStatusError(NtStatus.LOCK_NOT_GRANTED)
+        # The kernel would tell a thread that waits, but nobody could make that thread give up.
+        _sleep(open_, pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
         _wait(open_, ranges)
 
 
@@ -80,24 +94,65 @@ def _try(open_: "NtOpen", ranges: Sequence[LockRange]) -> None:
         raise NtStatusError(status)
 
 
+def _new_ticket(open_: "NtOpen") -> int:
+    open_.volume.lock_ticket += 1
+    return open_.volume.lock_ticket
+
+
 def _wait(open_: "NtOpen", ranges: Sequence[LockRange]) -> None:
-    volume = open_.volume
-    volume.lock_ticket += 1
-    ticket = volume.lock_ticket
-    status = volume.registry.update(open_.file_key, byte_range.lock, open_.owner, ranges, ticket).result
+    ticket = _new_ticket(open_)
+    status = open_.volume.registry.update(open_.file_key, byte_range.lock, open_.owner, ranges, ticket).result
     if status is NtStatus.SUCCESS:
         return
     if status is not NtStatus.PENDING:
         raise NtStatusError(status)
+    try:
+        _park(open_, ticket)
+    except BaseException:
+        _give_up(open_, ticket, ranges)
+        raise
+
+
+def _sleep(open_: "NtOpen", seconds: float) -> None:
+    ticket = _new_ticket(open_)
+    timer = asyncio.get_running_loop().call_later(seconds, _grant, open_, ticket)
+    try:
+        _park(open_, ticket)
+    finally:
+        timer.cancel()
+
+
+def _park(open_: "NtOpen", ticket: int) -> None:
+    """Wait until the ticket is granted. Raises RequestCancelled, or RANGE_NOT_LOCKED if the file is closed."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     _expect(open_, ticket, future)
     try:
         engine.wait(future, indefinite=True)
-    except BaseException:
-        _give_up(open_, ticket, ranges)
-        raise
     finally:
         _forget(open_, ticket)
+
+
+def _show_or_take_back(token: "ImpersonationToken", open_: "NtOpen", ranges: Sequence[LockRange]) -> bool:
+    try:
+        shown = _show(token, open_, ranges)
+    except NtStatusError:
+        _take_back(open_, ranges)
+        raise
+    if not shown:
+        _take_back(open_, ranges)
+        _show(token, open_, ranges)
+    return shown
+
+
+def _show(token: "ImpersonationToken", open_: "NtOpen", ranges: Sequence[LockRange]) -> bool:
+    try:
+        return show_locks(token, open_, ranges)
+    except OSError as error:
+        raise nt_error(error) from error
+
+
+def _take_back(open_: "NtOpen", ranges: Sequence[LockRange]) -> None:
+    open_.volume.registry.update(open_.file_key, byte_range.take_back, open_.owner, ranges)
 
 
 def _expect(open_: "NtOpen", ticket: int, future: "asyncio.Future[None]") -> None:
@@ -123,8 +178,7 @@ def _give_up(open_: "NtOpen", ticket: int, ranges: Sequence[LockRange]) -> None:
     if open_.closed or registry.update(key, byte_range.cancel_wait, open_.owner, ticket).result:
         return
     # It was granted in the moment the client gave up: nobody will use it.
-    for held in ranges:
-        registry.update(key, byte_range.unlock, open_.owner, held.offset, held.length)
+    _take_back(open_, ranges)
 
 
 def _forget(open_: "NtOpen", ticket: int) -> None:
