@@ -78,6 +78,7 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         if open_ is None and not _still_names(request, vfs_path, key):
             return None
     if not request.overwrites:
+        open_.unarchived = not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE
         return open_, c.FILE_OPENED, network_open(shown_stat(volume, stat), dos, hides(open_)), maximal
     try:
         return _overwrite(request, open_, dos, maximal)

@@ -7,6 +7,7 @@ shows every write at once.
 import time
 from typing import TYPE_CHECKING
 
+from lamina.ntfsa.archive import mark_archive
 from lamina.ntfsa.sticky_times import keeps_write_time, restore_after_change
 from lamina.ntfsa.write_time import begin_writing, end_writing, look, pending, settle
 from lamina.vfs_modules.operations import FileStat, Times
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 def note_first_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
     """`open_` is about to write for the first time."""
     open_.has_written = True
+    if open_.unarchived:
+        mark_archive(token, open_)
     volume = open_.volume
     delay = volume.settings.write_time_delay_ns
     if delay:

@@ -22,7 +22,7 @@ class NtOpen:
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
     record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it,
     and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
-    first write through it was noted (see `modification`). `watcher`: it waits for changes in its directory, or has;
+    first write through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving. `watcher`: it waits for changes in its directory, or has;
     `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
     """
 
@@ -48,6 +48,7 @@ class NtOpen:
         "share_access",
         "sticky",
         "told_at_close",
+        "unarchived",
         "vfs_path",
         "volume",
         "waiting_locks",
@@ -81,6 +82,7 @@ class NtOpen:
         self.sticky: StickyTimes | None = None
         self.waiting_locks: dict[int, asyncio.Future[None]] | None = None
         self.told_at_close = 0
+        self.unarchived = False
         self.watcher: Watcher | None = None
 
     @property

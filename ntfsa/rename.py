@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import may_delete, require_child_creation
-from lamina.ntfsa.create_finish import ignore_unsupported
-from lamina.ntfsa.file_state import is_directory, state_of
+from lamina.ntfsa.archive import mark_archive
+from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
 from lamina.ntfsa.grant_breaks import name_changes
 from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
 from lamina.ntfsa.names import parse_path, to_posix
 from lamina.ntfsa.sharing import sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.vfs_modules.operations import Access, DosAttributes, FileStat, OpenHow
+from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -146,7 +146,8 @@ def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | No
     if not open_.is_directory:
         # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
         open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
-        _mark_archive(context, open_)
+        # A backup has not seen the file under this name.
+        mark_archive(context.token, open_)
 
 
 def _is_same_file(context: "NtContext", open_: "NtOpen", vfs_path: str) -> bool:
@@ -174,14 +175,3 @@ def _moved(open_: "NtOpen", vfs_path: str) -> None:
         open_.volume.watchers.moved(open_.watcher, vfs_path)
     if open_.lease is not None and open_.lease.watcher is not None and open_.volume.watchers is not None:
         open_.volume.watchers.moved(open_.lease.watcher, vfs_path)
-
-
-def _mark_archive(context: "NtContext", open_: "NtOpen") -> None:
-    # A renamed file is one that a backup has not seen under its name.
-    _, dos = state_of(context.token, open_)
-    if not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE:
-        with ignore_unsupported():
-            attributes = dos.attributes | c.FILE_ATTRIBUTE_ARCHIVE
-            open_.volume.chain.set_dos_attributes(
-                context.token, open_.handle, DosAttributes(attributes, dos.creation_ns)
-            )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.archive import mark_archive, note_attributes
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.create_finish import ignore_unsupported
@@ -90,7 +91,8 @@ def _set_attributes(context: NtContext, open_: NtOpen, stat: FileStat, attribute
     wanted = attributes & c.SETTABLE_FILE_ATTRIBUTES | dos.attributes & ~c.SETTABLE_FILE_ATTRIBUTES
     if wanted != dos.attributes:
         with ignore_unsupported():
-            chain.set_dos_attributes(token, handle, DosAttributes(wanted, dos.creation_ns))
+            chain.set_dos_attributes(token, handle, DosAttributes(wanted, None))
+        note_attributes(open_, wanted)
 
 
 def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.BasicInformation) -> None:
@@ -126,6 +128,8 @@ def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     open_.volume.chain.ftruncate(context.token, open_.handle, size)
     # Whoever began to cache while that was parked has read what was there before.
     data_changes(open_)
+    if open_.unarchived:
+        mark_archive(context.token, open_)
     restore_after_change(context.token, open_)
     settle_write_time(context.token, open_)
     _tell_watchers(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
