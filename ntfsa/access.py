@@ -5,18 +5,25 @@ MS-FSA 2.1.5.1.2.1 Algorithm to Check Access to an Existing File.
 
 import stat as st
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access_check import SE_SECURITY, maximal_access
+from lamina.ntfsa.access_check import (
+    SE_BACKUP,
+    SE_RESTORE,
+    granted_by_privilege,
+    maximal_access,
+)
+from lamina.ntfsa.audit import NOT_AUDITED, Audited, audited, tell
 from lamina.ntfsa.file_state import is_directory
-from lamina.ntfsa.lookup import split, stat_or_none
+from lamina.ntfsa.lookup import nt_path, split, stat_or_none
 from lamina.ntfsa.posix_security import maximal_posix_access
 from lamina.ntfsa.security_descriptor import parse_security_descriptor
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.volume import NtVolume
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
@@ -30,27 +37,44 @@ MODIFIES: Final = (
 _PATH_HOW: Final = OpenHow(Access.PATH)
 
 
+class Rights(NamedTuple):
+    """All the rights of a token to a file, without what its directory gives; and of what is to be told."""
+
+    all: int
+    audited: Audited = NOT_AUDITED
+
+
 def rights_to(
     volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", stat: FileStat, backup_intent: bool = False
-) -> int:
-    """All the rights of `token` to an open file, without what its directory gives."""
+) -> Rights:
+    """The rights of `token` to an open file."""
     stored = volume.chain.get_security(token, handle, stat) if Capability.SECURITY in volume.capabilities else None
     return _rights(token, stored, stat, backup_intent)
 
 
-def _rights(token: "ImpersonationToken", stored: bytes | None, stat: FileStat, backup_intent: bool = False) -> int:
+def _rights(token: "ImpersonationToken", stored: bytes | None, stat: FileStat, backup_intent: bool = False) -> Rights:
     if stored is not None:
         return _stored_rights(stored, token, backup_intent)
     rights = maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
-    if token.privileges and SE_SECURITY in token.privileges:
-        rights |= c.ACCESS_SYSTEM_SECURITY
-    return rights
+    if token.privileges:
+        rights |= granted_by_privilege(token.privileges, backup_intent)
+    return Rights(rights)
 
 
 @lru_cache(maxsize=2048)
-def _stored_rights(stored: bytes, token: "ImpersonationToken", backup_intent: bool) -> int:
+def _stored_rights(stored: bytes, token: "ImpersonationToken", backup_intent: bool) -> Rights:
     # Most files of a tree have one of a few descriptors; tokens never change.
-    return maximal_access(parse_security_descriptor(stored), token, backup_intent)
+    descriptor = parse_security_descriptor(stored)
+    return Rights(maximal_access(descriptor, token, backup_intent), audited(descriptor, token))
+
+
+def opens_by_privilege(token: "ImpersonationToken", access: Access, backup_intent: bool) -> bool:
+    """Whether privileges open a file that the kernel refuses the user, so that the server may do it for him."""
+    if not backup_intent or not token.privileges:
+        return False
+    reads = not access & Access.READ or SE_BACKUP in token.privileges
+    writes = not access & Access.WRITE or SE_RESTORE in token.privileges
+    return reads and writes and not token.privileges.isdisjoint({SE_BACKUP, SE_RESTORE})
 
 
 def stored_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bytes | None:
@@ -68,7 +92,7 @@ def stored_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, st
 
 def rights_to_path(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
     """All the rights of `token` to what a chain path leads to, without what its directory gives."""
-    return _rights(token, stored_at(volume, token, vfs_path, stat), stat)
+    return _rights(token, stored_at(volume, token, vfs_path, stat), stat).all
 
 
 def rights_by_directory(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
@@ -96,26 +120,36 @@ def may_delete(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, s
 
 
 def require_child_creation(
-    volume: "NtVolume", token: "ImpersonationToken", directory: str, stat: FileStat, new_directory: bool
+    volume: "NtVolume",
+    context: "NtContext",
+    directory: str,
+    stat: FileStat,
+    new_directory: bool,
+    backup_intent: bool = False,
 ) -> bytes | None:
-    """ACCESS_DENIED unless the directory lets `token` add a file or subdirectory (MS-FSA 2.1.5.1.1).
+    """ACCESS_DENIED unless the directory lets the user add a file or subdirectory (MS-FSA 2.1.5.1.1).
 
     Where there are no stored descriptors the kernel decides, when it is asked to make it. Returns the directory's
     stored descriptor, which the new file may inherit from.
     """
-    if volume.settings.read_only:
+    needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
+    if volume.settings.read_only or not context.share_access & needed:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
     if Capability.SECURITY not in volume.capabilities:
         return None
-    stored = stored_at(volume, token, directory, stat)
-    needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
-    if not _rights(token, stored, stat) & needed:
+    stored = stored_at(volume, context.token, directory, stat)
+    rights, wanted = _rights(context.token, stored, stat, backup_intent)
+    granted = bool(rights & needed)
+    if wanted is not NOT_AUDITED and needed & (wanted.success if granted else wanted.failure):
+        tell(context, volume, nt_path(directory), needed, granted)
+    if not granted:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     return stored
 
 
-def limit(volume: "NtVolume", rights: int, stat: FileStat, attributes: int) -> int:
-    """`rights` without what a read-only volume or the read-only attribute take away."""
+def limit(volume: "NtVolume", context: "NtContext", rights: int, stat: FileStat, attributes: int) -> int:
+    """`rights` without what the share, a read-only volume or the read-only attribute take away."""
+    rights &= context.share_access | c.ACCESS_SYSTEM_SECURITY
     if volume.settings.read_only:
         rights &= ~MODIFIES
     if attributes & c.FILE_ATTRIBUTE_READONLY and not is_directory(stat):

@@ -48,7 +48,7 @@ def maximal_access(descriptor: SecurityDescriptor, token: ImpersonationToken, ba
 
     With `backup_intent` the backup and restore privileges count. ACCESS_SYSTEM_SECURITY comes by privilege alone.
     """
-    granted = _granted_by_privilege(token.privileges, backup_intent) if token.privileges else 0
+    granted = granted_by_privilege(token.privileges, backup_intent) if token.privileges else 0
     dacl = descriptor.dacl
     if dacl is None:
         return granted | c.FILE_ALL_ACCESS
@@ -59,7 +59,8 @@ def maximal_access(descriptor: SecurityDescriptor, token: ImpersonationToken, ba
     return granted | allowed & c.FILE_ALL_ACCESS
 
 
-def _granted_by_privilege(privileges: frozenset[str], backup_intent: bool) -> int:
+def granted_by_privilege(privileges: frozenset[str], backup_intent: bool) -> int:
+    """The rights that privileges give, whatever the descriptor says."""
     granted = 0
     if SE_TAKE_OWNERSHIP in privileges:
         granted |= c.WRITE_OWNER

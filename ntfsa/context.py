@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lamina.ntfsa.constants import FILE_ALL_ACCESS
 from lamina.vfs_modules.token import ImpersonationToken
 
 
@@ -10,10 +11,11 @@ class NtContext:
     """Who asks: one per session and tree, made again when the session authenticates again.
 
     `client_guid` (MS-SMB2 3.3.1.7) and `session_id` identify the client to caching grants; `client_address` is
-    for people.
+    for people. `share_access`: all that the share's own access list lets the user do (MS-SMB2 3.3.5.7, MaximalAccess).
     """
 
     token: ImpersonationToken
     client_guid: bytes = bytes(16)
     session_id: int = 0
     client_address: str = ""
+    share_access: int = FILE_ALL_ACCESS

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.access import opens_by_privilege
 from lamina.ntfsa.close import close
 from lamina.ntfsa.create_check import Request, check_request
 from lamina.ntfsa.create_existing import admit_existing
@@ -21,6 +22,7 @@ from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -72,7 +74,7 @@ _ATTEMPTS: Final = 8
 def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameters) -> CreateResult:
     """Open or create a file or directory. Raises NtStatusError with the status MS-FSA 2.1.5.1 gives."""
     try:
-        request = check_request(context.token, volume, parameters)
+        request = check_request(context, volume, parameters)
         if parameters.lease is not None:
             request.lease = lease_identity(context, parameters.lease.key)
         open_, action, information, maximal = _open_or_create(request)
@@ -150,6 +152,8 @@ def _try_open(request: Request, path: str) -> "VfsHandle | None":
                 raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "a link that leads nowhere") from error
             if number == errno.EISDIR:
                 return _open_directory(request, path)
+            if number == errno.EACCES and opens_by_privilege(token, access, request.backup_intent):
+                return volume.chain.open(SERVER_TOKEN, volume.root, path, _HOW[access, request.wants_directory])
             if number not in {errno.EACCES, errno.EROFS, errno.ETXTBSY} or access is request.try_access[-1]:
                 raise
     return None

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import SE_SECURITY
+from lamina.ntfsa.audit import NOT_AUDITED
 from lamina.ntfsa.names import DIRECTORY_STREAM, NtPath, parse_path
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, Capability
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.create import CreateParameters
     from lamina.ntfsa.volume import NtVolume
     from lamina.vfs_modules.token import ImpersonationToken
@@ -32,10 +34,13 @@ class Request:
     """A checked request. `desired` has its generic rights mapped; `implied` are the rights that overwriting needs too.
 
     `try_access`: what to open the file for, in turn, until the file system allows it. `lease`: the identity of the
-    lease that the open is to share (see `grant_holders.lease_identity`), b"" for none.
+    lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
+    descriptor wants to be told of, once that has been read.
     """
 
     __slots__ = (
+        "audited",
+        "context",
         "desired",
         "disposition",
         "implied",
@@ -50,10 +55,10 @@ class Request:
         "wants_directory",
     )
 
-    def __init__(
-        self, token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters", path: NtPath
-    ) -> None:
-        self.token = token
+    def __init__(self, context: "NtContext", volume: "NtVolume", parameters: "CreateParameters", path: NtPath) -> None:
+        self.context = context
+        self.audited = NOT_AUDITED
+        self.token = context.token
         self.lease = b""
         self.volume = volume
         self.parameters = parameters
@@ -84,13 +89,13 @@ def _chain_access(request: Request) -> tuple[Access, ...]:
     return _ONE_ACCESS[bits]
 
 
-def check_request(token: "ImpersonationToken", volume: "NtVolume", parameters: "CreateParameters") -> Request:
+def check_request(context: "NtContext", volume: "NtVolume", parameters: "CreateParameters") -> Request:
     """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
-    _check_access(token, parameters)
+    _check_access(context.token, parameters)
     _check_numbers(parameters)
     path = parse_path(parameters.path)
     _check_path(volume, parameters, path)
-    return Request(token, volume, parameters, path)
+    return Request(context, volume, parameters, path)
 
 
 def _invalid(why: str) -> NtStatusError:

@@ -6,6 +6,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import limit, rights_by_directory, rights_to
 from lamina.ntfsa.access_check import grant
 from lamina.ntfsa.admission import Opening
+from lamina.ntfsa.audit import NOT_AUDITED, audited_grant
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
 from lamina.ntfsa.file_state import hides, is_directory, network_open
@@ -71,7 +72,7 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
             raise NtStatusError(NtStatus.DELETE_PENDING)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
         maximal = _maximal(request, handle, vfs_path, stat, dos.attributes)
-        granted = grant(maximal, request.desired)
+        granted = grant_request(request, maximal, path)
         _check_attributes(request, stat, dos.attributes, granted, maximal)
         open_ = register(request, handle, path, vfs_path, key, granted)
         # Whoever gave up an oplock may have changed anything: what still has its name is looked at anew.
@@ -108,11 +109,18 @@ def _check_type(request: Request, stat: FileStat) -> None:
 
 def _maximal(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, attributes: int) -> int:
     volume, token = request.volume, request.token
-    rights = rights_to(volume, token, handle, stat, request.backup_intent)
+    rights, request.audited = rights_to(volume, token, handle, stat, request.backup_intent)
     whole = request.desired & c.MAXIMUM_ALLOWED or request.parameters.want_maximal_access
     if (_BY_DIRECTORY if whole else request.desired & _BY_DIRECTORY) & ~rights:
         rights |= rights_by_directory(volume, token, vfs_path, stat)
-    return limit(volume, rights, stat, attributes)
+    return limit(volume, request.context, rights, stat, attributes)
+
+
+def grant_request(request: Request, maximal: int, path: str) -> int:
+    """The access that is granted, of `maximal_rights`; told of where the file asks for it. Raises ACCESS_DENIED."""
+    if request.audited is NOT_AUDITED:
+        return grant(maximal, request.desired)
+    return audited_grant(request.context, request.volume, path, maximal, request.desired, request.audited)
 
 
 def _check_attributes(request: Request, stat: FileStat, attributes: int, granted: int, maximal: int) -> None:

@@ -31,7 +31,9 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     _check(request, directory)
     if request.lease:
         request.volume.leases.check(request.lease, None)
-    above = require_child_creation(request.volume, request.token, where.parent, where.parent_stat, directory)
+    above = require_child_creation(
+        request.volume, request.context, where.parent, where.parent_stat, directory, request.backup_intent
+    )
     path = where.vfs_path
     try:
         handle = _make_directory(request, path) if directory else _make_file(request, path)
@@ -120,6 +122,7 @@ def _granted(request: Request) -> int:
     granted = request.desired & ~c.MAXIMUM_ALLOWED
     if request.desired & c.MAXIMUM_ALLOWED:
         granted |= c.FILE_ALL_ACCESS
+    granted &= request.context.share_access | c.ACCESS_SYSTEM_SECURITY
     return granted & ~MODIFIES if request.volume.settings.read_only else granted
 
 

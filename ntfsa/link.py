@@ -25,7 +25,7 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the file is about to be deleted")
     where = new_place(context, open_, asked.name)
     require_open_parent(open_, where)
-    require_child_creation(volume, token, where.parent, where.parent_stat, False)
+    require_child_creation(volume, context, where.parent, where.parent_stat, False)
     target = join(where.parent, new_name(open_, asked.name))
     stat = stat_or_none(volume, token, where.vfs_path) if where.found else None
     if stat is not None:

@@ -42,7 +42,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     if open_.is_directory and not posix and _has_open_children(open_):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
     require_open_parent(open_, where)
-    require_child_creation(open_.volume, context.token, where.parent, where.parent_stat, open_.is_directory)
+    require_child_creation(open_.volume, context, where.parent, where.parent_stat, open_.is_directory)
     replaces = False
     if where.found and where.vfs_path != open_.vfs_path:
         replaces = _check_target(context, open_, where, asked)
@@ -113,7 +113,7 @@ def check_replaceable(
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is open")
     if not asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE and _is_readonly(context, open_, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is read-only")
-    if not may_delete(volume, token, vfs_path, stat):
+    if not context.share_access & c.DELETE or not may_delete(volume, token, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED)
 
 

@@ -1,6 +1,6 @@
 """NtVolume: one share as a volume of the NT level (MS-FSA 2.1.1.1 Per Volume)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from lamina.vfs_modules.operations import Capability
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.audit import AuditEvent
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.watchers import Watchers
     from lamina.vfs_modules.chain import Chain
@@ -64,6 +65,7 @@ class NtVolume:
 
     __slots__ = (
         "_opens",
+        "audit",
         "capabilities",
         "chain",
         "doomed",
@@ -109,6 +111,7 @@ class NtVolume:
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
         self.lock_ticket = 0
         self.doomed: dict[FileKey, str] = {}
+        self.audit: Callable[[AuditEvent], None] | None = None
         self.watchers: Watchers | None = None
         self._opens: dict[FileKey, list[NtOpen]] = {}
 
