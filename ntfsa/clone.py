@@ -48,8 +48,8 @@ def _check_range(token: "ImpersonationToken", source: NtOpen, target: NtOpen, pa
     if source.file_key == target.file_key and abs(source_offset - target_offset) < length:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "the ranges overlap")
     chain = source.volume.chain
-    source_stat = chain.fstat(token, source.handle)
-    target_stat = chain.fstat(token, target.handle)
+    source_stat = source.chain.fstat(token, source.data)
+    target_stat = target.chain.fstat(token, target.data)
     if source_offset + length > source_stat.size:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "beyond the end of the source")
     sparse = chain.get_dos_attributes(token, source.handle, source_stat).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE
@@ -63,7 +63,7 @@ def _check_range(token: "ImpersonationToken", source: NtOpen, target: NtOpen, pa
 def _clone(token: "ImpersonationToken", source: NtOpen, target: NtOpen, part: CopyRange) -> None:
     source_offset, target_offset, length = part
     try:
-        target.volume.chain.clone_range(token, source.handle, source_offset, target.handle, target_offset, length)
+        target.volume.whole_chain.clone_range(token, source.data, source_offset, target.data, target_offset, length)
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, str(error)) from error

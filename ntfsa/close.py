@@ -13,10 +13,13 @@ from lamina.ntfsa.grant_holders import forget_grants
 from lamina.ntfsa.modification import note_last_write
 from lamina.ntfsa.sharing import close_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.stream_deletion import end_stream
+from lamina.ntfsa.stream_opens import detach
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.token import ImpersonationToken
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +50,10 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
             unwatch(open_)
         if open_.has_written:
             note_last_write(token, open_, post_query)
-        if open_.delete_on_close or registry.read(key).delete_pending:
-            tell_watchers(open_)
-            closing_deletes_file(open_)
-            if deletes_now(open_):
-                remove_name(token, open_)
+        if open_.stream:
+            end_stream(token, open_)
+        elif open_.delete_on_close or registry.read(key).delete_pending:
+            _delete(token, open_)
         elif open_.told_at_close and volume.watchers is not None:
             volume.watchers.modified(open_.vfs_path, open_.told_at_close, open_.parent_key)
         return information_of(token, open_) if post_query else None
@@ -60,7 +62,16 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
         if open_.oplock is not None or open_.lease is not None:
             forget_grants(open_)
         volume.remove_open(open_)
+        if open_.stream:
+            detach(token, open_)
         volume.chain.close(token, open_.handle)
+
+
+def _delete(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    tell_watchers(open_)
+    closing_deletes_file(open_)
+    if deletes_now(open_):
+        remove_name(token, open_)
 
 
 def _refuse_waiting_locks(open_: "NtOpen") -> None:

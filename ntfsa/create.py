@@ -15,6 +15,7 @@ from lamina.ntfsa.close import close
 from lamina.ntfsa.create_check import Request, check_request
 from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
+from lamina.ntfsa.create_stream import admit_stream
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
@@ -102,7 +103,7 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
     components = request.path.components
     for _ in range(_ATTEMPTS):
         path = exact_path(components)
-        handle = None if request.disposition == c.FILE_CREATE else _try_open(request, path)
+        handle = None if request.must_be_new else _try_open(request, path)
         if handle is None:
             where = resolve(request.volume, request.token, components)
             if where.found and where.vfs_path != path:
@@ -119,7 +120,8 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
                 continue
         if handle is not None:
             shown = path if path == request.parameters.path and "/" not in path else nt_path(path)
-            admitted = admit_existing(request, handle, path, shown)
+            admit = admit_stream if request.path.stream else admit_existing
+            admitted = admit(request, handle, path, shown)
             if admitted is not None:
                 return admitted
     raise NtStatusError(NtStatus.SHARING_VIOLATION, "the name keeps changing")
@@ -130,7 +132,7 @@ def _is_there(request: Request, path: str) -> bool:
 
 
 def _found(request: Request, path: str) -> "VfsHandle | None":
-    if request.disposition == c.FILE_CREATE:
+    if request.must_be_new:
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     return _try_open(request, path)
 

@@ -33,7 +33,8 @@ _ONE_ACCESS: Final = ((Access.PATH,), (Access.READ,), (Access.WRITE,), (Access.R
 class Request:
     """A checked request. `desired` has its generic rights mapped; `implied` are the rights that overwriting needs too.
 
-    `try_access`: what to open the file for, in turn, until the file system allows it. `lease`: the identity of the
+    `must_be_new`: there must be no file of this name. `try_access`: what to open the file for, in turn, until the file
+    system allows it. `lease`: the identity of the
     lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
     descriptor wants to be told of, once that has been read.
     """
@@ -45,6 +46,7 @@ class Request:
         "disposition",
         "implied",
         "lease",
+        "must_be_new",
         "options",
         "overwrites",
         "parameters",
@@ -66,6 +68,7 @@ class Request:
         self.options = parameters.options
         self.disposition = parameters.disposition
         self.desired = c.map_generic(parameters.desired_access)
+        self.must_be_new = self.disposition == c.FILE_CREATE and not path.stream
         self.overwrites = self.disposition in _OVERWRITES
         self.implied = c.FILE_WRITE_DATA if self.overwrites else 0
         self.wants_directory = bool(
@@ -79,8 +82,15 @@ class Request:
         return bool(self.options & c.FILE_OPEN_FOR_BACKUP_INTENT)
 
 
+def data_access(rights: int) -> Access:
+    """What a handle of the data is to be opened for, to have these rights."""
+    return _ONE_ACCESS[(1 if rights & _READS else 0) | (2 if rights & _WRITES else 0)][0]
+
+
 def _chain_access(request: Request) -> tuple[Access, ...]:
     desired = request.desired
+    if request.path.stream:
+        return _ONE_ACCESS[0]
     if request.wants_directory:
         return _ONE_ACCESS[1 if desired & c.FILE_LIST_DIRECTORY else 0]
     if desired & c.MAXIMUM_ALLOWED:
@@ -130,8 +140,8 @@ def _check_path(volume: "NtVolume", parameters: "CreateParameters", path: NtPath
     if (path.stream or path.stream_type) and Capability.STREAMS not in volume.capabilities:
         # Where there are no streams a colon has no meaning, not even in "::$DATA" (smb2.create_no_streams).
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "there are no streams here")
-    if path.stream:
-        raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "named streams are not served yet")
+    if path.stream and parameters.options & c.FILE_DIRECTORY_FILE:
+        raise NtStatusError(NtStatus.NOT_A_DIRECTORY, "a named stream is no directory")
     if parameters.timewarp and Capability.SNAPSHOTS not in volume.capabilities:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "there are no snapshots here")
     if parameters.options & c.FILE_NON_DIRECTORY_FILE:
@@ -139,5 +149,5 @@ def _check_path(volume: "NtVolume", parameters: "CreateParameters", path: NtPath
             raise NtStatusError(NtStatus.OBJECT_NAME_INVALID)
         if path.stream_type == DIRECTORY_STREAM:
             raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
-    if not path.components and parameters.options & c.FILE_DELETE_ON_CLOSE:
+    if not path.components and not path.stream and parameters.options & c.FILE_DELETE_ON_CLOSE:
         raise NtStatusError(NtStatus.CANNOT_DELETE, "the root of a share")

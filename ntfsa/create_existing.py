@@ -20,7 +20,10 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
 from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.stream_deletion import remove_streams
+from lamina.ntfsa.stream_opens import detach, require_streams_share_delete
 from lamina.vfs_modules.operations import DosAttributes, FileStat
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.handle import VfsHandle
@@ -71,12 +74,14 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         if volume.registry.read(key).delete_pending:
             raise NtStatusError(NtStatus.DELETE_PENDING)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
-        maximal = _maximal(request, handle, vfs_path, stat, dos.attributes)
+        maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)
         granted = grant_request(request, maximal, path)
-        _check_attributes(request, stat, dos.attributes, granted, maximal)
+        check_attributes(request, stat, dos.attributes, granted, maximal)
+        if granted & c.DELETE and volume.has_streams:
+            require_streams_share_delete(volume.registry, key)
         open_ = register(request, handle, path, vfs_path, key, granted)
         # Whoever gave up an oplock may have changed anything: what still has its name is looked at anew.
-        if open_ is None and not _still_names(request, vfs_path, key):
+        if open_ is None and not still_names(request, vfs_path, key):
             return None
     if not request.overwrites:
         open_.unarchived = not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE
@@ -88,7 +93,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         raise
 
 
-def _still_names(request: Request, vfs_path: str, key: FileKey) -> bool:
+def still_names(request: Request, vfs_path: str, key: FileKey) -> bool:
+    """Whether a path leads to the file of this key."""
     stat = stat_or_none(request.volume, request.token, vfs_path)
     return stat is not None and (stat.dev, stat.ino) == key[:2]
 
@@ -107,7 +113,8 @@ def _check_type(request: Request, stat: FileStat) -> None:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a directory is not overwritten")
 
 
-def _maximal(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, attributes: int) -> int:
+def maximal_rights(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, attributes: int) -> int:
+    """All the rights that the open could be granted."""
     volume, token = request.volume, request.token
     rights, request.audited = rights_to(volume, token, handle, stat, request.backup_intent)
     whole = request.desired & c.MAXIMUM_ALLOWED or request.parameters.want_maximal_access
@@ -123,7 +130,8 @@ def grant_request(request: Request, maximal: int, path: str) -> int:
     return audited_grant(request.context, request.volume, path, maximal, request.desired, request.audited)
 
 
-def _check_attributes(request: Request, stat: FileStat, attributes: int, granted: int, maximal: int) -> None:
+def check_attributes(request: Request, stat: FileStat, attributes: int, granted: int, maximal: int) -> None:
+    """Whether the file's attributes let it be deleted or overwritten: CANNOT_DELETE, ACCESS_DENIED."""
     if request.options & c.FILE_DELETE_ON_CLOSE:
         if attributes & c.FILE_ATTRIBUTE_READONLY:
             raise NtStatusError(NtStatus.CANNOT_DELETE)
@@ -191,6 +199,8 @@ def unregister(open_: NtOpen) -> None:
     open_.closed = True
     open_.volume.remove_open(open_)
     open_.volume.registry.update(open_.file_key, close_file, open_.owner)
+    if open_.stream:
+        detach(SERVER_TOKEN, open_)
 
 
 def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int) -> _Admitted:
@@ -199,6 +209,8 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     chain, handle = volume.chain, open_.handle
     if parameters.extended_attributes is not None:
         apply_extended_attributes(request, handle)
+    if volume.has_streams:
+        remove_streams(token, open_)
     chain.ftruncate(token, handle, 0)
     data_changes(open_)
     settle_write_time(token, open_)

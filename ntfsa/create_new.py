@@ -9,10 +9,11 @@ from lamina.ntfsa.access import MODIFIES, require_child_creation
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_existing import register_after_breaks, unregister
 from lamina.ntfsa.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
+from lamina.ntfsa.create_stream import add_stream
 from lamina.ntfsa.file_state import hides, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import Resolved, nt_path
-from lamina.ntfsa.names import DATA_STREAM
+from lamina.ntfsa.names import DATA_STREAM, fold
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
@@ -38,7 +39,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     try:
         handle = _make_directory(request, path) if directory else _make_file(request, path)
     except FileExistsError:
-        if request.disposition == c.FILE_CREATE:
+        if request.must_be_new:
             raise
         return None
     except OSError as error:
@@ -95,7 +96,10 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     stat = chain.fstat(token, handle)
     granted = _granted(request)
     shown = path if path == parameters.path and "/" not in path else nt_path(path)
-    open_ = register_after_breaks(request, handle, shown, path, (stat.dev, stat.ino, ""), granted)
+    stream = request.path.stream
+    if stream:
+        shown = f"{shown}:{stream}"
+    open_ = register_after_breaks(request, handle, shown, path, (stat.dev, stat.ino, fold(stream)), granted)
     try:
         attributes = _new_attributes(request, handle)
         if attributes:
@@ -106,7 +110,10 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
         if stat.compressed and request.options & c.FILE_NO_COMPRESSION:
             chain.set_compressed(token, handle, False)
         apply_security(request, handle, stat, above)
-        reserve(request, handle)
+        if stream:
+            add_stream(request, open_, None)
+        else:
+            reserve(request, handle)
         stat = chain.fstat(token, handle)
         dos = chain.get_dos_attributes(token, handle, stat)
     except BaseException:

@@ -10,6 +10,7 @@ from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.modification import note_first_write, settle_write_time
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_change, restore_after_read
+from lamina.ntfsa.stream_changes import tell_data_changed
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -51,7 +52,7 @@ def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int)
     if record.locks and length and read_conflict(record, open_.owner, offset, length):
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
     try:
-        count = volume.chain.pread(context.token, open_.handle, buffer, offset)
+        count = open_.chain.pread(context.token, open_.data, buffer, offset)
         if open_.sticky is not None:
             restore_after_read(context.token, open_)
     except OSError as error:
@@ -76,14 +77,14 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         if offset + length > _MAX_OFFSET:
             raise NtStatusError(NtStatus.INVALID_PARAMETER)
         if not open_.granted_access & c.FILE_WRITE_DATA:
-            offset = volume.chain.fstat(token, open_.handle).size
+            offset = open_.chain.fstat(token, open_.data).size
         if not length:
             return 0
         record = volume.registry.read(open_.file_key)
         if record.locks or record.grants:
             respect_others(open_, record, offset, length)
         if open_.has_written:
-            count = volume.chain.pwrite(token, open_.handle, data, offset)
+            count = open_.chain.pwrite(token, open_.data, data, offset)
         else:
             count = _write_first(token, open_, data, offset)
         finish_write(token, open_, write_through)
@@ -96,7 +97,7 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
 def _write_first(token: "ImpersonationToken", open_: "NtOpen", data: memoryview, offset: int) -> int:
     note_first_write(token, open_)
     volume = open_.volume
-    count = volume.chain.pwrite(token, open_.handle, data, offset)
+    count = open_.chain.pwrite(token, open_.data, data, offset)
     # Writes that follow are told at the flush or the close, as the last write time is.
     open_.told_at_close |= WRITTEN
     if volume.watchers is not None:
@@ -121,7 +122,7 @@ def finish_write(token: "ImpersonationToken", open_: "NtOpen", write_through: bo
     if open_.sticky is not None:
         restore_after_change(token, open_)
     if write_through or open_.mode & c.FILE_WRITE_THROUGH:
-        volume.chain.fsync(token, open_.handle, True)
+        open_.chain.fsync(token, open_.data, True)
 
 
 def flush(context: "NtContext", open_: "NtOpen") -> None:
@@ -129,9 +130,9 @@ def flush(context: "NtContext", open_: "NtOpen") -> None:
     if not open_.granted_access & _WRITABLE:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
-        open_.volume.chain.fsync(context.token, open_.handle)
+        open_.chain.fsync(context.token, open_.data)
         settle_write_time(context.token, open_)
         if open_.has_written and open_.volume.watchers is not None:
-            open_.volume.watchers.modified(open_.vfs_path, WRITTEN, open_.parent_key)
+            tell_data_changed(open_, WRITTEN)
     except OSError as error:
         raise nt_error(error) from error

@@ -13,6 +13,7 @@ from lamina.ntfsa.fscc.notify_information import WRITTEN
 from lamina.ntfsa.grant_breaks import data_changes
 from lamina.ntfsa.modification import note_first_write
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.stream_changes import tell_data_changed
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
@@ -47,6 +48,6 @@ def change_data(token: "ImpersonationToken", open_: "NtOpen", change: Callable[[
         # Changes that follow are told at the flush or the close, as the last write time is.
         open_.told_at_close |= WRITTEN
         if volume.watchers is not None:
-            volume.watchers.modified(open_.vfs_path, WRITTEN)
+            tell_data_changed(open_, WRITTEN)
     finish_write(token, open_, False)
     return result

@@ -11,6 +11,7 @@ from lamina.ntfsa.grant_breaks import name_changes
 from lamina.ntfsa.record import FileRecord, Outcome
 from lamina.ntfsa.sharing import closing_deletes
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.volume import Doomed
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -39,8 +40,10 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
         return
     registry.update(key, set_delete_pending, delete)
     open_.posix_delete = delete and bool(flags & c.FILE_DISPOSITION_POSIX_SEMANTICS)
+    if open_.stream:
+        return
     if delete:
-        open_.volume.doomed[key] = open_.vfs_path
+        open_.volume.doomed[key] = Doomed(open_.vfs_path, open_.parent_key)
         tell_watchers(open_)
     else:
         open_.volume.doomed.pop(key, None)
@@ -63,7 +66,7 @@ def tell_watchers(open_: "NtOpen") -> None:
 
 def require_deletable(token: "ImpersonationToken", open_: "NtOpen", ignore_readonly: bool = False) -> None:
     """CANNOT_DELETE for a read-only file or the root, DIRECTORY_NOT_EMPTY for a directory with entries."""
-    if not open_.vfs_path:
+    if not open_.vfs_path and not open_.stream:
         raise NtStatusError(NtStatus.CANNOT_DELETE, "the root of a share")
     _, dos = state_of(token, open_)
     if dos.attributes & c.FILE_ATTRIBUTE_READONLY and not ignore_readonly:
@@ -86,7 +89,7 @@ def deletes_now(open_: "NtOpen") -> bool:
     volume, key = open_.volume, open_.file_key
     record = volume.registry.read(key)
     if open_.delete_on_close:
-        volume.doomed.setdefault(key, open_.vfs_path)
+        volume.doomed.setdefault(key, Doomed(open_.vfs_path, open_.parent_key))
     return closing_deletes(record, open_.owner) or (open_.posix_delete and record.delete_pending)
 
 
@@ -97,11 +100,12 @@ def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:
     is left to be told (a CLOSE does not fail).
     """
     volume = open_.volume
-    path = volume.doomed.pop(open_.file_key, open_.vfs_path)
-    volume.registry.update(open_.file_key, _mark)
+    key = (*open_.file_key[:2], "")  # of the file, also where a stream of it closes last
+    doomed = volume.doomed.pop(key, None) or Doomed(open_.vfs_path, open_.parent_key)
+    volume.registry.update(key, _mark)
     try:
-        if _still_names(token, open_, path):
-            _remove(token, open_, path)
+        if _still_names(token, open_, doomed.path):
+            _remove(token, open_, doomed)
     except OSError as error:
         if error.errno not in _GONE:
             log.info("share %s: %r cannot be deleted: %s", volume.name, open_.path, error.strerror)
@@ -117,12 +121,14 @@ def _still_names(token: "ImpersonationToken", open_: "NtOpen", path: str) -> boo
     return (stat.dev, stat.ino) == open_.file_key[:2]
 
 
-def _remove(token: "ImpersonationToken", open_: "NtOpen", path: str) -> None:
-    volume = open_.volume
-    if open_.is_directory:
+def _remove(token: "ImpersonationToken", open_: "NtOpen", doomed: Doomed) -> None:
+    volume, path = open_.volume, doomed.path
+    if open_.handle.is_directory:
         volume.indexes.forget(*open_.file_key[:2])
         volume.chain.rmdir(token, volume.root, path)
     else:
         volume.chain.unlink(token, volume.root, path)
     if volume.watchers is not None:
-        volume.watchers.removed(path, open_.is_directory, open_.parent_key)
+        # Who asked for it and who closed last must both know of it for the directory's lease to stay.
+        by = doomed.parent_key if doomed.parent_key == open_.parent_key else b""
+        volume.watchers.removed(path, open_.handle.is_directory, by)

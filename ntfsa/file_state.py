@@ -99,7 +99,14 @@ def state_of(token: "ImpersonationToken", open_: "NtOpen") -> tuple[FileStat, Do
     """The stat and the NT attributes of an open file, as they are now."""
     chain = open_.volume.chain
     stat = shown_stat(open_.volume, chain.fstat(token, open_.handle))
-    return stat, chain.get_dos_attributes(token, open_.handle, stat)
+    dos = chain.get_dos_attributes(token, open_.handle, stat)
+    return (stat_of_stream(token, open_, stat) if open_.stream else stat), dos
+
+
+def stat_of_stream(token: "ImpersonationToken", open_: "NtOpen", stat: FileStat) -> FileStat:
+    """The stat of the named stream that is open: the sizes are its own, everything else is its file's."""
+    data = open_.chain.fstat(token, open_.data)
+    return stat._replace(mode=stat.mode & ~_TYPE | _REGULAR, size=data.size, allocated=data.allocated)
 
 
 def information_of(token: "ImpersonationToken", open_: "NtOpen") -> NetworkOpenInformation:

@@ -20,6 +20,8 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
     """
     if open_.is_directory:
         raise NtStatusError(NtStatus.FILE_IS_A_DIRECTORY)
+    if open_.stream:
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "a stream has no links")
     volume, token = open_.volume, context.token
     if volume.registry.read(open_.file_key).delete_pending:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the file is about to be deleted")

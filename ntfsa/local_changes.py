@@ -166,7 +166,7 @@ class LocalChanges:
         if source is not None:
             source.close()
         if not self._sources and self._handles is not None:
-            self._volume.chain.restore()
+            self._volume.whole_chain.restore()
             self._handles = None
 
     def _collect(self, watcher: "Watcher") -> None:
@@ -197,7 +197,7 @@ class LocalChanges:
     def _observe_chain(self) -> None:
         if self._handles is None:
             self._handles = _Handles(self._volume)
-            self._volume.chain.interpose(self._observed)
+            self._volume.whole_chain.interpose(self._observed)
 
     def _observed(self, operation: Operation, call: _Function) -> _Function:
         if operation.name == "close":

@@ -4,6 +4,7 @@ The rules are those of `write_time`; here they are given the clock and the file.
 shows every write at once.
 """
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def note_first_write(token: "ImpersonationToken", open_: "NtOpen") -> None:
     open_.has_written = True
     if open_.unarchived:
         mark_archive(token, open_)
+    if open_.stream:
+        return
     volume = open_.volume
     delay = volume.settings.write_time_delay_ns
     if delay:
@@ -46,6 +49,9 @@ def settle_write_time(token: "ImpersonationToken", open_: "NtOpen") -> None:
 def note_last_write(token: "ImpersonationToken", open_: "NtOpen", tells_times: bool) -> None:
     """An open that has written closes; `tells_times`: the answer will say when the file was written."""
     volume = open_.volume
+    if open_.stream:
+        _note_stream_written(token, open_)
+        return
     record = volume.registry.read(open_.file_key)
     known = record.write_time
     if known is None:
@@ -63,6 +69,13 @@ def note_last_write(token: "ImpersonationToken", open_: "NtOpen", tells_times: b
 def _set_write_time(token: "ImpersonationToken", open_: "NtOpen", now: int) -> None:
     open_.volume.chain.set_times(token, open_.handle, Times(None, now))
     restore_after_change(token, open_)
+
+
+def _note_stream_written(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    # No file system that keeps streams beside the file notes on the file that they were written.
+    if not keeps_write_time(open_):
+        with contextlib.suppress(OSError):
+            _set_write_time(token, open_, time.time_ns())
 
 
 def shown_stat(volume: "NtVolume", stat: FileStat) -> FileStat:

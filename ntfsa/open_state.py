@@ -23,11 +23,15 @@ class NtOpen:
     record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it,
     and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
     first write through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving. `watcher`: it waits for changes in its directory, or has;
+    `stream`: the name of the named stream that is open, "" for the file itself; `data`, with the operations of `chain`,
+    is the handle of what is read and written: for a file the same as `handle`.
     `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
     """
 
     __slots__ = (
+        "chain",
         "closed",
+        "data",
         "delete_on_close",
         "enumeration",
         "file_id",
@@ -47,6 +51,7 @@ class NtOpen:
         "posix_delete",
         "share_access",
         "sticky",
+        "stream",
         "told_at_close",
         "unarchived",
         "vfs_path",
@@ -59,7 +64,9 @@ class NtOpen:
         self, volume: "NtVolume", handle: VfsHandle, path: str, vfs_path: str, file_key: FileKey, owner: int
     ) -> None:
         self.volume = volume
-        self.handle = handle
+        self.handle = self.data = handle
+        self.chain = volume.chain
+        self.stream = ""
         self.path = path
         self.vfs_path = vfs_path
         self.file_key = file_key
@@ -87,8 +94,9 @@ class NtOpen:
 
     @property
     def name(self) -> str:
-        """The last component of the path; "" for the share's root."""
-        return self.path.rpartition("\\")[2]
+        """The last component of the path, without a stream; "" for the share's root."""
+        name = self.path.rpartition("\\")[2]
+        return name.partition(":")[0] if self.stream else name
 
     def __repr__(self) -> str:
         return f"<NtOpen {self.owner} {self.path!r} access {self.granted_access:#x}>"

@@ -7,7 +7,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.extended_attributes import get_extended_attributes
-from lamina.ntfsa.file_state import hides, network_open, state_of
+from lamina.ntfsa.file_state import allocation_size, end_of_file, hides, network_open, state_of
 from lamina.ntfsa.fscc import file_information as fi
 from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, full_ea_size, pack_full_ea, parse_get_ea
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, check_room
@@ -91,10 +91,16 @@ def _full_name(open_: NtOpen) -> str:
 
 
 def _streams(query: _Query) -> bytes:
-    if query.open.is_directory:
-        return b""
-    information = query.information
-    return fi.pack_streams([fi.StreamEntry("::$DATA", information.end_of_file, information.allocation_size)])
+    """MS-FSA 2.1.5.12.26 FileStreamInformation: those of the file, through whichever stream it is asked."""
+    open_, token = query.open, query.context.token
+    streams = []
+    if not open_.handle.is_directory:
+        stat = open_.volume.chain.fstat(token, open_.handle)
+        streams.append(fi.StreamEntry("::$DATA", end_of_file(stat), allocation_size(stat)))
+    if open_.volume.has_streams:
+        found = open_.volume.chain.list_streams(token, open_.handle)
+        streams += [fi.StreamEntry(f":{name}:$DATA", size, allocated) for name, size, allocated in found]
+    return fi.pack_streams(streams)
 
 
 def _alternate_name(query: _Query) -> bytes:

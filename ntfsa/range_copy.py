@@ -86,7 +86,7 @@ def _piece(part: CopyRange, done: int) -> CopyRange:
 def _check_range(context: "NtContext", source: "NtOpen", part: CopyRange) -> None:
     if part.target_offset + part.length > _MAX_OFFSET:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a range that no file can have")
-    if part.source_offset + part.length > source.volume.chain.fstat(context.token, source.handle).size:
+    if part.source_offset + part.length > source.chain.fstat(context.token, source.data).size:
         raise NtStatusError(NtStatus.INVALID_VIEW_SIZE, "a range beyond the end of the source")
 
 
@@ -108,16 +108,17 @@ _Mover = Callable[["NtContext", "NtOpen", "NtOpen", CopyRange], int]
 
 def _mover(source: "NtOpen", target: "NtOpen", part: CopyRange) -> _Mover:
     overlap = abs(part.source_offset - part.target_offset) < part.length
-    if source.volume.chain is not target.volume.chain or (overlap and source.file_key[:2] == target.file_key[:2]):
+    same_file = source.file_key[:2] == target.file_key[:2]
+    if source.volume is not target.volume or (overlap and same_file):
         return _read_and_write
     return _let_chain_copy
 
 
 def _let_chain_copy(context: "NtContext", source: "NtOpen", target: "NtOpen", part: CopyRange) -> int:
     source_offset, target_offset, length = part
-    chain = target.volume.chain
+    chain = target.volume.whole_chain
     try:
-        return chain.copy_range(context.token, source.handle, source_offset, target.handle, target_offset, length)
+        return chain.copy_range(context.token, source.data, source_offset, target.data, target_offset, length)
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EINVAL}:
             raise
@@ -126,7 +127,7 @@ def _let_chain_copy(context: "NtContext", source: "NtOpen", target: "NtOpen", pa
 
 def _read_and_write(context: "NtContext", source: "NtOpen", target: "NtOpen", part: CopyRange) -> int:
     buffer = memoryview(bytearray(part.length))
-    count = source.volume.chain.pread(context.token, source.handle, buffer, part.source_offset)
+    count = source.chain.pread(context.token, source.data, buffer, part.source_offset)
     if count:
-        target.volume.chain.pwrite(context.token, target.handle, buffer[:count], part.target_offset)
+        target.chain.pwrite(context.token, target.data, buffer[:count], part.target_offset)
     return count

@@ -5,19 +5,23 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import may_delete, require_child_creation
 from lamina.ntfsa.archive import mark_archive
+from lamina.ntfsa.caching import SHARING_CONFLICT
 from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
-from lamina.ntfsa.grant_breaks import name_changes
+from lamina.ntfsa.grant_breaks import name_changes, wait_for_break
 from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
 from lamina.ntfsa.names import parse_path, to_posix
 from lamina.ntfsa.sharing import sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.stream_opens import has_open_streams
+from lamina.ntfsa.stream_rename import rename_stream
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.fscc.set_information import RenameInformation
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.record import FileRecord
 
 _SHARE_BUT_DELETE: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE
 _PATH_HOW: Final = OpenHow(Access.PATH)
@@ -30,8 +34,13 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     """
     if not open_.granted_access & c.DELETE:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
+    if open_.stream or asked.name.startswith(":"):
+        rename_stream(context, open_, asked)
+        return
     if not open_.vfs_path:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "the root of a share")
+    if open_.volume.has_streams and has_open_streams(open_.volume.registry, open_.file_key):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "a stream of the file is open")
     where = new_place(context, open_, asked.name)
     target = join(where.parent, new_name(open_, asked.name))
     if target == open_.vfs_path:
@@ -82,9 +91,15 @@ def _has_open_children(open_: "NtOpen") -> bool:
 def require_open_parent(open_: "NtOpen", where: Resolved) -> None:
     """SHARING_VIOLATION where the target's directory could not be opened to add a file, sharing read and write."""
     stat = where.parent_stat
-    record = open_.volume.registry.read((stat.dev, stat.ino, ""))
-    if record.opens and sharing_conflict(record, c.FILE_ADD_FILE, _SHARE_BUT_DELETE):
-        raise NtStatusError(NtStatus.SHARING_VIOLATION)
+    registry, key = open_.volume.registry, (stat.dev, stat.ino, "")
+    if _conflicts(registry.read(key)):
+        wait_for_break(open_, key, SHARING_CONFLICT)
+        if _conflicts(registry.read(key)):
+            raise NtStatusError(NtStatus.SHARING_VIOLATION)
+
+
+def _conflicts(record: "FileRecord") -> bool:
+    return bool(record.opens) and sharing_conflict(record, c.FILE_ADD_FILE, _SHARE_BUT_DELETE)
 
 
 def _check_target(context: "NtContext", open_: "NtOpen", where: Resolved, asked: "RenameInformation") -> bool:
@@ -163,14 +178,16 @@ def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
         if other.vfs_path == source:
             _moved(other, target)
     for key, doomed in volume.doomed.items():
-        if doomed == source or (open_.is_directory and doomed.startswith(source + "/")):
-            volume.doomed[key] = target + doomed[len(source) :]
+        if doomed.path == source or (open_.is_directory and doomed.path.startswith(source + "/")):
+            volume.doomed[key] = doomed._replace(path=target + doomed.path[len(source) :])
     for other in beneath:
         _moved(other, target + other.vfs_path[len(source) :])
 
 
 def _moved(open_: "NtOpen", vfs_path: str) -> None:
     open_.vfs_path, open_.path = vfs_path, nt_path(vfs_path)
+    if open_.stream:
+        open_.path += f":{open_.stream}"
     if open_.watcher is not None and open_.volume.watchers is not None:
         open_.volume.watchers.moved(open_.watcher, vfs_path)
     if open_.lease is not None and open_.lease.watcher is not None and open_.volume.watchers is not None:

@@ -22,6 +22,7 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import FREEZE, StickyTimes, restore_after_change, stuck
+from lamina.ntfsa.stream_changes import tell_data_changed
 from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
 
 _NO_TIMES: Final = Times()
@@ -125,14 +126,14 @@ def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
 
 def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     data_changes(open_)
-    open_.volume.chain.ftruncate(context.token, open_.handle, size)
+    open_.chain.ftruncate(context.token, open_.data, size)
     # Whoever began to cache while that was parked has read what was there before.
     data_changes(open_)
     if open_.unarchived:
         mark_archive(context.token, open_)
     restore_after_change(context.token, open_)
     settle_write_time(context.token, open_)
-    _tell_watchers(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
+    tell_data_changed(open_, n.WRITTEN | n.FILE_NOTIFY_CHANGE_ATTRIBUTES)
 
 
 def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
@@ -141,13 +142,12 @@ def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     size = si.parse_size(data)
     _require_file(open_)
     data_changes(open_)
-    chain = open_.volume.chain
-    current = end_of_file(chain.fstat(context.token, open_.handle))
+    current = end_of_file(open_.chain.fstat(context.token, open_.data))
     if size < current:
         _truncate(context, open_, size)
     elif size > current:
         with ignore_unsupported():
-            chain.fallocate(context.token, open_.handle, 0, size)
+            open_.chain.fallocate(context.token, open_.data, 0, size)
         restore_after_change(context.token, open_)
     settle_write_time(context.token, open_)
 

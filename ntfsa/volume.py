@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.grant_holders import LeaseTable
@@ -54,11 +54,20 @@ class VolumeSettings:
         return bool(self.hidden_names) and fold(name) in self.hidden_names
 
 
+class Doomed(NamedTuple):
+    """A name that goes with the last open of its file: its chain path, and the lease key of its directory that whoever
+    asked for it gave (see `NtOpen.parent_key`)."""
+
+    path: str
+    parent_key: bytes
+
+
 class NtVolume:
     """A share's volume. `root` is the share's root directory; `serial` and `guid` are the same at every start.
 
     `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
-    is pending is to be deleted: it may have others. `watchers` is None while nobody watches a directory: then changes
+    is pending is to be deleted: it may have others. `chain` is for the handles of files alone, `whole_chain` for
+    those of streams, too. `watchers` is None while nobody watches a directory: then changes
     are not reported, and cost nothing. `leases` are those of all
     volumes of a server. Made inside a request: opening the root may wait.
     """
@@ -70,6 +79,7 @@ class NtVolume:
         "chain",
         "doomed",
         "guid",
+        "has_streams",
         "identities",
         "indexes",
         "label",
@@ -83,6 +93,7 @@ class NtVolume:
         "serial",
         "settings",
         "watchers",
+        "whole_chain",
     )
 
     def __init__(
@@ -96,13 +107,15 @@ class NtVolume:
     ) -> None:
         """`chain` must be connected. Raises OSError where its root cannot be opened."""
         self.name = name
-        self.chain = chain
+        self.chain = chain.files
+        self.whole_chain = chain
         self.registry = registry
         self.leases = leases if leases is not None else LeaseTable()
         self.identities = identities
         self.settings = settings
         self.label = settings.label or name
         self.capabilities: Capability = chain.capabilities
+        self.has_streams = Capability.STREAMS in chain.capabilities
         self.root = chain.open_root(SERVER_TOKEN)
         self.root_stat = chain.fstat(SERVER_TOKEN, self.root)
         self.root_key = (self.root_stat.dev, self.root_stat.ino)
@@ -110,7 +123,7 @@ class NtVolume:
         self.serial = int.from_bytes(self.guid[:4], "little") or 1
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
         self.lock_ticket = 0
-        self.doomed: dict[FileKey, str] = {}
+        self.doomed: dict[FileKey, Doomed] = {}
         self.audit: Callable[[AuditEvent], None] | None = None
         self.watchers: Watchers | None = None
         self._opens: dict[FileKey, list[NtOpen]] = {}

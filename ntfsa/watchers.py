@@ -207,6 +207,13 @@ class Watchers:
             self.removed(source, directory, by)
             self.added(target, directory, by)
 
+    def stream_changed(self, path: str, stream: str, action: int, changed: int, by: bytes = b"") -> None:
+        """A named stream of a file was added, removed or modified: FILE_ACTION_*_STREAM."""
+        for watcher in self.watching(path):
+            if watcher.completion_filter & changed:
+                start = len(watcher.path) + 1 if watcher.path else 0
+                watcher.add([NotifyRecord(action, f"{nt_path(path[start:])}:{stream}")], by)
+
     def _report(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
         """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
         for watcher in self.watching(events[0][1]):

@@ -70,7 +70,7 @@ class Chain(Next):
         self.capabilities = Capability(0)
         self._taking_part = taking_part
         self._connected: list[VfsModule] = []
-        self._interposed: dict[str, Callable[..., Any]] = {}
+        self._interposed: list[tuple[Next, str, Callable[..., Any]]] = []
 
     def connect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
         """Connect the modules from the backend up. If one refuses, those that had connected are disconnected again."""
@@ -104,15 +104,17 @@ class Chain(Next):
 
         For who must know for a while of all that is done through the chain. At other times it costs nothing.
         """
-        for name, operation in OPERATIONS.items():
-            function = self._interposed[name] = getattr(self, name)
-            setattr(self, name, wrap(operation, function))
+        for view in (self, self.files):
+            for name, operation in OPERATIONS.items():
+                function = getattr(view, name)
+                self._interposed.append((view, name, function))
+                setattr(view, name, wrap(operation, function))
 
     def restore(self) -> None:
         """Undo `interpose`."""
-        for name, function in self._interposed.items():
-            setattr(self, name, function)
-        self._interposed = {}
+        for view, name, function in self._interposed:
+            setattr(view, name, function)
+        self._interposed = []
 
     def explain(self) -> dict[str, tuple[str, ...]]:
         """For each operation the names of the modules that take part in it, from the top to the backend."""

@@ -39,7 +39,7 @@ def _dos(control: Control) -> DosAttributes:
 
 
 def _size(control: Control) -> int:
-    return control.open.volume.chain.fstat(control.context.token, control.open.handle).size
+    return control.open.chain.fstat(control.context.token, control.open.data).size
 
 
 def _tell_watchers(control: Control, changed: int) -> None:
@@ -74,7 +74,7 @@ def _allocate_all(control: Control) -> None:
     size = _size(control)
     if size and control.open.granted_access & (c.FILE_WRITE_DATA | c.FILE_APPEND_DATA):
         with ignore_unsupported():
-            control.open.volume.chain.fallocate(control.context.token, control.open.handle, 0, size)
+            control.open.chain.fallocate(control.context.token, control.open.data, 0, size)
 
 
 def set_zero_data(control: Control) -> Information:
@@ -96,7 +96,7 @@ def set_zero_data(control: Control) -> Information:
 def _zero(control: Control, start: int, length: int, deallocate: bool) -> None:
     open_, token = control.open, control.context.token
     try:
-        open_.volume.chain.zero_range(token, open_.handle, start, length, deallocate)
+        open_.chain.zero_range(token, open_.data, start, length, deallocate)
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}:
             raise
@@ -108,7 +108,7 @@ def _write_zeros(control: Control, start: int, length: int) -> None:
     zeros = memoryview(bytes(min(length, _PIECE)))
     done = 0
     while done < length:
-        done += open_.volume.chain.pwrite(token, open_.handle, zeros[: length - done], start + done)
+        done += open_.chain.pwrite(token, open_.data, zeros[: length - done], start + done)
         breathe()
 
 
@@ -135,7 +135,7 @@ def _allocated(control: Control, start: int, length: int, limit: int) -> list[tu
         return [(start, length)]
     open_ = control.open
     try:
-        return open_.volume.chain.allocated_ranges(control.context.token, open_.handle, start, length, limit)
+        return open_.chain.allocated_ranges(control.context.token, open_.data, start, length, limit)
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}:
             raise
@@ -174,7 +174,7 @@ def _trim(control: Control, start: int, length: int) -> None:
                 open_,
                 first,
                 length,
-                lambda: open_.volume.chain.zero_range(token, open_.handle, first, length, True),
+                lambda: open_.chain.zero_range(token, open_.data, first, length, True),
             )
 
 

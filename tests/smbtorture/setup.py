@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, object]] = {"nonotify": {"change_notify": "off"}}
 """What such a share is configured with, for Lamina."""
 
 CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
+    ("streams_xattr", {}),
     ("acl_xattr", {"ignore_system_acls": True}),
     ("dos_attributes", {}),
     ("posix", {}),

@@ -124,7 +124,7 @@ def test_a_chain_may_hold_names_classes_and_instances_and_modules_hear_announcem
         assert module.heard == ["connected data"]
         volume = server.runtime.shares()["data"].volume
         assert volume is not None
-        assert volume.chain.modules[0] is module
+        assert volume.whole_chain.modules[0] is module
     assert module.heard == ["connected data", "disconnected data"]
 
 
@@ -145,7 +145,7 @@ def test_other_shares_get_the_chain_and_the_flags_of_the_server(folder: Path) ->
         share = server.runtime.shares()["other"]
         assert share.read_only
         assert share.volume is not None
-        assert [module.name for module in share.volume.chain.modules] == ["posix"]
+        assert [module.name for module in share.volume.whole_chain.modules] == ["posix"]
 
 
 def test_settings_are_given_by_name(folder: Path) -> None:
