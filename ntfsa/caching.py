@@ -78,6 +78,7 @@ SHARING_CONFLICT: Final = Operation("open that is a sharing violation", HANDLE_C
 CHANGE_DATA: Final = Operation("write, zero or change of size", ANY_CACHING, WRITE_CACHING, own_reading=True)
 LOCK: Final = Operation("byte-range lock", ANY_CACHING, WRITE_CACHING, own_reading=True)
 CHANGE_NAME: Final = Operation("rename, replacement or deletion", HANDLE_CACHING, HANDLE_CACHING)
+CHANGE_SECURITY: Final = Operation("change of the security descriptor", HANDLE_CACHING, HANDLE_CACHING)
 CLOSE_DELETING: Final = Operation("close that deletes", HANDLE_CACHING)
 CHANGE_ENTRY: Final = Operation("change of a directory's entry", ANY_CACHING)
 
@@ -90,6 +91,7 @@ OPERATIONS: Final = (
     CHANGE_DATA,
     LOCK,
     CHANGE_NAME,
+    CHANGE_SECURITY,
     CLOSE_DELETING,
     CHANGE_ENTRY,
 )
@@ -109,11 +111,12 @@ def touches_leases(access: int) -> bool:
 def remaining(is_lease: bool, state: int, lost: int) -> int:
     """What a grant of the rights `state` is without the rights `lost`.
 
-    A lease keeps what is a state of a lease. An oplock that loses anything comes down to level II, or to nothing.
+    A lease keeps what is a state of a lease. An oplock that loses anything comes down to level II, or to nothing; a
+    batch oplock whose handle is in the way to nothing.
     """
     if not state & lost:
         return state
     state &= ~lost
-    if not state & READ_CACHING:
-        return 0
-    return state if is_lease else READ_CACHING
+    if is_lease:
+        return state if state & READ_CACHING else 0
+    return state & READ_CACHING if lost & WRITE_CACHING else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.ntfsa.admission import Opening, admit
 from lamina.ntfsa.breaking import Break, break_and_wait, break_now, others_cache, stop_waiting
-from lamina.ntfsa.caching import CHANGE_DATA, CHANGE_NAME, CLOSE_DELETING, Operation
+from lamina.ntfsa.caching import CHANGE_DATA, CHANGE_NAME, CHANGE_SECURITY, CLOSE_DELETING, Operation
 from lamina.ntfsa.record import FileKey, Message
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules import engine
@@ -38,17 +38,32 @@ def name_changes(open_: "NtOpen", key: FileKey | None = None) -> None:
     MS-FSA 2.1.5.15.4 (deletion), 2.1.5.15.6 and 2.1.5.15.11 (links and renames). Raises RequestCancelled, the breaks
     going on.
     """
-    registry = open_.volume.registry
     key = open_.file_key if key is None else key
-    lease = open_.lease.identity if open_.lease is not None else b""
-    while registry.read(key).grants and _wait_for_break(registry, key, CHANGE_NAME, open_.owner, lease):
+    while wait_for_break(open_, key, CHANGE_NAME):
         pass
 
 
-def _wait_for_break(registry: "Registry", key: FileKey, operation: Operation, owner: int, lease: bytes) -> bool:
+def security_changes(open_: "NtOpen") -> None:
+    """Who may open the file is about to change: wait until nobody caches handles of it (MS-FSA 2.1.5.17).
+
+    Raises RequestCancelled, the breaks going on.
+    """
+    while wait_for_break(open_, open_.file_key, CHANGE_SECURITY):
+        pass
+
+
+def wait_for_break(open_: "NtOpen", key: FileKey, operation: Operation) -> bool:
+    """Break what `operation` on the file `key` breaks; whether there was something to wait for. Look again then.
+
+    Raises RequestCancelled, the breaks going on.
+    """
+    registry = open_.volume.registry
+    if not registry.read(key).grants:
+        return False
+    lease = open_.lease.identity if open_.lease is not None else b""
     waiting = _Waiting(registry, key)
-    now = time.monotonic()
-    deadline = registry.update(key, break_and_wait, Break(operation, owner, lease, waiting.address, now)).result
+    wanted = Break(operation, open_.owner, lease, waiting.address, time.monotonic())
+    deadline = registry.update(key, break_and_wait, wanted).result
     if deadline is None:
         waiting.give_up()
         return False

@@ -15,6 +15,7 @@ from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.fscc.fields import UINT32
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_SECURITY
+from lamina.ntfsa.grant_breaks import security_changes
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
 from lamina.ntfsa.result import Information
@@ -99,6 +100,7 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
     new = parse_security_descriptor(data)
     _check_owner(context, open_, new, security_information)
+    security_changes(open_)
     store(open_.volume, context.token, open_.handle, new, security_information)
     restore_after_change(context.token, open_)
     if open_.volume.watchers is not None:
