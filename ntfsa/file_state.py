@@ -7,6 +7,7 @@ from lamina.ntfsa.constants import (
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_HIDDEN,
     FILE_ATTRIBUTE_NORMAL,
+    FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE,
 )
 from lamina.ntfsa.filetime import to_filetime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _TYPE: Final = 0o170000
 _DIRECTORY: Final = 0o040000
 _REGULAR: Final = 0o100000
+_LINK: Final = 0o120000
 _CLUSTER: Final = 4096
 
 
@@ -40,8 +42,11 @@ def shown_attributes(stat: FileStat, stored: int, hidden_name: bool = False) -> 
         stored |= FILE_ATTRIBUTE_HIDDEN
     if stat.compressed:
         stored |= FILE_ATTRIBUTE_COMPRESSED
-    if stat.mode & _TYPE == _DIRECTORY:
+    kind = stat.mode & _TYPE
+    if kind == _DIRECTORY:
         return stored | FILE_ATTRIBUTE_DIRECTORY
+    if kind == _LINK:
+        stored |= FILE_ATTRIBUTE_REPARSE_POINT
     return stored or FILE_ATTRIBUTE_NORMAL
 
 
@@ -62,13 +67,19 @@ def change_ns(stat: FileStat, dos: DosAttributes) -> int:
     return stat.ctime_ns if dos.change_ns is None else dos.change_ns
 
 
-def allocation_size(stat: FileStat, stored: int = 0) -> int:
-    """Bytes taken on disk. A file system that allocates late is believed to take what the file will need."""
+def allocation_size(stat: FileStat, stored: int = 0, reserved: int = 0) -> int:
+    """Bytes taken on disk by the data of a file for which `reserved` bytes were asked.
+
+    A file system that allocates late is believed to take what the file will need, and one that takes a block more than
+    that to have put the extended attributes there, which NT does not count.
+    """
     if stat.mode & _TYPE == _DIRECTORY:
         return 0
-    if stat.allocated >= stat.size or stored & FILE_ATTRIBUTE_SPARSE_FILE:
+    wanted = max(stat.size, reserved)
+    needed = (wanted + _CLUSTER - 1) & -_CLUSTER
+    if wanted <= stat.allocated <= needed or stored & FILE_ATTRIBUTE_SPARSE_FILE:
         return stat.allocated
-    return (stat.size + _CLUSTER - 1) & -_CLUSTER
+    return stat.allocated if stat.allocated > needed + _CLUSTER else needed
 
 
 def end_of_file(stat: FileStat) -> int:
@@ -76,7 +87,9 @@ def end_of_file(stat: FileStat) -> int:
     return 0 if stat.mode & _TYPE == _DIRECTORY else stat.size
 
 
-def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) -> NetworkOpenInformation:
+def network_open(
+    stat: FileStat, dos: DosAttributes, hidden_name: bool = False, reserved: int = 0
+) -> NetworkOpenInformation:
     """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
     stored = dos.attributes
     return NetworkOpenInformation(
@@ -84,7 +97,7 @@ def network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool = False) 
         to_filetime(stat.atime_ns),
         to_filetime(stat.mtime_ns),
         to_filetime(change_ns(stat, dos)),
-        allocation_size(stat, stored),
+        allocation_size(stat, stored, reserved),
         end_of_file(stat),
         shown_attributes(stat, stored, hidden_name),
     )
@@ -112,4 +125,4 @@ def stat_of_stream(token: "ImpersonationToken", open_: "NtOpen", stat: FileStat)
 def information_of(token: "ImpersonationToken", open_: "NtOpen") -> NetworkOpenInformation:
     """FileNetworkOpenInformation of an open file, as it is now."""
     stat, dos = state_of(token, open_)
-    return network_open(stat, dos, hides(open_))
+    return network_open(stat, dos, hides(open_), open_.reserved)

@@ -22,7 +22,8 @@ class NtOpen:
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
     record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it,
     and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
-    first write through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving. `watcher`: it waits for changes in its directory, or has;
+    first write through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving.
+    `reserved`: bytes that FileAllocationInformation has asked for. `watcher`: it waits for changes in its directory, or has;
     `stream`: the name of the named stream that is open, "" for the file itself; `data`, with the operations of `chain`,
     is the handle of what is read and written: for a file the same as `handle`.
     `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
@@ -49,6 +50,7 @@ class NtOpen:
         "path",
         "position",
         "posix_delete",
+        "reserved",
         "share_access",
         "sticky",
         "stream",
@@ -78,6 +80,7 @@ class NtOpen:
         self.options = 0
         self.mode = 0
         self.position = 0
+        self.reserved = 0
         self.delete_on_close = False
         self.posix_delete = False
         self.closed = False

@@ -12,6 +12,7 @@ from lamina.ntfsa.fscc import file_information as fi
 from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, full_ea_size, pack_full_ea, parse_get_ea
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, check_room
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Capability
@@ -32,7 +33,7 @@ class _Query:
         self.open = open_
         stat, dos = state_of(context.token, open_)
         self.stat: FileStat = stat
-        self.information = network_open(stat, dos, hides(open_))
+        self.information = network_open(stat, dos, hides(open_), open_.reserved)
 
     def delete_pending(self) -> bool:
         return self.open.volume.registry.read(self.open.file_key).delete_pending
@@ -86,6 +87,15 @@ def _all(query: _Query) -> bytes:
     )
 
 
+def _attribute_tag(query: _Query) -> bytes:
+    attributes, open_ = query.information.file_attributes, query.open
+    tag = 0
+    if attributes & c.FILE_ATTRIBUTE_REPARSE_POINT:
+        found = data_of(open_.volume, query.context.token, open_.handle, open_.vfs_path, query.stat)
+        tag = found.tag if found is not None else 0
+    return fi.pack_attribute_tag(attributes, tag)
+
+
 def _full_name(open_: NtOpen) -> str:
     return "\\" + open_.path
 
@@ -133,9 +143,7 @@ _CLASSES: Final = {
     c.FILE_NETWORK_OPEN_INFORMATION: _Class(
         lambda query: fi.pack_network_open(query.information), c.FILE_READ_ATTRIBUTES
     ),
-    c.FILE_ATTRIBUTE_TAG_INFORMATION: _Class(
-        lambda query: fi.pack_attribute_tag(query.information.file_attributes, 0), c.FILE_READ_ATTRIBUTES
-    ),
+    c.FILE_ATTRIBUTE_TAG_INFORMATION: _Class(_attribute_tag, c.FILE_READ_ATTRIBUTES),
     c.FILE_STANDARD_LINK_INFORMATION: _Class(
         lambda query: fi.pack_standard_link(
             query.links(), query.stat.nlink, query.delete_pending(), query.open.is_directory

@@ -143,9 +143,10 @@ def _allocation(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     _require_file(open_)
     data_changes(open_)
     current = end_of_file(open_.chain.fstat(context.token, open_.data))
-    if size < current:
-        _truncate(context, open_, size)
-    elif size > current:
+    before, open_.reserved = open_.reserved, size
+    if size < max(current, before):
+        _truncate(context, open_, min(size, current))
+    if size > current:
         with ignore_unsupported():
             open_.chain.fallocate(context.token, open_.data, 0, size)
         restore_after_change(context.token, open_)

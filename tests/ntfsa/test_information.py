@@ -6,12 +6,14 @@ import struct
 import pytest
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.file_state import allocation_size
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fs_control import fs_control
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, FILESYSTEM_MINIMUM
 from lamina.ntfsa.information import query_file, query_filesystem, set_filesystem
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.volume import VolumeSettings
+from lamina.vfs_modules.operations import FileStat
 
 YEAR_2001 = to_filetime(1_000_000_000 * 10**9)
 QUERIED = sorted(
@@ -250,3 +252,37 @@ def test_control_codes(share, refused):
     refused(S.NOT_SUPPORTED, run, one, c.FSCTL_SET_COMPRESSION, b"\1\0")
     refused(S.BUFFER_TOO_SMALL, run, one, c.FSCTL_GET_OBJECT_ID, b"", 10)
     refused(S.INVALID_DEVICE_REQUEST, run, one, 0x12345678)
+
+
+@pytest.mark.parametrize(
+    ("size", "allocated", "reserved", "shown"),
+    [
+        (0, 0, 0, 0),
+        (0, 4096, 0, 0),  # the block of the extended attributes
+        (0, 4096, 4096, 4096),
+        (0, 8192, 4096, 4096),
+        (10, 0, 0, 4096),  # not allocated yet
+        (10, 1024, 0, 1024),
+        (10, 4096, 0, 4096),
+        (10, 8192, 0, 4096),
+        (10, 65536, 0, 65536),  # somebody else has reserved it
+        (5000, 4096, 0, 8192),
+        (5000, 8192, 100, 8192),
+    ],
+)
+def test_the_space_that_data_takes(size: int, allocated: int, reserved: int, shown: int) -> None:
+    stat = FileStat(1, 2, 0o100644, 1, 0, 0, size, allocated, 0, 0, 0, None)
+    assert allocation_size(stat, 0, reserved) == shown
+    assert allocation_size(stat, c.FILE_ATTRIBUTE_SPARSE_FILE, reserved) == allocated
+    assert allocation_size(stat._replace(mode=0o040755), 0, reserved) == 0
+
+
+def test_what_was_reserved_is_shown_and_an_emptied_file_takes_nothing(share) -> None:
+    share.make("file", b"content")
+    os.setxattr(share.path / "file", "user.large", bytes(3000))
+    opened = share.open("file")
+    shown = []
+    for size in (0, 4096, 1_000_000, 0):
+        share.set(opened, c.FILE_ALLOCATION_INFORMATION, size.to_bytes(8, "little"))
+        shown.append(struct.unpack_from("<Q", share.query(opened, c.FILE_STANDARD_INFORMATION))[0])
+    assert shown == [0, 4096, 1_003_520, 0]
