@@ -70,7 +70,8 @@ def grant_lease(record: FileRecord, owner: int, address: int, wish: LeaseWish) -
     """Let the open `owner` share the lease, which begins, grows to what is asked, or stays as it is.
 
     It never shrinks, nor trades one right for another, and a lease that is breaking stays as it is (MS-SMB2
-    3.3.5.9.8, 3.3.5.9.11). The epoch counts the changes.
+    3.3.5.9.8, 3.3.5.9.11). Beside locks there is none that does not cache writes, and with them the locks (MS-FSA
+    2.1.5.18). The epoch counts the changes.
     """
     grants = record.grants
     held = next((grant for grant in grants if grant.lease == wish.lease), None)
@@ -106,4 +107,5 @@ def _grantable(record: FileRecord, wish: LeaseWish, owners: tuple[int, ...]) -> 
         state &= ~WRITE_CACHING
     if state & HANDLE_CACHING and any(not grant.lease for grant in others):
         state &= ~HANDLE_CACHING
-    return state
+    # Who does not cache the locks must see those of others in time.
+    return 0 if record.locks and not state & WRITE_CACHING else state
