@@ -20,13 +20,13 @@ class NtOpen:
 
     `path` is the NT path from the share's root, `vfs_path` the same name for the chain; both stay true when the file
     or a directory above it is renamed. `owner` is this open's number in the record of the file, `file_key` the
-    record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it,
-    and that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the
-    first write through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving.
-    `reserved`: bytes that FileAllocationInformation has asked for. `watcher`: it waits for changes in its directory, or has;
-    `stream`: the name of the named stream that is open, "" for the file itself; `data`, with the operations of `chain`,
-    is the handle of what is read and written: for a file the same as `handle`.
-    `told_at_close`: FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
+    record's key, `file_id` the 64-bit index number. `sticky`: times that the client has set or frozen through it, and
+    that what is done through it does not change; None for none (see `sticky_times`). `has_written`: the first write
+    through it was noted (see `modification`). `unarchived`: that write has to mark the file for archiving.
+    `reserved`: bytes that FileAllocationInformation has asked for. `watcher`: it waits for changes in its directory,
+    or has; `stream`: the name of the named stream that is open, "" for the file itself; `data`, with the operations
+    of `chain`, is the handle of what is read and written: for a file the same as `handle`. `told_at_close`:
+    FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
     """
 
     __slots__ = (
