@@ -81,6 +81,7 @@ CHANGE_NAME: Final = Operation("rename, replacement or deletion", HANDLE_CACHING
 CHANGE_SECURITY: Final = Operation("change of the security descriptor", HANDLE_CACHING, HANDLE_CACHING)
 CLOSE_DELETING: Final = Operation("close that deletes", HANDLE_CACHING)
 CHANGE_ENTRY: Final = Operation("change of a directory's entry", ANY_CACHING)
+OUTSIDE_OPEN: Final = Operation("open by a local program", ANY_CACHING, ANSWERED)
 
 OPERATIONS: Final = (
     OPEN_BATCH,
@@ -94,6 +95,7 @@ OPERATIONS: Final = (
     CHANGE_SECURITY,
     CLOSE_DELETING,
     CHANGE_ENTRY,
+    OUTSIDE_OPEN,
 )
 """Everything that breaks grants."""
 

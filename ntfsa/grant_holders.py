@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.ntfsa.breaking import Answer, acknowledge_lease, acknowledge_oplock, end_overdue
-from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE
+from lamina.ntfsa.caching import LEVEL_OF_STATE, OPLOCK_LEVEL_II, OPLOCK_LEVEL_NONE, STATE_OF_LEVEL
 from lamina.ntfsa.directory_leases import may_lease_directories, stop_watching, watch_for_lease
 from lamina.ntfsa.granting import LeaseState, LeaseWish, grant_lease, grant_oplock
 from lamina.ntfsa.record import FileKey, Message
@@ -99,12 +99,16 @@ def request_oplock(open_: "NtOpen", level: int) -> int:
     """Ask for an oplock on a new open; the level that is granted (MS-FSA 2.1.5.18). Directories have none."""
     if open_.is_directory or not open_.volume.settings.oplocks:
         return OPLOCK_LEVEL_NONE
-    registry = open_.volume.registry
+    registry, outside = open_.volume.registry, open_.volume.outside
+    if outside is not None:
+        level = LEVEL_OF_STATE.get(outside.guard(open_, STATE_OF_LEVEL.get(level, 0)), OPLOCK_LEVEL_II)
     address = registry.new_owner()
     granted = registry.update(open_.file_key, grant_oplock, open_.owner, address, level).result
     if granted:
         open_.oplock = Oplock(open_, address)
         registry.subscribe(address, open_.oplock.broken)
+    elif outside is not None:
+        outside.give_back(open_)
     return granted
 
 
@@ -219,9 +223,14 @@ class LeaseTable:
         state = asked.state if open_.volume.settings.oplocks else 0
         if state and open_.is_directory and not watch_for_lease(token, open_, lease):
             state = 0
+        outside = open_.volume.outside
+        if state and outside is not None and not open_.is_directory:
+            state = outside.guard(open_, state)
         granted = lease.join(open_, LeaseWish(identity, state, asked.epoch, open_.is_directory))
         if not granted.state:
             stop_watching(lease)
+            if outside is not None:
+                outside.give_back(open_)
         return LeaseGranted(*granted, lease.version)
 
     def leave(self, open_: "NtOpen") -> None:
@@ -270,6 +279,8 @@ def acknowledge_lease_break(table: LeaseTable, identity: bytes, state: int) -> i
 
 def forget_grants(open_: "NtOpen") -> None:
     """The open is closed: nothing is delivered to it any more."""
+    if open_.volume.outside is not None:
+        open_.volume.outside.closing(open_)
     if open_.oplock is not None:
         open_.oplock.patience.end()
         open_.volume.registry.unsubscribe(open_.oplock.address)

@@ -9,6 +9,7 @@ from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.identities import IdentityMap
 from lamina.ntfsa.names import fold
+from lamina.ntfsa.outside_access import outside_access
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
 from lamina.vfs_modules.operations import Capability
@@ -27,8 +28,10 @@ class VolumeSettings:
 
     `label` "" means the share's name. `file_mode`, `directory_mode`: permission bits of what clients make.
     `hide_dot_files`: names that begin with a period are shown as hidden; so are `hidden_names` (folded: `names.fold`).
-    `indexed_names` bounds the memory of the directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
+    `access_based_enumeration`: listings leave out what the user may not read. `indexed_names` bounds the memory of the
+    directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
+    `follow_symlinks`: symbolic links within the share are followed by the server; otherwise clients are told of them.
     `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
     ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all; `directory_leases`:
     what they have listed, too.
@@ -40,9 +43,11 @@ class VolumeSettings:
     directory_mode: int = 0o755
     hide_dot_files: bool = True
     hidden_names: frozenset[str] = frozenset()
+    access_based_enumeration: bool = False
     indexed_names: int = 1_000_000
     sector_size: int = 512
     write_time_delay_ns: int = 2_000_000_000
+    follow_symlinks: bool = True
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: bool = True
     directory_leases: bool = True
@@ -68,7 +73,8 @@ class NtVolume:
     `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
     is pending is to be deleted: it may have others. `chain` is for the handles of files alone, `whole_chain` for
     those of streams, too. `watchers` is None while nobody watches a directory: then changes
-    are not reported, and cost nothing. `leases` are those of all
+    are not reported, and cost nothing. `outside` is None where local programs do not end what
+    clients cache. `leases` are those of all
     volumes of a server. Made inside a request: opening the root may wait.
     """
 
@@ -86,6 +92,7 @@ class NtVolume:
         "leases",
         "lock_ticket",
         "name",
+        "outside",
         "registry",
         "root",
         "root_key",
@@ -125,6 +132,7 @@ class NtVolume:
         self.lock_ticket = 0
         self.doomed: dict[FileKey, Doomed] = {}
         self.audit: Callable[[AuditEvent], None] | None = None
+        self.outside = outside_access(chain, registry)
         self.watchers: Watchers | None = None
         self._opens: dict[FileKey, list[NtOpen]] = {}
 

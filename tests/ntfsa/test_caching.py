@@ -21,6 +21,7 @@ from lamina.ntfsa.caching import (
     OPEN,
     OPEN_BATCH,
     OPERATIONS,
+    OUTSIDE_OPEN,
     OVERWRITE,
     OVERWRITE_BATCH,
     READ_CACHING,
@@ -74,6 +75,7 @@ WHAT_IS_LEFT = {
     CHANGE_SECURITY: """.   .          0!     .    R!    .     RW!""",
     CLOSE_DELETING: """.    .          0?     .    R?    .     RW?""",
     CHANGE_ENTRY: """  0    0?         0?     0    0?    0?    0?""",
+    OUTSIDE_OPEN: """  0    0!         0!     0    0!    0!    0!""",
 }
 HOLDERS = [held(II), held(EXCLUSIVE), held(BATCH), leased(R), leased(RH), leased(RW), leased(RWH)]
 HOLDER_NAMES = ["II", "exclusive", "batch", "lease-R", "lease-RH", "lease-RW", "lease-RWH"]

@@ -48,7 +48,7 @@ class Local:
 
 
 @pytest.fixture
-def share(make_share: Callable[..., object]) -> object:
+def share(make_share):
     made = make_share(PosixBackend(PosixOptions(posix_locking=True, strict_locking=True)))
     made.make("file", bytes(100))
     return made
