@@ -17,4 +17,5 @@ def make_module(link: ChainLink) -> VfsModule:
 
 def make_chain(name: str, spec: ShareSpec) -> Chain:
     """Compose the chain of a share without connecting it."""
-    return build_chain([make_module(link) for link in spec.chain], ShareInfo(name, str(spec.path), spec.read_only))
+    info = ShareInfo(name, str(spec.path), spec.read_only, follow_symlinks=spec.follow_symlinks)
+    return build_chain([make_module(link) for link in spec.chain], info)

@@ -54,6 +54,7 @@ class ShareSpec:
     deny: frozenset[str] = frozenset()
     hide_files: frozenset[str] = frozenset()
     write_time_delay: float = 2.0
+    follow_symlinks: bool = True
     change_notify: ChangeNotify = "all"
     oplocks: bool = True
     directory_leases: bool = True

@@ -213,6 +213,7 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         read_only=spec.read_only,
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
+        follow_symlinks=spec.follow_symlinks,
         change_notify=spec.change_notify,
         oplocks=spec.oplocks,
         directory_leases=spec.directory_leases,

@@ -20,7 +20,9 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
 from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
+from lamina.ntfsa.names import parse_path
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.reparse import find_stop, is_reparse_directory, open_link
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -70,6 +72,7 @@ _HOW: Final = {
     (access, directory): OpenHow(access, directory=directory) for access in Access for directory in (False, True)
 }
 _ATTEMPTS: Final = 8
+_LED_NOWHERE: Final = frozenset({NtStatus.OBJECT_NAME_NOT_FOUND, NtStatus.OBJECT_PATH_NOT_FOUND})
 
 
 def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameters) -> CreateResult:
@@ -81,12 +84,26 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         open_, action, information, maximal = _open_or_create(request)
     except OSError as error:
         raise nt_error(error) from error
+    except NtStatusError as error:
+        if error.status not in _LED_NOWHERE:
+            raise
+        raise _where_it_stopped(context, volume, parameters, error) from error
     shown = maximal if parameters.want_maximal_access else None
     if parameters.lease is not None:
         lease = _request_lease(context, open_, request.lease, parameters.lease)
         return CreateResult(open_, action, information, shown, 0, lease)
     level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
     return CreateResult(open_, action, information, shown, level)
+
+
+def _where_it_stopped(
+    context: "NtContext", volume: "NtVolume", parameters: CreateParameters, error: NtStatusError
+) -> NtStatusError:
+    """A path that leads nowhere may have met a reparse point on its way: then that is what the client is told."""
+    missed = error.status is NtStatus.OBJECT_NAME_NOT_FOUND and volume.settings.follow_symlinks
+    if missed and not volume.indexes.missed_in_empty:
+        return error
+    return find_stop(volume, context.token, parse_path(parameters.path).components) or error
 
 
 def _request_lease(context: "NtContext", open_: NtOpen, identity: bytes, asked: LeaseRequest) -> LeaseGranted | None:
@@ -114,6 +131,10 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
             elif request.disposition in {c.FILE_OPEN, c.FILE_OVERWRITE}:
                 raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND)
             else:
+                if request.volume.indexes.missed_in_empty and is_reparse_directory(
+                    request.volume, request.token, where.parent, where.parent_stat
+                ):
+                    raise NtStatusError(NtStatus.OBJECT_PATH_NOT_FOUND, "nothing is made in a reparse point")
                 made = create_new(request, where)
                 if made is not None:
                     return made
@@ -139,6 +160,14 @@ def _found(request: Request, path: str) -> "VfsHandle | None":
 
 def _try_open(request: Request, path: str) -> "VfsHandle | None":
     """A handle with the access the request needs, or None where the name is not there."""
+    if request.options & c.FILE_OPEN_REPARSE_POINT and not request.overwrites:
+        link = open_link(request.volume, request.token, path)
+        if link is not None:
+            return link
+    return _try_following(request, path)
+
+
+def _try_following(request: Request, path: str) -> "VfsHandle | None":
     volume, token = request.volume, request.token
     for access in request.try_access:
         try:

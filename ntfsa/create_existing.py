@@ -18,6 +18,7 @@ from lamina.ntfsa.modification import settle_write_time, shown_stat
 from lamina.ntfsa.names import DATA_STREAM
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
+from lamina.ntfsa.reparse import data_of, is_link, stop
 from lamina.ntfsa.sharing import close_file, open_file, sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_deletion import remove_streams
@@ -74,6 +75,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         if volume.registry.read(key).delete_pending:
             raise NtStatusError(NtStatus.DELETE_PENDING)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
+        if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not request.options & c.FILE_OPEN_REPARSE_POINT:
+            raise stop(data_of(volume, token, handle, vfs_path, stat), ())
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)
         granted = grant_request(request, maximal, path)
         check_attributes(request, stat, dos.attributes, granted, maximal)
@@ -95,7 +98,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
 
 def still_names(request: Request, vfs_path: str, key: FileKey) -> bool:
     """Whether a path leads to the file of this key."""
-    stat = stat_or_none(request.volume, request.token, vfs_path)
+    follow = not request.options & c.FILE_OPEN_REPARSE_POINT
+    stat = stat_or_none(request.volume, request.token, vfs_path, follow)
     return stat is not None and (stat.dev, stat.ino) == key[:2]
 
 
@@ -103,7 +107,7 @@ def _check_type(request: Request, stat: FileStat) -> None:
     if request.disposition == c.FILE_CREATE:
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     if not is_directory(stat):
-        if request.wants_directory:
+        if request.wants_directory and not is_link(stat):
             invalid = request.path.trailing_separator
             raise NtStatusError(NtStatus.OBJECT_NAME_INVALID if invalid else NtStatus.NOT_A_DIRECTORY)
         return

@@ -117,7 +117,7 @@ def _mark(record: FileRecord) -> Outcome[NtStatus]:
 
 def _still_names(token: "ImpersonationToken", open_: "NtOpen", path: str) -> bool:
     volume = open_.volume
-    stat = volume.chain.stat(token, volume.root, path, True)
+    stat = volume.chain.stat(token, volume.root, path, not open_.options & c.FILE_OPEN_REPARSE_POINT)
     return (stat.dev, stat.ino) == open_.file_key[:2]
 
 

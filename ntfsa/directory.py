@@ -8,8 +8,10 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import allocation_size, creation_ns, end_of_file, shown_attributes
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
+from lamina.ntfsa.lookup import join
 from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
+from lamina.ntfsa.reparse import tag_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_read
 from lamina.vfs_modules.operations import DosAttributes
@@ -17,9 +19,10 @@ from lamina.vfs_modules.operations import DosAttributes
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.open_state import NtOpen
-    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.token import ImpersonationToken
 
 _RESTARTS: Final = c.SMB2_RESTART_SCANS | c.SMB2_REOPEN
+_REPARSE_POINT: Final = c.FILE_ATTRIBUTE_REPARSE_POINT
 _NO_DOS: Final = DosAttributes(0, None)
 _ILLEGAL_IN_PATTERN: Final = frozenset("\\/")
 
@@ -88,7 +91,7 @@ def _fill(  # one loop, and everything it needs
                 if found is None:
                     continue
                 entry = found
-            added = _append(buffer, open_.volume, entry, hides(entry[0]))
+            added = _append(context.token, open_, buffer, entry, hides(entry[0]))
         else:
             added = buffer.append(entry[0])
         if not added:
@@ -100,8 +103,11 @@ def _fill(  # one loop, and everything it needs
             return
 
 
-def _append(buffer: DirectoryBuffer, volume: "NtVolume", entry: Listed, hidden: bool) -> bool:
+def _append(
+    token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed, hidden: bool
+) -> bool:
     name, stat, dos = entry
+    volume, directory = open_.volume, open_.vfs_path
     assert stat is not None
     stat = shown_stat(volume, stat)
     if dos is None:
@@ -113,12 +119,14 @@ def _append(buffer: DirectoryBuffer, volume: "NtVolume", entry: Listed, hidden: 
     changed = dos.change_ns
     if changed is None:
         changed = stat.ctime_ns
+    attributes = shown_attributes(stat, stored, hidden)
     return buffer.append(
         name,
         (to_filetime(created), to_filetime(stat.atime_ns), to_filetime(stat.mtime_ns), to_filetime(changed)),
         end_of_file(stat),
         allocation_size(stat, stored),
-        shown_attributes(stat, stored, hidden),
+        attributes,
         0,
         stat.ino,
+        tag_of(volume, token, join(directory, to_posix(name)), stat) if attributes & _REPARSE_POINT else 0,
     )

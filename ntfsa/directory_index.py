@@ -138,13 +138,15 @@ class DirectoryIndex:
 class DirectoryIndexes:
     """The indexes of one volume, at most `limit` names together (but always the one last asked for)."""
 
-    __slots__ = ("_chain", "_indexes", "_limit", "_root")
+    __slots__ = ("_chain", "_indexes", "_limit", "_root", "missed_in_empty")
 
     def __init__(self, chain: "Chain", root: VfsHandle, limit: int) -> None:
         self._chain = chain
         self._root = root
         self._limit = limit
         self._indexes: OrderedDict[DirectoryKey, DirectoryIndex] = OrderedDict()
+        # The last name that was looked for was not found, in a directory without any: it may be a reparse point.
+        self.missed_in_empty = False
 
     def find(self, directory: str, stat: FileStat, name: str) -> str | None:
         """The name on disk in `directory` (a chain path, whose `stat` the caller has) that the client's `name` means.
@@ -152,7 +154,9 @@ class DirectoryIndexes:
         Raises OSError where the directory cannot be read.
         """
         index = self._of(directory, stat)
-        return index.find(fold(name), name)
+        found = index.find(fold(name), name)
+        self.missed_in_empty = found is None and not index.count
+        return found
 
     def _of(self, directory: str, stat: FileStat) -> DirectoryIndex:
         key = (stat.dev, stat.ino)

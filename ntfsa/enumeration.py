@@ -112,7 +112,7 @@ def look_at(token: "ImpersonationToken", open_: "NtOpen", name: str, shown: str)
     """An entry whose attributes the directory's reading did not bring; None where it is gone or leads nowhere."""
     volume = open_.volume
     path = join(open_.vfs_path, name)
-    stat = stat_or_none(volume, token, path)
+    stat = stat_or_none(volume, token, path, volume.settings.follow_symlinks)
     if stat is None:
         return None
     if not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):

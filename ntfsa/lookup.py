@@ -91,12 +91,14 @@ def _in_directory(
     return Resolved(parent, stat, name, True)
 
 
-def stat_or_none(volume: "NtVolume", token: "ImpersonationToken", path: str) -> FileStat | None:
-    """The stat of what a chain path leads to, or None where there is nothing."""
+def stat_or_none(
+    volume: "NtVolume", token: "ImpersonationToken", path: str, follow: bool = True
+) -> FileStat | None:
+    """The stat of what a chain path leads to, or None where there is nothing. `follow` False: of a link itself."""
     if not path:
         return volume.chain.fstat(token, volume.root)
     try:
-        return volume.chain.stat(token, volume.root, path, True)
+        return volume.chain.stat(token, volume.root, path, follow)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG}:
             return None

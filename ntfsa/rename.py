@@ -76,7 +76,8 @@ def new_name(open_: "NtOpen", name: str) -> str:
 
 def _require_source(context: "NtContext", open_: "NtOpen") -> None:
     # The name may have come to mean another file behind our back: that one is not ours to move.
-    stat = stat_or_none(open_.volume, context.token, open_.vfs_path)
+    follow = not open_.options & c.FILE_OPEN_REPARSE_POINT
+    stat = stat_or_none(open_.volume, context.token, open_.vfs_path, follow)
     if stat is None or (stat.dev, stat.ino) != open_.file_key[:2]:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND)
 

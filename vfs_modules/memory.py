@@ -144,6 +144,8 @@ class MemoryBackend(Backend):
             directory, name = node, todo.pop()
             node = self._child(directory, name)
             if node.is_link and (todo or follow):
+                if self.share is not None and not self.share.follow_symlinks:
+                    _fail(errno.ELOOP, path)
                 links += 1
                 if links > _MAX_LINKS:
                     _fail(errno.ELOOP, path)

@@ -34,12 +34,16 @@ class ModuleOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ShareInfo:
-    """What a chain is built for. `path` is the share's folder; `substitutions` the values of %S, %h … for options."""
+    """What a chain is built for. `path` is the share's folder; `substitutions` the values of %S, %h … for options.
+
+    Without `follow_symlinks` a backend follows no symbolic link: where one is in the way it says ELOOP.
+    """
 
     name: str
     path: str
     read_only: bool = False
     substitutions: Mapping[str, str] = field(default_factory=lambda: _NO_SUBSTITUTIONS)
+    follow_symlinks: bool = True
 
 
 class VfsModule(Operations):

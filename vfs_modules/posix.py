@@ -94,6 +94,7 @@ class PosixBackend(PosixRanges, PosixOutside):
     def __init__(self, options: PosixOptions | None = None) -> None:
         super().__init__(options)
         self._root = -1
+        self._follows = True
         self._metadata_waits: bool | None = None
         self._notifier = Notifier(self.options.watches)
         self._devices: dict[int, PosixFile] = {}
@@ -105,6 +106,7 @@ class PosixBackend(PosixRanges, PosixOutside):
     def connect(self, share: ShareInfo) -> None:
         """Open the share's folder."""
         self._root = syscalls.open_directory(SERVER_TOKEN, share.path)
+        self._follows = share.follow_symlinks
 
     def disconnect(self) -> None:
         """Close the folder and the watches."""
@@ -230,7 +232,7 @@ class PosixBackend(PosixRanges, PosixOutside):
         if not how.follow:
             flags |= os.O_NOFOLLOW
         try:
-            return syscalls.openat(token, directory, raw, flags, how.mode)
+            return syscalls.openat(token, directory, raw, flags, how.mode, self._follows)
         except OSError as error:
             if error.errno != errno.EXDEV or b".." in raw.split(b"/"):
                 raise
@@ -238,7 +240,7 @@ class PosixBackend(PosixRanges, PosixOutside):
             if not from_root:
                 raise
         # The link leads out of this directory, but perhaps not out of the share.
-        return syscalls.openat(token, self._root, from_root + b"/" + raw, flags, how.mode)
+        return syscalls.openat(token, self._root, from_root + b"/" + raw, flags, how.mode, self._follows)
 
     def _path_from_root(self, directory: int) -> bytes:
         root = syscalls.path_of(self._root).rstrip(b"/") + b"/"

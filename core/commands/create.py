@@ -9,6 +9,7 @@ from lamina.core.rpc.pipes import open_pipe
 from lamina.core.session import SmbTree
 from lamina.core.settings import Dialect
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
+from lamina.core.wire.error import SymbolicLinkError, encode_symbolic_link_error
 from lamina.core.wire.create_contexts import (
     ALLOCATION_SIZE,
     EA_BUFFER,
@@ -35,6 +36,7 @@ from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE
 from lamina.ntfsa.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest
 from lamina.ntfsa.information import NetworkOpenInformation
+from lamina.ntfsa.reparse import StoppedOnLinkError
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _FILE_OPENED: Final = 1
@@ -55,7 +57,11 @@ def handle(request: Request) -> bytes | Reply:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
-    result = create(tree.context, tree.share.volume, _parameters(request.connection.dialect, asked))
+    try:
+        result = create(tree.context, tree.share.volume, _parameters(request.connection.dialect, asked))
+    except StoppedOnLinkError as stopped:
+        link = SymbolicLinkError(stopped.unparsed, *stopped.link)
+        raise NtStatusError(stopped.status, data=encode_symbolic_link_error(link)) from stopped
     open_ = server.add_open(tree, nt=result.open)
     request.file_id = open_.file_id
     if result.oplock_level or result.lease is not None:

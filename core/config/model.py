@@ -135,6 +135,7 @@ class ShareTable(Table):
     oplocks: StrictBool = True
     directory_leases: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
+    follow_symlinks: StrictBool = True
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
 

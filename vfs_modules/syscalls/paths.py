@@ -31,10 +31,15 @@ def open_component(token: ImpersonationToken, directory: int, name: bytes, flags
     return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=directory)
 
 
-def openat(token: ImpersonationToken, directory: int, path: bytes, flags: int, mode: int = 0) -> int:
-    """Open a path beneath `directory`, following links that stay beneath it; EXDEV where one leads out."""
+def openat(
+    token: ImpersonationToken, directory: int, path: bytes, flags: int, mode: int = 0, links: bool = True
+) -> int:
+    """Open a path beneath `directory`, following links that stay beneath it; EXDEV where one leads out.
+
+    Without `links` none is followed: ELOOP.
+    """
     assume(token)
-    return open_beneath(directory, path, flags, mode)
+    return open_beneath(directory, path, flags, mode, links)
 
 
 def reopen(token: ImpersonationToken, fd: int, flags: int) -> int:

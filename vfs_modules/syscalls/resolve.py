@@ -17,12 +17,16 @@ _MAX_LINKS = 40
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_beneath(directory: int, raw: bytes, flags: int, mode: int = 0) -> int:
-    """Open `raw` beneath `directory`, following links that stay there. EXDEV where one leads out."""
+def open_beneath(directory: int, raw: bytes, flags: int, mode: int = 0, links: bool = True) -> int:
+    """Open `raw` beneath `directory`, following links that stay there. EXDEV where one leads out.
+
+    Without `links` none is followed: ELOOP.
+    """
     if libc.HAS_OPENAT2:
         how_mode = mode if flags & os.O_CREAT else 0
-        return libc.openat2(directory, raw, flags, how_mode, libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS)
-    return walk(directory, raw, flags, mode)
+        how = libc.RESOLVE_BENEATH | (libc.RESOLVE_NO_MAGICLINKS if links else libc.RESOLVE_NO_SYMLINKS)
+        return libc.openat2(directory, raw, flags, how_mode, how)
+    return walk(directory, raw, flags, mode, links)
 
 
 def at_parent(directory: int, raw: bytes, call: Callable[[int, bytes], _T]) -> _T:
@@ -39,9 +43,9 @@ def at_parent(directory: int, raw: bytes, call: Callable[[int, bytes], _T]) -> _
         os.close(parent)
 
 
-def walk(directory: int, raw: bytes, flags: int, mode: int = 0) -> int:
+def walk(directory: int, raw: bytes, flags: int, mode: int = 0, links: bool = True) -> int:
     """What openat2 does with RESOLVE_BENEATH, one component at a time with O_NOFOLLOW."""
-    walker = _Walker(directory, raw)
+    walker = _Walker(directory, raw, _MAX_LINKS if links else 0)
     try:
         return walker.run(flags, mode)
     except OSError as error:
@@ -53,10 +57,11 @@ def walk(directory: int, raw: bytes, flags: int, mode: int = 0) -> int:
 class _Walker:
     """The directories passed through, so that ".." in a link goes back to one of them and never above the first."""
 
-    def __init__(self, directory: int, raw: bytes) -> None:
+    def __init__(self, directory: int, raw: bytes, max_links: int) -> None:
         self.stack = [directory]
         self.todo = [part for part in reversed(raw.split(b"/")) if part not in {b"", b"."}]
         self.links = 0
+        self.max_links = max_links
 
     def close(self) -> None:
         for fd in self.stack[1:]:
@@ -99,7 +104,7 @@ class _Walker:
 
     def _expand(self, link: bytes) -> None:
         self.links += 1
-        if self.links > _MAX_LINKS:
+        if self.links > self.max_links:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         target = os.readlink(link, dir_fd=self.stack[-1])
         if target.startswith(b"/"):
