@@ -4,9 +4,9 @@ A change that a client makes is reported by the operation that makes it, with al
 chain's source of changes (`watch_changes`) sees it a second time, as it sees what local programs and other shares do.
 So while there is a source, every operation of the chain that changes something is a *window*: the source is emptied
 before it and after it, and what comes in between about the very name that it changes is held. If the operation
-succeeds, what it must have caused is dropped: one appearance, one disappearance, any number of changes of content. What
-is left, and all of it where the operation failed, is somebody else's and is told. So nothing is told twice, nothing is
-lost, and what others did before an operation is told before it.
+succeeds, what it must have caused is dropped (see `own_changes`). What is left, and all of it where the operation
+failed, is somebody else's and is told. So nothing is told twice, nothing is lost, and what others did before an
+operation is told before it.
 
 While nobody watches, the chain's functions are its own and none of this costs anything.
 """
@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.fscc import notify_information as n
-from lamina.ntfsa.lookup import join
-from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, ChangeWatch
+from lamina.ntfsa.own_changes import NOTHING, OF_ONE_FILE, HandlePaths, Window, claims_of, parts_of
+from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.operations import Operation, Target
+from lamina.vfs_modules.operations import Operation
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
@@ -32,93 +32,30 @@ log = logging.getLogger(__name__)
 
 _CONTENTS: Final = ~(n.FILE_NOTIFY_CHANGE_FILE_NAME | n.FILE_NOTIFY_CHANGE_DIR_NAME | n.FILE_NOTIFY_CHANGE_STREAM_NAME)
 _MAX_HELD: Final = 1024
+_MAX_CACHED: Final = 4096
 
-_Claim = tuple[ChangeKind, str]
 _Function = Callable[..., Any]
+_Key = tuple[object, ...]
 
 
-class _Window:
-    """An operation that is being done: the names it changes, and what is told of them meanwhile."""
+class _Source:
+    """A watch of the chain that those share who watch the same directory for the same. `watch` None: not begun yet."""
 
-    __slots__ = ("claims", "held", "paths")
+    __slots__ = ("contents", "key", "watch", "watchers")
 
-    def __init__(self, paths: Sequence[str], claims: frozenset[_Claim]) -> None:
-        self.paths = paths
-        self.claims = claims
-        self.held: list[tuple[Watcher, Change]] = []
+    def __init__(self, key: _Key, watcher: "Watcher") -> None:
+        self.key = key
+        self.contents = _wants_contents(watcher)
+        self.watch: ChangeWatch | None = None
+        self.watchers = [watcher]
 
-    def holds(self, change: Change) -> bool:
-        """Whether a change of one of its names may be its own doing."""
-        return bool(self.claims) or change.kind in {ChangeKind.DATA, ChangeKind.ATTRIBUTES}
-
-    def unclaimed(self) -> list[tuple["Watcher", Change]]:
-        """What is somebody else's, after the operation has succeeded. The last of several that are alike is its own."""
-        rest = []
-        open_claims: dict[Watcher, set[_Claim]] = {}
-        for watcher, change in reversed(self.held):
-            if change.kind in {ChangeKind.DATA, ChangeKind.ATTRIBUTES}:
-                continue
-            claims = open_claims.setdefault(watcher, set(self.claims))
-            parts = _parts_of(watcher, change)
-            if parts <= claims:
-                claims -= parts
-            else:
-                rest.append((watcher, change))
-        rest.reverse()
-        return rest
+    @property
+    def path(self) -> str:
+        """The directory's chain path, which its watchers keep true."""
+        return self.watchers[0].path if self.watchers else ""
 
 
-def _parts_of(watcher: "Watcher", change: Change) -> set[_Claim]:
-    path = join(watcher.path, change.path)
-    if change.kind is ChangeKind.RENAMED:
-        return {(ChangeKind.REMOVED, path), (ChangeKind.ADDED, join(watcher.path, change.target))}
-    return {(change.kind, path)}
-
-
-class _Handles:
-    """Under which chain path each handle of a volume was opened. Renames are followed."""
-
-    def __init__(self, volume: "NtVolume") -> None:
-        self._paths: dict[VfsHandle, str] = {}
-        self._by_path: dict[str, set[VfsHandle]] = {}
-        self.note(volume.root, "")
-        for open_ in volume.all_opens():
-            self.note(open_.handle, open_.vfs_path)
-
-    def note(self, handle: VfsHandle, path: str) -> None:
-        """A handle was opened."""
-        self._paths[handle] = path
-        self._by_path.setdefault(path, set()).add(handle)
-
-    def forget(self, handle: VfsHandle) -> None:
-        """A handle is closed."""
-        path = self._paths.pop(handle, None)
-        if path is not None:
-            handles = self._by_path[path]
-            handles.discard(handle)
-            if not handles:
-                del self._by_path[path]
-
-    def renamed(self, source: str, target: str) -> None:
-        """A name has become another, and with it what is beneath it."""
-        moved = self._by_path.get(source, set())
-        paths = [source] if moved else []
-        if any(handle.is_directory for handle in moved):
-            paths += [path for path in self._by_path if path.startswith(source + "/")]
-        for path in paths:
-            for handle in self._by_path.pop(path):
-                self.note(handle, target + path[len(source) :])
-
-    def touched(self, arguments: Sequence[object], by_path: bool) -> list[str]:
-        """The chain paths of what an operation with these arguments is done to."""
-        paths = []
-        for at, argument in enumerate(arguments):
-            base = self._paths.get(argument) if isinstance(argument, VfsHandle) else None
-            if base is None:
-                continue
-            name = arguments[at + 1] if by_path and at + 1 < len(arguments) else None
-            paths.append(join(base, name) if isinstance(name, str) else base)
-        return paths
+_Concerned = tuple[tuple[_Source, ...], tuple[_Source, ...]]
 
 
 class LocalChanges:
@@ -127,9 +64,12 @@ class LocalChanges:
     def __init__(self, volume: "NtVolume", watchers: "Watchers") -> None:
         self._volume = volume
         self._watchers = watchers
-        self._sources: dict[Watcher, ChangeWatch | None] = {}
-        self._windows: dict[str, list[_Window]] = {}
-        self._handles: _Handles | None = None
+        self._by_key: dict[_Key, _Source] = {}
+        self._source_of: dict[Watcher, _Source] = {}
+        self._windows: dict[str, list[Window]] = {}
+        self._handles: HandlePaths | None = None
+        # By directory: the sources that see changes in it, and those of them that see contents.
+        self._concerned: dict[str, _Concerned] = {}
 
     # -- watchers ---------------------------------------------------------------------------------------------------
 
@@ -138,55 +78,90 @@ class LocalChanges:
 
         A watcher that cannot have everything is told to look for itself, once (NOTIFY_ENUM_DIR).
         """
-        self._sources[watcher] = None
+        key = _key_of(token, open_, watcher)
+        source = self._by_key.get(key)
+        if source is not None and source.watch is not None:
+            # What happened before is not the new watcher's business.
+            self._collect(source)
+            source.watchers.append(watcher)
+            self._enter(watcher, source)
+            return
+        source = self._by_key[key] = _Source(key, watcher)
+        self._enter(watcher, source)
         self._observe_chain()
-        query = ChangeQuery(
-            watcher.watch_tree, bool(watcher.completion_filter & _CONTENTS), lambda: self._collect(watcher)
-        )
         try:
-            source = self._volume.chain.watch_changes(token, open_.handle, query)
+            self._begin_source(token, open_, source)
         except OSError as error:
             self.end(watcher)
             if error.errno != errno.ENOTSUP:
                 log.info("share %s: %r is not watched: %s", self._volume.name, open_.path, error.strerror)
                 watcher.lose()
-            return
         except BaseException:
             self.end(watcher)
             raise
-        if watcher not in self._sources:
-            source.close()
+
+    def _enter(self, watcher: "Watcher", source: _Source) -> None:
+        self._source_of[watcher] = source
+        self.watchers_changed()
+
+    def _begin_source(self, token: "ImpersonationToken", open_: "NtOpen", source: _Source) -> None:
+        tree = source.watchers[0].watch_tree
+        query = ChangeQuery(tree, source.contents, lambda: self._collect(source))
+        watch = self._volume.chain.watch_changes(token, open_.handle, query)
+        if not source.watchers:
+            watch.close()  # whoever wanted it has gone meanwhile
             return
-        self._sources[watcher] = source
-        self._collect(watcher)
+        source.watch = watch
+        self._collect(source)
 
     def end(self, watcher: "Watcher") -> None:
         """Let go of a watcher's source; nothing happens where it has none."""
-        source = self._sources.pop(watcher, None)
-        if source is not None:
-            source.close()
-        if not self._sources and self._handles is not None:
+        source = self._source_of.pop(watcher, None)
+        self.watchers_changed()
+        if source is None:
+            return
+        if len(source.watchers) == 1 and self._by_key.get(source.key) is source:
+            del self._by_key[source.key]
+        source.watchers.remove(watcher)
+        if not source.watchers and source.watch is not None:
+            source.watch.close()
+        if not self._source_of and self._handles is not None:
             self._volume.whole_chain.restore()
             self._handles = None
 
-    def _collect(self, watcher: "Watcher") -> None:
-        source = self._sources.get(watcher)
-        if source is not None:
-            for change in source.poll():
-                self._offer(watcher, change)
+    def watchers_changed(self) -> None:
+        """A watcher has come, gone or moved."""
+        self._concerned.clear()
 
-    def _offer(self, watcher: "Watcher", change: Change) -> None:
-        window = self._window_of(watcher, change)
-        if window is None:
-            self._watchers.tell(watcher, change)
-        elif len(window.held) < _MAX_HELD:
-            window.held.append((watcher, change))
-        else:
-            self._watchers.tell(watcher, LOST)
+    def _concerned_by(self, path: str) -> _Concerned:
+        directory = path.rpartition("/")[0]
+        known = self._concerned.get(directory)
+        if known is None:
+            if len(self._concerned) >= _MAX_CACHED:
+                self._concerned.clear()
+            found = (self._source_of.get(watcher) for watcher in self._watchers.watching(path))
+            sources = tuple(dict.fromkeys(source for source in found if source is not None))
+            known = self._concerned[directory] = sources, tuple(source for source in sources if source.contents)
+        return known
 
-    def _window_of(self, watcher: "Watcher", change: Change) -> _Window | None:
-        if self._windows and change is not LOST:
-            for _, path in _parts_of(watcher, change):
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def _collect(self, source: _Source) -> None:
+        if source.watch is not None:
+            for change in source.watch.poll():
+                self._offer(source, change)
+
+    def _offer(self, source: _Source, change: Change) -> None:
+        window = self._window_of(source, change)
+        if window is not None and len(window.held) < _MAX_HELD:
+            window.held.append((source, change))
+            return
+        for watcher in tuple(source.watchers):
+            self._watchers.tell(watcher, LOST if window is not None else change)
+
+    def _window_of(self, source: _Source, change: Change) -> Window | None:
+        if self._windows and change is not LOST and source.watchers:
+            for _, path in parts_of(source, change):
                 for window in self._windows.get(path, ()):
                     if window.holds(change):
                         return window
@@ -196,106 +171,106 @@ class LocalChanges:
 
     def _observe_chain(self) -> None:
         if self._handles is None:
-            self._handles = _Handles(self._volume)
+            opens = [(open_.handle, open_.vfs_path) for open_ in self._volume.all_opens()]
+            self._handles = HandlePaths([(self._volume.root, ""), *opens])
             self._volume.whole_chain.interpose(self._observed)
 
     def _observed(self, operation: Operation, call: _Function) -> _Function:
+        handles = self._handles
+        assert handles is not None
         if operation.name == "close":
-            return self._observed_close(call)
-        if not operation.mutates:
-            return call
-        by_path = operation.target is Target.PATH
-        claims_of = _CLAIMS.get(operation.name, _no_claims)
+            return _observed_close(handles, call)
+        if operation.name in OF_ONE_FILE:
+            return self._observed_of_file(handles, call)
+        if operation.mutates:
+            return self._observed_of_names(handles, operation.name, call)
+        return call
 
+    def _observed_of_names(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
         def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-            handles = self._handles
-            paths = handles.touched(arguments, by_path) if handles is not None else []
-            if not paths:
-                return call(token, *arguments, **keywords)
-            if claims_of is _claims_of_open and not arguments[2].create:
+            paths = handles.touched(name, arguments)
+            if not paths or (name == "open" and not arguments[2].create):
                 result = call(token, *arguments, **keywords)
             else:
-                window = _Window(paths, claims_of(paths, arguments))
-                result = self._in_window(window, lambda: call(token, *arguments, **keywords))
-            self._follow(operation.name, paths, result)
+                window = Window(paths, claims_of(name, paths, arguments))
+                self._begin_window(window, self._first_concerned(paths))
+                succeeded = False
+                try:
+                    result = call(token, *arguments, **keywords)
+                    succeeded = True
+                finally:
+                    self._end_window(window, succeeded)
+            if paths:
+                _follow(handles, name, paths, result)
             return result
 
         return observed
 
-    def _observed_close(self, call: _Function) -> _Function:
-        def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
-            if self._handles is not None:
-                self._handles.forget(handle)
-            call(token, handle)
+    def _observed_of_file(self, handles: HandlePaths, call: _Function) -> _Function:
+        """What changes a file's content or attributes, and is nobody's business who watches names alone."""
 
-        return close
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> Any:
+            path = handles.path_of(handle)
+            concerned = self._concerned_by(path)[1] if path else ()
+            if not path or not concerned:
+                return call(token, handle, *arguments, **keywords)
+            window = Window((path,), NOTHING)
+            self._begin_window(window, concerned[:1])
+            succeeded = False
+            try:
+                result = call(token, handle, *arguments, **keywords)
+                succeeded = True
+                return result
+            finally:
+                self._end_window(window, succeeded)
 
-    def _follow(self, name: str, paths: Sequence[str], result: object) -> None:
-        if self._handles is None:
-            return
-        if isinstance(result, VfsHandle):
-            self._handles.note(result, paths[0])
-        elif name == "rename" and len(paths) == 2:
-            self._handles.renamed(*paths)
+        return observed
 
-    def _in_window(self, window: _Window, call: Callable[[], Any]) -> Any:
-        self._empty_sources(window.paths)
+    def _first_concerned(self, paths: Sequence[str]) -> list[_Source]:
+        # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
+        return [source for path in paths for source in self._concerned_by(path)[0][:1]]
+
+    def _begin_window(self, window: Window, concerned: Sequence[_Source]) -> None:
+        for source in concerned:
+            self._collect(source)
         for path in window.paths:
             self._windows.setdefault(path, []).append(window)
-        succeeded = False
-        try:
-            result = call()
-            succeeded = True
-            return result
-        finally:
-            self._empty_sources(window.paths)
-            self._end(window, succeeded)
 
-    def _empty_sources(self, paths: Sequence[str]) -> None:
-        for path in paths:
-            for watcher in self._watchers.watching(path):
-                self._collect(watcher)
-
-    def _end(self, window: _Window, succeeded: bool) -> None:
+    def _end_window(self, window: Window, succeeded: bool) -> None:
+        # Whoever has begun to watch meanwhile is told of it, too.
+        for source in self._first_concerned(window.paths):
+            self._collect(source)
         for path in window.paths:
             windows = self._windows[path]
             windows.remove(window)
             if not windows:
                 del self._windows[path]
-        for watcher, change in window.unclaimed() if succeeded else window.held:
-            if watcher in self._sources:
+        if window.held:
+            for source, change in window.unclaimed() if succeeded else window.held:
                 # Another operation on the same name may have caused it.
-                self._offer(watcher, change)
+                self._offer(source, change)
 
 
-def _no_claims(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[_Claim]:
-    return frozenset()
+def _wants_contents(watcher: "Watcher") -> bool:
+    return bool(watcher.completion_filter & _CONTENTS)
 
 
-def _claims_of_open(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[_Claim]:
-    # Whether one that is not exclusive has made the file nobody can say, so nobody but the source reports it.
-    return frozenset({(ChangeKind.ADDED, paths[0])}) if arguments[2].exclusive else frozenset()
+def _key_of(token: "ImpersonationToken", open_: "NtOpen", watcher: "Watcher") -> _Key:
+    # How much of a tree is seen depends on who asks; who may list the directory itself was checked when it was opened.
+    user = token.cache_id if watcher.watch_tree else 0
+    return open_.file_key, watcher.path, watcher.watch_tree, _wants_contents(watcher), user
 
 
-def _claims_of_making(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[_Claim]:
-    return frozenset({(ChangeKind.ADDED, paths[-1])})
+def _observed_close(handles: HandlePaths, call: _Function) -> _Function:
+    def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
+        handles.forget(handle)
+        call(token, handle)
+
+    return close
 
 
-def _claims_of_removing(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[_Claim]:
-    return frozenset({(ChangeKind.REMOVED, paths[0])})
-
-
-def _claims_of_renaming(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[_Claim]:
-    return frozenset({(ChangeKind.REMOVED, paths[0]), (ChangeKind.ADDED, paths[-1])})
-
-
-_CLAIMS: Final[dict[str, Callable[[Sequence[str], Sequence[Any]], frozenset[_Claim]]]] = {
-    "open": _claims_of_open,
-    "mkdir": _claims_of_making,
-    "symlink": _claims_of_making,
-    "link": _claims_of_making,
-    "unlink": _claims_of_removing,
-    "rmdir": _claims_of_removing,
-    "rename": _claims_of_renaming,
-}
-"""What an operation that has succeeded must have caused, and ntfsa reports itself."""
+def _follow(handles: HandlePaths, name: str, paths: Sequence[str], result: object) -> None:
+    if isinstance(result, VfsHandle):
+        handles.note(result, paths[0])
+    elif name == "rename" and len(paths) == 2:
+        handles.renamed(*paths)

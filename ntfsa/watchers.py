@@ -157,6 +157,8 @@ class Watchers:
     def add(self, watcher: Watcher) -> None:
         """Enter a watcher."""
         self._by_path.setdefault(watcher.path, []).append(watcher)
+        if self.local is not None:
+            self.local.watchers_changed()
 
     def remove(self, watcher: Watcher) -> None:
         """Forget a watcher; what waits in it ends with NOTIFY_CLEANUP."""

@@ -56,7 +56,10 @@ class ChangeWatch(Protocol):
     """A watch that has begun. Used on the event loop's thread only."""
 
     def poll(self) -> list[Change]:
-        """What happened since the last poll, in order; never waits. What is kept meanwhile is bounded: LOST."""
+        """What happened since the last poll, in order; never waits. What is kept meanwhile is bounded: LOST.
+
+        A source that tells of its own chain's changes looks for those of all its watches, and wakes who has some.
+        """
         ...
 
     def close(self) -> None:

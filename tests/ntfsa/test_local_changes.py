@@ -45,8 +45,8 @@ class Watch:
     def look(self):
         """What the event loop does as soon as something happens."""
         local = self.share.volume.watchers.local
-        if local is not None:
-            local._collect(self.open.watcher)
+        if local is not None and self.open.watcher in local._source_of:
+            local._collect(local._source_of[self.open.watcher])
 
     def news(self):
         self.look()
@@ -256,7 +256,7 @@ class Source:
     def __init__(self):
         self.changes = []
         self.closed = 0
-        self.wake = None
+        self.wake = lambda: None
 
     def poll(self):
         changes, self.changes = self.changes, []
@@ -332,6 +332,21 @@ def test_switched_off_is_not_implemented(make_share, refused):
     share = make_share(settings=VolumeSettings(change_notify="off"))
     refused(S.NOT_IMPLEMENTED, change_notify, share.context, share.directory(), ALL, True, 4096)
     assert share.volume.watchers is None
+
+
+def test_those_who_watch_for_the_same_share_what_it_costs(make_share):
+    vendor = Vendor()
+    share = make_share(vendor)
+    watches = [Watch(share, "", NAMES, tree=False) for _ in range(50)]
+    assert len(share.volume.watchers.local._by_key) == 1
+    vendor._source.changes.append(Change(ChangeKind.ADDED, "x"))
+    late = Watch(share, "", NAMES, tree=False)
+    assert [watch.news() for watch in watches] == [[(ADDED, "x")]] * 50
+    assert late.news() == []
+    for watch in [*watches, late]:
+        assert vendor._source.closed == 0
+        share.close(watch.open)
+    assert vendor._source.closed == 1
 
 
 def test_nothing_is_left_when_nobody_watches(share):
@@ -490,7 +505,7 @@ class Story:
             share.make(directory, options=DIRECTORY)
         self.watch = Watch(share)
         self.expected = []
-        self.written = Counter()
+        self.written: Counter[str] = Counter()
         self.told = []
         self.made = 0
 
