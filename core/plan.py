@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from lamina.core.settings import ServerSettings
+from lamina.core.share_security import ShareAccess
 from lamina.vfs_modules.module import VfsModule
 
 DEFAULT_CHAIN: tuple[str, ...] = ("dos_attributes", "posix")
@@ -38,7 +39,9 @@ ChainLink = str | type[VfsModule] | VfsModule | ModuleSpec
 class ShareSpec:
     """One share: a folder, who may connect, and the chain that its operations go through.
 
-    `allow` and `deny` are user names or SIDs; an empty `allow` admits every user who can log on. `hide_files`: names
+    `allow` and `deny` are names of users and groups, well-known names or SIDs; an empty `allow` admits every user who
+    can log on. `access`: what those may do who are named, and nobody else anything. `access_based_enumeration`: leave
+    out of listings what a user may not read. `hide_files`: names
     that clients see as hidden, whatever their case. `change_notify`: what who watches a folder learns of: all changes,
     those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
     time. `oplocks`: whether clients may cache at all; `directory_leases`: what they have listed, too.
@@ -52,6 +55,8 @@ class ShareSpec:
     guest: bool = False
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
+    access: Mapping[str, ShareAccess] = field(default_factory=dict, hash=False)
+    access_based_enumeration: bool = False
     hide_files: frozenset[str] = frozenset()
     write_time_delay: float = 2.0
     follow_symlinks: bool = True

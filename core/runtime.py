@@ -18,6 +18,7 @@ from lamina.core.composition import make_chain
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
+from lamina.core.share_security import ShareSecurity
 from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
@@ -146,7 +147,8 @@ class Runtime:
         for name, spec in specs.items():
             old = previous.get(name)
             volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
-            opened[name] = _OpenShare(spec, _make_share(name, spec, volume or await self._open_volume(name, spec)))
+            volume = volume or await self._open_volume(name, spec)
+            opened[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
 
     async def _open_volume(self, name: str, spec: ShareSpec) -> NtVolume:
         try:
@@ -211,6 +213,7 @@ def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
 def _volume_settings(spec: ShareSpec) -> VolumeSettings:
     return VolumeSettings(
         read_only=spec.read_only,
+        access_based_enumeration=spec.access_based_enumeration,
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
         follow_symlinks=spec.follow_symlinks,
@@ -220,7 +223,7 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
     )
 
 
-def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:
+def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountStore) -> Share:
     return Share(
         name=name,
         volume=volume,
@@ -229,8 +232,7 @@ def _make_share(name: str, spec: ShareSpec, volume: NtVolume) -> Share:
         encrypt=spec.encrypt,
         hidden=spec.hidden,
         guest=spec.guest,
-        allow=frozenset(name.lower() if not name.startswith("S-1-") else name for name in spec.allow),
-        deny=frozenset(name.lower() if not name.startswith("S-1-") else name for name in spec.deny),
+        security=ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name),
     )
 
 

@@ -257,9 +257,9 @@ class SmbServer:
 
     # -- trees and opens ----------------------------------------------------------------------------------------
 
-    def connect_tree(self, session: SmbSession, share: Share, maximal_access: int) -> SmbTree:
+    def connect_tree(self, session: SmbSession, share: Share) -> SmbTree:
         """Enter a share in a session."""
-        tree = SmbTree(session.next_tree_id, session, share, maximal_access)
+        tree = SmbTree(session.next_tree_id, session, share)
         session.next_tree_id += 1
         session.trees[tree.tree_id] = tree
         return tree

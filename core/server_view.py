@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from lamina.core.rpc.view import ConnectionView, OpenFileView, SessionView, ShareView
 from lamina.core.session import SessionState, SmbOpen, SmbSession
+from lamina.core.share import Share
 from lamina.ntfsa.constants import FILE_APPEND_DATA, FILE_READ_DATA, FILE_WRITE_DATA
+from lamina.ntfsa.security_descriptor import pack_security_descriptor
 
 if TYPE_CHECKING:
     from lamina.core.server_core import SmbServer
@@ -55,7 +57,7 @@ class LiveView:
         """All shares by name, IPC$ last."""
         uses = Counter(tree.share.name for session in self._sessions() for tree in session.trees.values())
         shares = sorted(self._server.shares, key=lambda share: (share.volume is None, share.name.lower()))
-        return [ShareView(s.name, s.comment, s.volume is None, s.hidden, s.encrypt, uses[s.name]) for s in shares]
+        return [_share(share, uses[share.name]) for share in shares]
 
     def sessions(self) -> list[SessionView]:
         """All sessions with an authenticated user."""
@@ -92,6 +94,20 @@ class LiveView:
 
     def _sessions(self) -> list[SmbSession]:
         return [session for session in self._server.sessions.values() if session.state is SessionState.VALID]
+
+
+def _share(share: Share, uses: int) -> ShareView:
+    is_ipc = share.volume is None
+    return ShareView(
+        share.name,
+        share.comment,
+        is_ipc,
+        share.hidden,
+        share.encrypt,
+        uses,
+        share.volume is not None and share.volume.settings.access_based_enumeration,
+        None if is_ipc else pack_security_descriptor(share.security.descriptor()),
+    )
 
 
 def _client(session: SmbSession) -> str:

@@ -122,21 +122,21 @@ class SmbTree:
 
     __slots__ = ("connected_at", "context", "maximal_access", "session", "share", "tree_id")
 
-    def __init__(self, tree_id: int, session: SmbSession, share: Share, maximal_access: int) -> None:
+    def __init__(self, tree_id: int, session: SmbSession, share: Share) -> None:
         self.tree_id = tree_id
         self.session = session
         self.share = share
-        self.maximal_access = maximal_access
         self.connected_at = time.time()
-        self.context = self._make_context()
+        self.remake_context()
 
     def _make_context(self) -> NtContext:
         session = self.session
         address = next((c.peer_address for c in session.channels), "")
-        return NtContext(session.token, session.client_guid, session.session_id, address)
+        return NtContext(session.token, session.client_guid, session.session_id, address, self.maximal_access)
 
     def remake_context(self) -> None:
-        """The session's identity changed: what is done from now on is done for the new one."""
+        """The session's identity changed: what is done from now on is done for the new one, with its rights."""
+        self.maximal_access = self.share.maximal_access(self.session.token)
         self.context = self._make_context()
 
 

@@ -1,7 +1,9 @@
 """A share: what a tree connect finds under a name (MS-SMB2 3.3.1.6 Per Share)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from lamina.core.share_security import READ_ONLY_ACCESS, ShareSecurity
+from lamina.ntfsa.constants import FILE_ALL_ACCESS
 from lamina.ntfsa.volume import NtVolume
 from lamina.vfs_modules.token import ImpersonationToken
 
@@ -10,7 +12,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 class Share:
     """A name that clients connect to. `volume` is None for IPC$, which holds named pipes and no files.
 
-    `allow` and `deny` are user names or SIDs (lower case names); an empty `allow` admits every authenticated user.
+    `security` says who may connect, and limits what he may do.
     """
 
     name: str
@@ -20,12 +22,11 @@ class Share:
     encrypt: bool = False
     hidden: bool = False
     guest: bool = False
-    allow: frozenset[str] = frozenset()
-    deny: frozenset[str] = frozenset()
+    security: ShareSecurity = field(default_factory=ShareSecurity)
 
-    def admits(self, token: ImpersonationToken) -> bool:
-        """Whether the user of `token` may connect: `deny` wins over `allow`; an empty `allow` admits all."""
-        names = {token.user_name.lower(), token.user_sid, *token.group_sids}
-        if names & self.deny:
-            return False
-        return not self.allow or bool(names & self.allow)
+    def maximal_access(self, token: ImpersonationToken) -> int:
+        """All that `token` may do in this share (MS-SMB2 3.3.5.7, MaximalAccess); 0 is no right to connect."""
+        if self.volume is None:
+            return FILE_ALL_ACCESS
+        granted = self.security.maximal_access(token)
+        return granted & READ_ONLY_ACCESS if self.read_only else granted

@@ -9,6 +9,7 @@ import stat as st
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
+from lamina.ntfsa.access_based import is_readable, readable
 from lamina.ntfsa.lookup import join, split, stat_or_none
 from lamina.ntfsa.names import fold, present
 from lamina.ntfsa.wildcard import has_wildcards, matcher
@@ -75,7 +76,7 @@ class Enumeration:
         for name in (".", ".."):
             if everything or match(name):
                 yield name, _stat_of_dots(token, open_, name), None
-        source = self._source = open_.volume.chain.readdir(token, open_.handle, with_attributes)
+        source = self._source = _entries_of(token, open_, with_attributes)
         for stored, stat, dos in source:
             name = present(stored)
             if not everything and not match(fold(name)):
@@ -88,6 +89,12 @@ class Enumeration:
                 found = look_at(token, open_, stored, name)
                 if found is not None:
                     yield found
+
+
+def _entries_of(token: "ImpersonationToken", open_: "NtOpen", with_attributes: bool) -> Iterator[DirectoryEntry]:
+    volume = open_.volume
+    entries = volume.chain.readdir(token, open_.handle, with_attributes)
+    return readable(token, open_, entries) if volume.settings.access_based_enumeration else entries
 
 
 def _stat_of_dots(token: "ImpersonationToken", open_: "NtOpen", name: str) -> FileStat:
@@ -105,7 +112,9 @@ def _single(token: "ImpersonationToken", open_: "NtOpen", pattern: str) -> Liste
         return pattern, _stat_of_dots(token, open_, pattern), None
     volume = open_.volume
     name = volume.indexes.find(open_.vfs_path, volume.chain.fstat(token, open_.handle), pattern)
-    return look_at(token, open_, name, present(name)) if name is not None else None
+    if name is None or (volume.settings.access_based_enumeration and not is_readable(token, open_, name)):
+        return None
+    return look_at(token, open_, name, present(name))
 
 
 def look_at(token: "ImpersonationToken", open_: "NtOpen", name: str, shown: str) -> Listed | None:

@@ -112,6 +112,9 @@ class AccountStore(Protocol):
     def lookup(self, name: str) -> Account | None:
         """The account called `name`, in any case. May read a file; raises OSError if that cannot be done."""
 
+    def sid_of_name(self, name: str) -> str | None:
+        """The SID of the account or group of this name, in any case; None if there is none."""
+
     def sid_of_uid(self, uid: int) -> str:
         """The SID of the account with this uid, or S-1-22-1-uid."""
 

@@ -59,6 +59,7 @@ class _Identities(NamedTuple):
     sid_of_gid: dict[int, str]
     uid_of_sid: dict[str, int]
     gid_of_sid: dict[str, int]
+    sid_of_name: dict[str, str]
     version: int
 
 
@@ -245,6 +246,10 @@ class SqliteAccounts:
 
     # -- the identity map of ntfsa
 
+    def sid_of_name(self, name: str) -> str | None:
+        """See AccountStore."""
+        return self._identities().sid_of_name.get(name.lower())
+
     def sid_of_uid(self, uid: int) -> str:
         """See AccountStore."""
         return self._identities().sid_of_uid.get(uid) or unix_user_sid(uid)
@@ -283,11 +288,13 @@ class SqliteAccounts:
         further_groups = self._connection.execute(
             "SELECT sid, gid FROM group_sids JOIN groups ON member_of = rid WHERE gid IS NOT NULL"
         )
+        named = self._connection.execute("SELECT folded, rid FROM groups UNION ALL SELECT folded, rid FROM accounts")
         return _Identities(
             {uid: self._sid(rid) for uid, rid in users},
             {gid: self._sid(rid) for gid, rid in groups},
             dict(further_users) | {self._sid(rid): uid for uid, rid in users},
             dict(further_groups) | {self._sid(rid): gid for gid, rid in groups},
+            {folded: self._sid(rid) for folded, rid in named} | BUILTIN_GROUPS,
             version,
         )
 

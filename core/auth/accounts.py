@@ -82,6 +82,11 @@ class MemoryAccounts:
         """See AccountStore."""
         return self._accounts.get(name.lower())
 
+    def sid_of_name(self, name: str) -> str | None:
+        """See AccountStore."""
+        account = self.lookup(name)
+        return account.sid if account is not None else BUILTIN_GROUPS.get(name.lower())
+
     def sid_of_uid(self, uid: int) -> str:
         """See AccountStore: of several accounts with one uid, the first added."""
         found = (account.sid for account in list(self._accounts.values()) if account.uid == uid)

@@ -13,11 +13,9 @@ from lamina.vfs_modules.operations import Capability
 SHARE_TYPE_DISK: Final = 0x01
 SHARE_TYPE_PIPE: Final = 0x02
 SHAREFLAG_NO_CACHING: Final = 0x00000030
+SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM: Final = 0x00000800
 SHAREFLAG_ENCRYPT_DATA: Final = 0x00008000
 SHARE_CAP_CONTINUOUS_AVAILABILITY: Final = 0x00000010
-
-FULL_ACCESS: Final = 0x001F01FF
-READ_ONLY_ACCESS: Final = 0x001200A9
 
 
 def handle(request: Request) -> bytes | Reply:
@@ -32,7 +30,7 @@ def handle(request: Request) -> bytes | Reply:
     _check_admission(request, session, share)
     if len(session.trees) >= server.settings.limits.trees_per_session:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many tree connects in one session")
-    tree = server.connect_tree(session, share, READ_ONLY_ACCESS if share.read_only else FULL_ACCESS)
+    tree = server.connect_tree(session, share)
     request.tree = tree
     request.header.tree_id = tree.tree_id
     server.events.tree_connected(request.connection, tree)
@@ -57,7 +55,7 @@ def _check_admission(request: Request, session: SmbSession, share: Share) -> Non
         raise NtStatusError(NtStatus.ACCESS_DENIED, "anonymous users reach no files")
     if session.is_guest and share.volume is not None and not share.guest:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "guests are not admitted to this share")
-    if share.volume is not None and not share.admits(session.token):
+    if not share.maximal_access(session.token):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the access list of the share")
     if share.encrypt and (request.connection.dialect < Dialect.SMB_3_0 or session.sealer is None):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share wants encryption, which this client cannot do")
@@ -67,6 +65,8 @@ def _flags(request: Request, share: Share) -> int:
     flags = SHAREFLAG_NO_CACHING
     if share.encrypt and request.connection.dialect >= Dialect.SMB_3_0:
         flags |= SHAREFLAG_ENCRYPT_DATA
+    if share.volume is not None and share.volume.settings.access_based_enumeration:
+        flags |= SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM
     return flags
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.plan import DEFAULT_CHAIN, Listener
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
+from lamina.core.share_security import ShareAccess
 
 DialectName = Literal["2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"]
 _DIALECTS = dict(zip(("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"), Dialect, strict=True))
@@ -130,6 +131,8 @@ class ShareTable(Table):
     guest: StrictBool = False
     allow: frozenset[StrictStr] = frozenset()
     deny: frozenset[StrictStr] = frozenset()
+    access: dict[Annotated[str, Field(min_length=1)], ShareAccess] = Field(default_factory=dict)
+    access_based_enumeration: StrictBool = False
     hide_files: frozenset[Annotated[StrictStr, Field(pattern=r"^[^/\\]+$")]] = frozenset()
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: StrictBool = True

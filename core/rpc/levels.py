@@ -121,6 +121,8 @@ def _fitting(rows: list[tuple[Value, ...]], maximum: int) -> list[tuple[Value, .
 
 
 def _size(value: Value) -> int:
+    if isinstance(value, bytes):
+        return 4 + len(value)
     return 4 + (2 * len(value) + 2 if isinstance(value, str) else 0)
 
 

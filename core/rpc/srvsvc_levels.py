@@ -17,6 +17,7 @@ _STYPE_DISKTREE: Final = 0x00000000
 _STYPE_IPC: Final = 0x00000003
 _STYPE_SPECIAL: Final = 0x80000000
 _UNLIMITED: Final = 0xFFFFFFFF
+_SHI1005_FLAGS_ACCESS_BASED_DIRECTORY_ENUM: Final = 0x00000800
 _SHI1005_FLAGS_ENCRYPT_DATA: Final = 0x00008000
 _SESS_GUEST: Final = 0x00000001
 _PLATFORM_ID_NT: Final = 500
@@ -46,7 +47,12 @@ def _share_2(share: ShareView) -> tuple[Value, ...]:
 
 
 def _share_flags(share: ShareView) -> tuple[Value, ...]:
-    return (_SHI1005_FLAGS_ENCRYPT_DATA if share.encrypt else 0,)
+    flags = _SHI1005_FLAGS_ENCRYPT_DATA if share.encrypt else 0
+    return (flags | (_SHI1005_FLAGS_ACCESS_BASED_DIRECTORY_ENUM if share.access_based_enumeration else 0),)
+
+
+def _share_security(share: ShareView) -> tuple[Value, ...]:
+    return len(share.security or b""), share.security
 
 
 _SHARE_1: Final = (_STRING, _U32, _STRING)
@@ -57,10 +63,16 @@ SHARE_LEVELS: Final = {
     1: Level(_SHARE_1, _share_1),
     2: Level(_SHARE_2, _share_2, administrators=True),
     501: Level((*_SHARE_1, _U32), lambda share: (*_share_1(share), 0), administrators=True),
-    502: Level((*_SHARE_2, _U32, _BYTES), lambda share: (*_share_2(share), 0, None), administrators=True),
-    503: Level((*_SHARE_2, _STRING, _U32, _BYTES), lambda share: (*_share_2(share), "*", 0, None), administrators=True),
+    502: Level(
+        (*_SHARE_2, _U32, _BYTES), lambda share: (*_share_2(share), *_share_security(share)), administrators=True
+    ),
+    503: Level(
+        (*_SHARE_2, _STRING, _U32, _BYTES),
+        lambda share: (*_share_2(share), "*", *_share_security(share)),
+        administrators=True,
+    ),
 }
-"""SHARE_ENUM_UNION (2.2.3.4): SHARE_INFO_0, 1, 2, 501_I, 502_I, 503_I. There is no share security descriptor here."""
+"""SHARE_ENUM_UNION (2.2.3.4): SHARE_INFO_0, 1, 2, 501_I, 502_I, 503_I."""
 
 SHARE_INFORMATION_LEVELS: Final = {
     **SHARE_LEVELS,
@@ -68,10 +80,11 @@ SHARE_INFORMATION_LEVELS: Final = {
     1004: Level((_STRING,), lambda share: (share.comment,)),
     1005: Level((_U32,), _share_flags),
     1006: Level((_U32,), lambda share: (_UNLIMITED,)),
+    1501: Level((_U32, _BYTES), _share_security, administrators=True),
 }
-"""SHARE_INFO (2.2.3.6), without 1501_I."""
+"""SHARE_INFO (2.2.3.6)."""
 
-SHARE_INFORMATION_ARMS: Final = frozenset({*SHARE_INFORMATION_LEVELS, 1501})
+SHARE_INFORMATION_ARMS: Final = frozenset(SHARE_INFORMATION_LEVELS)
 """All levels of SHARE_INFO (2.2.3.6)."""
 
 

@@ -9,7 +9,10 @@ from typing import NamedTuple, Protocol
 
 
 class ShareView(NamedTuple):
-    """One share (MS-SRVS 3.1.1.3). `current_uses` counts the tree connects to it now."""
+    """One share (MS-SRVS 3.1.1.3). `current_uses` counts the tree connects to it now.
+
+    `security` is the share's descriptor, self-relative, None where there is none.
+    """
 
     name: str
     comment: str = ""
@@ -17,6 +20,8 @@ class ShareView(NamedTuple):
     hidden: bool = False
     encrypt: bool = False
     current_uses: int = 0
+    access_based_enumeration: bool = False
+    security: bytes | None = None
 
 
 class SessionView(NamedTuple):

@@ -9,6 +9,8 @@ from impacket.dcerpc.v5.dtypes import NULL
 
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ShareView
+from lamina.core.share_security import ShareSecurity
+from lamina.ntfsa.security_descriptor import pack_security_descriptor
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.rpc_pipe import ADMINISTRATOR, USER, pipe
@@ -160,7 +162,7 @@ def test_share_information_is_for_everybody(server: Any, level: int) -> None:
     assert srvs.hNetrShareGetInfo(server, "DATA\0", level)["InfoStruct"]["tag"] == level
 
 
-@pytest.mark.parametrize("level", [2, 502, 503])
+@pytest.mark.parametrize("level", [2, 502, 503, 1501])
 def test_share_information_with_paths_is_for_administrators(user: Any, admin: Any, level: int) -> None:
     assert error_of(srvs.hNetrShareGetInfo, user, "data\0", level) == ACCESS_DENIED
     assert srvs.hNetrShareGetInfo(admin, "data\0", level)["InfoStruct"]["tag"] == level
@@ -171,9 +173,19 @@ def test_share_information_says_that_a_share_is_encrypted(user: Any) -> None:
     assert flags == srvs.SHI1005_FLAGS_ENCRYPT_DATA
 
 
+def test_administrators_see_the_descriptor_of_a_share() -> None:
+    descriptor = pack_security_descriptor(ShareSecurity().descriptor())
+    view = ShareView("data", security=descriptor, access_based_enumeration=True)
+    client = connect("srvsvc", srvs.MSRPC_UUID_SRVS, ADMINISTRATOR, [view])
+    found = srvs.hNetrShareGetInfo(client, "data\0", 502)["InfoStruct"]["ShareInfo502"]
+    assert b"".join(found["shi502_security_descriptor"]) == descriptor
+    flags = srvs.hNetrShareGetInfo(client, "data\0", 1005)["InfoStruct"]["ShareInfo1005"]["shi1005_flags"]
+    assert flags == srvs.SHI1005_FLAGS_ACCESS_BASED_DIRECTORY_ENUM
+
+
 def test_share_that_is_not_there_is_not_found(user: Any) -> None:
     assert error_of(srvs.hNetrShareGetInfo, user, "none\0", 1) == NET_NAME_NOT_FOUND
-    assert error_of(srvs.hNetrShareGetInfo, user, "data\0", 1501) == INVALID_LEVEL
+    assert error_of(srvs.hNetrShareGetInfo, user, "data\0", 1007) == INVALID_LEVEL
 
 
 def test_share_is_found_by_its_path(user: Any) -> None:
