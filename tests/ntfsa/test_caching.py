@@ -1,31 +1,23 @@
 """What each operation takes from every grant, held against the pages of the specification.
 
-The tables are written from MS-FSA 2.1.4.12 Algorithm to Check for an Oplock Break and MS-SMB2 3.3.1.4 Algorithm for
-Leasing in an Object Store, not from the code.
+MS-FSA 2.1.4.12 Algorithm to Check for an Oplock Break, MS-SMB2 3.3.1.4 Algorithm for Leasing in an Object Store: the
+table stands in `specified_breaks`.
 """
 
 import pytest
 
+from lamina.ntfsa import caching
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.breaking import Break, break_and_wait, break_now
 from lamina.ntfsa.caching import (
     ANSWERED,
     CHANGE_DATA,
-    CHANGE_ENTRY,
-    CHANGE_NAME,
-    CHANGE_SECURITY,
-    CLOSE_DELETING,
     LEASE_STATES,
     LEVEL_OF_STATE,
     LOCK,
     OPEN,
-    OPEN_BATCH,
     OPERATIONS,
-    OUTSIDE_OPEN,
-    OVERWRITE,
-    OVERWRITE_BATCH,
     READ_CACHING,
-    SHARING_CONFLICT,
     STATE_OF_LEVEL,
     Operation,
     remaining,
@@ -57,70 +49,49 @@ from tests.support.granted import (
     with_lease,
     with_open,
 )
+from tests.support.specified_breaks import HOLDERS, WHAT_IS_LEFT, Verdict
 
-# For each operation of somebody else: what becomes of level II, exclusive and batch, and of leases R, RH, RW, RWH.
-#   .     nothing                        what is left, or 0 for nothing:  R    it is told, and that is all
-# A batch oplock is gone before somebody else has a file open who could change its security or deletes it.
-#   R?    its answer is awaited, and the operation goes on          R!    the operation waits for the answer
-WHAT_IS_LEFT = {
-    #                  II   exclusive  batch  R    RH    RW    RWH
-    OPEN: """          .    R!         R!     .    .     R!    RH!""",
-    OVERWRITE: """     0    0!         0!     0    0?    0!    0!""",
-    OPEN_BATCH: """    .    .          R!     .    .     .     .""",
-    OVERWRITE_BATCH: """.   .          0!     .    .     .     .""",
-    SHARING_CONFLICT: """. .           0!     .    R!    .     RW!""",
-    CHANGE_DATA: """   0    0!         0!     0    0?    0!    0!""",
-    LOCK: """          0    0!         0!     0    0?    0!    0!""",
-    CHANGE_NAME: """   .    .          0!     .    R!    .     RW!""",
-    CHANGE_SECURITY: """.   .          0!     .    R!    .     RW!""",
-    CLOSE_DELETING: """.    .          0?     .    R?    .     RW?""",
-    CHANGE_ENTRY: """  0    0?         0?     0    0?    0?    0?""",
-    OUTSIDE_OPEN: """  0    0!         0!     0    0!    0!    0!""",
-}
-HOLDERS = [held(II), held(EXCLUSIVE), held(BATCH), leased(R), leased(RH), leased(RW), leased(RWH)]
-HOLDER_NAMES = ["II", "exclusive", "batch", "lease-R", "lease-RH", "lease-RW", "lease-RWH"]
-STATES = {"0": 0, "R": R, "RH": RH, "RW": RW}
-
+HOLDING = (held(II), held(EXCLUSIVE), held(BATCH), leased(R), leased(RH), leased(RW), leased(RWH))
+RIGHTS = {rights(state).strip("-"): state for state in (0, R, RH, RW, RWH)}
 CASES = [
-    pytest.param(operation, record, expected, id=f"{operation.name}-{name}")
-    for operation, row in WHAT_IS_LEFT.items()
-    for record, name, expected in zip(HOLDERS, HOLDER_NAMES, row.split(), strict=True)
+    pytest.param(getattr(caching, name), record, row[holder], id=f"{name}-{holder}")
+    for name, row in WHAT_IS_LEFT.items()
+    for holder, record in zip(HOLDERS, HOLDING, strict=True)
 ]
 
 
 def test_the_table_has_every_operation() -> None:
-    assert set(WHAT_IS_LEFT) == set(OPERATIONS)
+    assert {getattr(caching, name) for name in WHAT_IS_LEFT} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(("operation", "record", "expected"), CASES)
-def test_what_an_operation_leaves(operation: Operation, record: FileRecord, expected: str) -> None:
+def test_what_an_operation_leaves(operation: Operation, record: FileRecord, expected: Verdict | None) -> None:
     (before,) = record.grants
     outcome = break_and_wait(record, Break(operation, SECOND, b"", 77, NOW))
-    if expected == ".":
+    if expected is None:
         assert outcome == (record, None, ())
         return
-    left, awaited, waits = STATES[expected.rstrip("?!")], expected[-1] in "?!", expected[-1] == "!"
-    deadline = LATE if awaited else 0.0
-    epoch = before.epoch + 1
-    assert outcome.messages == (told(before.state, left, epoch=epoch, deadline=deadline),)
-    assert outcome.result == (LATE if waits else None)
-    if awaited:
+    left = RIGHTS[expected.left]
+    deadline = LATE if expected.answered else 0.0
+    assert outcome.messages == (told(before.state, left, epoch=before.epoch + 1, deadline=deadline),)
+    assert outcome.result == (LATE if expected.waits else None)
+    if expected.answered:
         (after,) = outcome.record.grants
         assert after.state == before.state
         assert (after.breaking_to, after.required, after.deadline) == (left, left, LATE)
-        assert after.waiters == ((77,) if waits else ())
+        assert after.waiters == ((77,) if expected.waits else ())
     else:
-        assert [(grant.state, grant.breaking_to) for grant in outcome.record.grants if grant.state] == (
-            [(left, STABLE)] if left else []
-        )
+        remain = [(grant.state, grant.breaking_to) for grant in outcome.record.grants if grant.state]
+        assert remain == ([(left, STABLE)] if left else [])
 
 
 @pytest.mark.parametrize(("operation", "record", "expected"), CASES)
-def test_who_does_not_wait_breaks_the_same(operation: Operation, record: FileRecord, expected: str) -> None:
+def test_who_does_not_wait_breaks_the_same(operation: Operation, record: FileRecord, expected: Verdict | None) -> None:
     waiting = break_and_wait(record, Break(operation, SECOND, b"", 77, NOW))
     passing = break_now(record, operation, SECOND, b"", NOW)
     assert passing.messages == waiting.messages
     assert [grant._replace(waiters=()) for grant in waiting.record.grants] == list(passing.record.grants)
+    assert bool(passing.messages) is (expected is not None)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
