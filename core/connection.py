@@ -246,9 +246,11 @@ class Connection:
             self.flush()
 
     def _queue_compound(self, replies: list[tuple[Request, Reply]], sealed: SmbSession | None) -> None:
-        """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3)."""
-        sizes = [HEADER + reply.size for _, reply in replies]
-        padded = [(size + 7) & ~7 for size in sizes[:-1]] + sizes[-1:]
+        """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3).
+
+        The last is padded as well, as Windows does (smb2.compound.compound-padding).
+        """
+        padded = [(HEADER + reply.size + 7) & ~7 for _, reply in replies]
         if sum(padded) > _MAX_FRAME:
             for request, reply in replies:
                 self._queue_single(request, reply, sealed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import SE_SECURITY
 from lamina.ntfsa.audit import NOT_AUDITED
-from lamina.ntfsa.names import DIRECTORY_STREAM, NtPath, parse_path
+from lamina.ntfsa.names import DATA_STREAM, DIRECTORY_STREAM, NtPath, parse_path
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, Capability
 
@@ -140,8 +140,8 @@ def _check_path(volume: "NtVolume", parameters: "CreateParameters", path: NtPath
     if (path.stream or path.stream_type) and Capability.STREAMS not in volume.capabilities:
         # Where there are no streams a colon has no meaning, not even in "::$DATA" (smb2.create_no_streams).
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "there are no streams here")
-    if path.stream and parameters.options & c.FILE_DIRECTORY_FILE:
-        raise NtStatusError(NtStatus.NOT_A_DIRECTORY, "a named stream is no directory")
+    if (path.stream or path.stream_type == DATA_STREAM) and parameters.options & c.FILE_DIRECTORY_FILE:
+        raise NtStatusError(NtStatus.NOT_A_DIRECTORY, "data is no directory")
     if parameters.timewarp and Capability.SNAPSHOTS not in volume.capabilities:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "there are no snapshots here")
     if parameters.options & c.FILE_NON_DIRECTORY_FILE:

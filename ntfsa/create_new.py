@@ -13,7 +13,7 @@ from lamina.ntfsa.create_stream import add_stream
 from lamina.ntfsa.file_state import hides, network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import Resolved, nt_path
-from lamina.ntfsa.names import DATA_STREAM, fold
+from lamina.ntfsa.names import fold
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
@@ -57,8 +57,6 @@ def _check(request: Request, directory: bool) -> None:
     path = request.path
     if not directory and path.trailing_separator:
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "only a directory's name ends in a separator")
-    if directory and path.stream_type == DATA_STREAM:
-        raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
     attributes = request.parameters.file_attributes
     if attributes & c.FILE_ATTRIBUTE_READONLY and request.options & c.FILE_DELETE_ON_CLOSE:
         raise NtStatusError(NtStatus.CANNOT_DELETE)

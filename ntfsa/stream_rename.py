@@ -9,6 +9,7 @@ from lamina.ntfsa.names import DIRECTORY_STREAM, fold, parse_stream
 from lamina.ntfsa.record import EMPTY_RECORD, FileKey, FileRecord, Outcome
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_changes import tell_stream_name
+from lamina.ntfsa.stream_unnaming import become_unnamed
 from lamina.vfs_modules.operations import OpenHow
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ def rename_stream(context: "NtContext", open_: "NtOpen", asked: "RenameInformati
     """Give the stream of an open another name, ":name" or ":name:$DATA".
 
     An existing stream is replaced only if it is empty and not open. Raises SHARING_VIOLATION for a name with a path
-    (as Windows does: the file is in use), INVALID_PARAMETER, OBJECT_TYPE_MISMATCH, OBJECT_NAME_COLLISION; NOT_SUPPORTED
-    to or from the unnamed stream.
+    (as Windows does: the file is in use), INVALID_PARAMETER, OBJECT_TYPE_MISMATCH, OBJECT_NAME_COLLISION, and
+    NOT_SUPPORTED for the unnamed stream.
     """
     name = _new_name(open_, asked.name)
+    if not name:
+        become_unnamed(context.token, open_)
+        return
     if name == open_.stream:
         return
     volume, token = open_.volume, context.token
@@ -56,7 +60,7 @@ def _new_name(open_: "NtOpen", given: str) -> str:
         raise NtStatusError(NtStatus.OBJECT_TYPE_MISMATCH)
     if open_.is_directory or (not name and open_.handle.is_directory):
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a directory has no unnamed stream")
-    if not name or not open_.stream:
+    if not open_.stream:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "the unnamed stream has no other name")
     return name
 

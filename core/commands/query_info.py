@@ -2,7 +2,9 @@
 
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
+from lamina.core.settings import Dialect
 from lamina.core.wire.query_info import QueryInfoRequest, decode_query_info_request, encode_query_info_response
+from lamina.ntfsa.constants import FILE_NORMALIZED_NAME_INFORMATION
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.information import Information, query_file, query_filesystem, query_security
 from lamina.ntfsa.open_state import NtOpen
@@ -19,8 +21,16 @@ def handle(request: Request) -> bytes | Reply:
         assert open_.pipe is not None
         answer = open_.pipe.query_info(asked.info_type, asked.info_class, asked.output_buffer_length)
     else:
+        if asked.info_type == 1 and asked.info_class == FILE_NORMALIZED_NAME_INFORMATION:
+            _require_normalized_names(request)
         answer = _query(request.tree.context, open_.nt, asked)
     return Reply(answer.status, encode_query_info_response(answer.data))
+
+
+def _require_normalized_names(request: Request) -> None:
+    """Older dialects do not have this class (3.3.5.20.1)."""
+    if request.connection.dialect < Dialect.SMB_3_1_1:
+        raise NtStatusError(NtStatus.NOT_SUPPORTED, "normalized names came with SMB 3.1.1")
 
 
 def _query(context: NtContext, open_: NtOpen, asked: QueryInfoRequest) -> Information:

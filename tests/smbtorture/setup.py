@@ -16,6 +16,8 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
     "slow_reads": {},
     "nonotify": {},
+    "local_programs": {"kernel oplocks": "yes"},
+    "nostreams": {"vfs objects": "xattr_tdb"},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
 }
 """Shares for one test each, with the settings that make smbd fit for it."""
@@ -34,7 +36,11 @@ CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
 )
 """Lamina's chain of the main shares: descriptors alone decide, as they do in the smbd that the list was made with."""
 
-CHAINS = {"slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN)}
+CHAINS = {
+    "slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN),
+    "nostreams": CHAIN[1:],
+    "local_programs": (*CHAIN[:-1], ("posix", {"posix_locking": True, "kernel_oplocks": True})),
+}
 """The same of other shares that have one of their own."""
 
 
