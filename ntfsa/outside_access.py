@@ -5,7 +5,8 @@ when the chain says that somebody outside wants the file all the rights on it ar
 lease of the chain's after that, if anything, could not protect them. Samba's `kernel oplocks` do the same. The times
 fit: clients have 35 seconds to answer (MS-SMB2 3.3.2.1), Linux lets others wait for 45.
 
-A named stream is nothing that a program opens by itself; its first opener may have all rights.
+A named stream is nothing that a program opens by itself, and there is no lease for it: its first open may have all
+rights, and others, as with Samba, none.
 """
 
 import logging
@@ -42,7 +43,7 @@ class OutsideAccess:
     def guard(self, open_: "NtOpen", state: int) -> int:
         """What of the rights `state` may be given to this open, a lease being taken for them."""
         if open_.file_key[2]:
-            return state if state & WRITE_CACHING else 0
+            return state if len(self._registry.read(open_.file_key).opens) == 1 else 0
         reads_only = not open_.granted_access & _WRITES
         # Readers are in no reader's way, outside either; but only who reads alone can be told of writers alone.
         if (state & WRITE_CACHING or not reads_only) and self._lease(open_, FileLease.WRITE):
