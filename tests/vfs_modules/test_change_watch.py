@@ -346,8 +346,9 @@ def test_the_limit_of_the_kernel_is_a_loss_in_a_tree_and_an_error_at_its_top(
     assert tree.watched == 1
 
 
-def test_what_nobody_asks_for_is_bounded(tree: Watched) -> None:
-    for number in range(change_watch.MAX_QUEUED + 10):
+def test_what_nobody_asks_for_is_bounded(tree: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change_watch, "MAX_QUEUED", 50)
+    for number in range(60):
         (tree.folder / f"{number}").touch()
     assert tree.watch.poll() == [LOST]
     (tree.folder / "file").touch()
@@ -405,6 +406,29 @@ def test_the_loop_reads_and_wakes_who_watches(folder: Path) -> None:
         return news
 
     assert asyncio.run(main()) == [(ADDED, "file")]
+
+
+def test_a_flood_is_told_piece_by_piece_and_whole(folder: Path) -> None:
+    async def main() -> list[int]:
+        pieces: list[int] = []
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watched = Watched(folder, contents=False)
+
+        def wake() -> None:
+            pieces.append(len(watched.news()))
+            if sum(pieces) == 6000:
+                done.set_result(None)
+
+        watched._wake = wake  # type: ignore[method-assign]
+        watched.watch.close()
+        watched.watch = watched.begin(contents=False)
+        for number in range(6000):
+            (folder / f"{number:040}").touch()
+        await done
+        watched.end()
+        return pieces
+
+    assert len(asyncio.run(main())) > 1
 
 
 def test_a_large_tree_leaves_the_loop_to_others_while_it_is_looked_through(folder: Path) -> None:

@@ -19,8 +19,8 @@ from lamina.vfs_modules.syscalls import inotify as i
 from lamina.vfs_modules.syscalls.paths import open_component, openat
 from lamina.vfs_modules.token import ImpersonationToken
 
-MAX_QUEUED: Final = 4096
-"""Changes kept for a watch that nobody polls; beyond that it is told that they are lost."""
+MAX_QUEUED: Final = 16_384
+"""Changes kept for a watch that is not polled: as many as the kernel keeps; beyond that they are lost."""
 
 _VISITS: Final = 64
 """New directories that are looked into before the event loop serves others again."""

@@ -29,10 +29,10 @@ _EVENT = struct.Struct("=iIII")
 _IN_UNMOUNT, _IN_OVERFLOW, _IN_IGNORED = 0x2000, 0x4000, 0x8000
 _IN_ONLYDIR, _IN_MASK_ADD = 0x01000000, 0x20000000
 _BUFFER: Final = 65536
-# A name is at most 255 bytes: a buffer with less room left than an event may take was as good as full.
-_FULL: Final = _BUFFER - 512
-_READS: Final = 128
-"""Reads of one `drain`: more than the kernel's queue holds by default, and an end where somebody fills it as fast."""
+
+_ALL: Final = 1 << 62
+_AT_ONCE: Final = 2 * _BUFFER
+"""Bytes of events that are told before the event loop serves others again, where nobody waits for them."""
 
 _ROUNDS: Final = 4
 """How often listeners may ask for more before the event loop serves others again."""
@@ -127,7 +127,7 @@ class Inotify:
             except RuntimeError:
                 return
             self._open()
-            self._loop.add_reader(self._fd, self.drain)
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def ignore(self, listener: Listener, off_loop: bool) -> None:
         """Forget a listener whose spots were removed. `off_loop`: the event loop need not read any more."""
@@ -144,28 +144,40 @@ class Inotify:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Tell of everything that the kernel has."""
-        if self._draining or self._fd < 0:
+        """Tell of everything that the kernel has at this moment."""
+        self._drain(_ALL)
+
+    def _on_readable(self) -> None:
+        self._drain(_AT_ONCE if not self._stirred else _ALL)
+
+    def _drain(self, limit: int) -> None:
+        if self._draining or self._fd < 0 or not (self._waiting() or self._stirred):
             return
-        # Asking first costs a third of a read that finds nothing, and mostly there is nothing.
-        fcntl.ioctl(self._fd, termios.FIONREAD, self._pending)
-        if not self._pending[0] and not self._stirred:
-            return
-        self._draining, rounds = True, 0
+        self._draining = True
         try:
-            for _ in range(_READS):
-                raw = self._read()
-                self._deliver(raw)
-                if len(raw) >= _FULL:
-                    continue
-                if not self._end_of_events():
+            self._take(min(self._waiting(), limit))
+            for _ in range(_ROUNDS):
+                if not self._tell_all_is_told():
                     return
-                rounds += 1
-                if rounds > _ROUNDS and self._loop is not None:
-                    self._loop.call_soon(self.drain)
-                    return
+                self._take(self._waiting())
+            if self._loop is not None:
+                self._loop.call_soon(self.drain)
         finally:
             self._draining = False
+
+    def _waiting(self) -> int:
+        # Asking costs a third of a read that finds nothing, and mostly there is nothing.
+        fcntl.ioctl(self._fd, termios.FIONREAD, self._pending)
+        return self._pending[0]
+
+    def _take(self, size: int) -> None:
+        """Deliver as many bytes as there were: who adds to them all the time does not keep us here."""
+        while size > 0:
+            raw = self._read()
+            if not raw:
+                return
+            self._deliver(raw)
+            size -= len(raw)
 
     def _read(self) -> bytes:
         try:
@@ -173,7 +185,7 @@ class Inotify:
         except BlockingIOError:
             return b""
 
-    def _end_of_events(self) -> bool:
+    def _tell_all_is_told(self) -> bool:
         stirred, self._stirred = self._stirred, set()
         self._stirred = {listener for listener in stirred if listener.drained()} | self._stirred
         return bool(self._stirred)
