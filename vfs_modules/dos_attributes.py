@@ -34,7 +34,7 @@ _BATCH = 64
 _CLOCK_REALTIME_COARSE = 5  # clock_gettime(2); the module time has no name for it
 # How often a change time is stored until its bound is right, how near the first bound must be, and what is allowed for
 # the clock of the file system to go on while it is stored (nanoseconds).
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 _NEAR = 10_000_000
 _STORING = 100_000
 _new = tuple.__new__
