@@ -14,6 +14,7 @@ from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.constants import FILE_OVERWRITE_IF, FILE_READ_ATTRIBUTES
+from lamina.ntfsa.registry import MemoryRegistry
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.served import GENERIC_ALL, Served, new_file
 from tests.support.wire_client import Open, Response, StatusError, WireClient
@@ -134,8 +135,10 @@ def test_a_break_that_nobody_answers_ends_by_itself(served: Served, client: Wire
     volume = next(share.volume for share in served.core.shares if share.volume is not None)
 
     def let_time_pass() -> None:
-        (key, record), *_ = volume.registry.items()
-        volume.registry.update(key, end_overdue, record.grants[0].deadline)
+        registry = volume.registry
+        assert isinstance(registry, MemoryRegistry)
+        (key, record), *_ = registry.items()
+        registry.update(key, end_overdue, record.grants[0].deadline)
 
     served.call(let_time_pass)
     assert opened(other, waiting).response.oplock_level == LEVEL_II
