@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from lamina.vfs_modules import ntacl, posix_acl
+from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
 from lamina.vfs_modules.ntacl_hash import PosixSide, system_acl_hash
@@ -194,6 +195,7 @@ class AclXattrModule(VfsModule):
             "mkdir": self._making,
             "readdir": _reading,
             "fchown": _owning,
+            "watch_changes": _watching,
         }
         return special[operation.name](call) if operation.name in special else call
 
@@ -290,6 +292,14 @@ def _reading(call: Callable[..., Iterator[DirectoryEntry]]) -> Callable[..., Ite
         return call(SERVER_TOKEN, handle, with_attributes)
 
     return readdir
+
+
+def _watching(call: Callable[..., ChangeWatch]) -> Callable[..., ChangeWatch]:
+    def watch_changes(token: ImpersonationToken, handle: VfsHandle, query: ChangeQuery) -> ChangeWatch:
+        # Modes say nothing about what this user may list beneath; who watches a tree on Windows learns of all of it.
+        return call(SERVER_TOKEN, handle, query)
+
+    return watch_changes
 
 
 def _owning(call: Callable[..., None]) -> Callable[..., None]:

@@ -23,6 +23,7 @@ from lamina.ntfsa.security_descriptor import (
 from lamina.ntfsa.sid import BUILTIN_USERS, EVERYONE
 from lamina.vfs_modules.acl_xattr import PROTECTED, UNPROTECTED, AclXattrModule, AclXattrOptions
 from lamina.vfs_modules.chain import Chain
+from lamina.vfs_modules.changes import ChangeQuery
 from lamina.vfs_modules.credentials import server_identity
 from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.operations import Access, Capability, OpenHow
@@ -133,6 +134,23 @@ def test_what_the_mode_refuses_is_refused_unless_system_acls_are_ignored(tmp_pat
         ):
             with pytest.raises(PermissionError):
                 call()
+        chain.close(SERVER_TOKEN, root)
+
+
+@as_root
+@pytest.mark.parametrize("ignoring", [False, True])
+def test_a_tree_is_watched_as_far_as_the_mode_allows_unless_system_acls_are_ignored(
+    tmp_path: Path, ignoring: bool
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "closed").mkdir(mode=0o700)
+    with chain_over(tmp_path, ignore_system_acls=ignoring) as chain:
+        root = chain.open_root(SERVER_TOKEN)
+        watch = chain.watch_changes(ALICE, root, ChangeQuery(True, False, lambda: None))
+        with server_identity():
+            (tmp_path / "closed" / "file").touch()
+        assert [change.path for change in watch.poll()] == (["closed/file"] if ignoring else [])
+        watch.close()
         chain.close(SERVER_TOKEN, root)
 
 
