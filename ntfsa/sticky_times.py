@@ -8,6 +8,7 @@ Algorithm for Noting That a File Has Been Accessed ask for them. Nothing ever ch
 The file system knows none of this and changes its times, so they are put back afterwards.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa.filetime import from_filetime
@@ -61,14 +62,19 @@ def restore_after_read(token: "ImpersonationToken", open_: "NtOpen") -> None:
     sticky = open_.sticky
     if sticky is None or sticky.access_ns is None:
         return
-    chain, handle = open_.volume.chain, open_.handle
     # Mostly it has not (relatime, noatime), and to set it would be a change of the file.
-    if chain.fstat(token, handle).atime_ns != sticky.access_ns:
-        chain.set_times(token, handle, Times(sticky.access_ns, None, sticky.change_ns))
+    if open_.volume.chain.fstat(token, open_.handle).atime_ns != sticky.access_ns:
+        _set(token, open_, Times(sticky.access_ns, None, sticky.change_ns))
 
 
 def restore_after_change(token: "ImpersonationToken", open_: "NtOpen") -> None:
     """Put last write and change time back after the file was changed through `open_`."""
     sticky = open_.sticky
     if sticky is not None and (sticky.write_ns is not None or sticky.change_ns is not None):
-        open_.volume.chain.set_times(token, open_.handle, Times(None, sticky.write_ns, sticky.change_ns))
+        _set(token, open_, Times(None, sticky.write_ns, sticky.change_ns))
+
+
+def _set(token: "ImpersonationToken", open_: "NtOpen", times: Times) -> None:
+    # What was read or written is not undone for a time that was frozen and that the user may not set.
+    with contextlib.suppress(OSError):
+        open_.volume.chain.set_times(token, open_.handle, times)

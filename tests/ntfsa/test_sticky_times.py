@@ -1,5 +1,6 @@
 """Times that clients set, freeze and thaw (MS-FSCC 2.4.7), and the change time, which POSIX lets nobody set."""
 
+import errno
 import itertools
 import os
 import struct
@@ -15,6 +16,7 @@ from lamina.ntfsa.information import set_security
 from lamina.ntfsa.status import NtStatus
 from lamina.ntfsa.sticky_times import FREEZE, THAW, StickyTimes, stuck
 from lamina.ntfsa.volume import VolumeSettings
+from lamina.vfs_modules.module import VfsModule
 
 YEAR_2001 = to_filetime(978_307_200 * 10**9)
 YEAR_2002 = to_filetime(1_009_843_200 * 10**9)
@@ -214,6 +216,23 @@ def test_reading_does_not_show_in_an_access_time_that_was_set(share, packed, dir
         share.read(opened, 4)
     assert times(share, opened)[ACCESS] == YEAR_2001
     assert times(share, opened)[CHANGE] == YEAR_2002
+
+
+class NoTimes(VfsModule):
+    """Lets nobody set times."""
+
+    name = "no_times"
+
+    def set_times(self, token, handle, times):
+        raise PermissionError(errno.EPERM, "not the owner")
+
+
+def test_a_frozen_time_that_cannot_be_put_back_does_not_undo_the_write(make_share, packed) -> None:
+    share = make_share(NoTimes())
+    opened = share.open("file", c.FILE_CREATE)
+    share.set(opened, c.FILE_BASIC_INFORMATION, packed.basic(FREEZE, FREEZE, FREEZE, FREEZE))
+    assert share.write(opened, b"data") == 4
+    assert share.read(opened, 4) == b"data"
 
 
 @pytest.mark.parametrize("field", ["creation", "access", "write", "change"])
