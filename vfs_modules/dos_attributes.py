@@ -157,6 +157,8 @@ class DosAttributesModule(VfsModule):
         try:
             self.next.setxattr(token, handle, XATTR, value)
         except OSError as error:
+            if error.errno == errno.EPERM and st.S_ISLNK(self.next.fstat(token, handle).mode):
+                return  # a symbolic link has no place for them, and goes on without
             if error.errno != errno.EACCES:
                 raise
         else:

@@ -30,7 +30,8 @@ class Share:
 
     def __init__(self, path: Path, *modules: VfsModule, settings: VolumeSettings | None = None) -> None:
         self.path = path
-        self.chain = local_chain(path, *modules)
+        follows = settings is None or settings.follow_symlinks
+        self.chain = local_chain(path, *modules, follow_symlinks=follows)
         self.registry = MemoryRegistry()
         self.volume = NtVolume("test", self.chain, self.registry, UnixIdentities(), settings or VolumeSettings())
         # Root to NT, whoever runs the tests: what modes refuse is the matter of tests that say so.

@@ -13,7 +13,11 @@ _DOMAIN = "S-1-5-21-1-2-3"
 
 
 def local_chain(
-    path: os.PathLike[str] | str, *modules: VfsModule, name: str = "test", read_only: bool = False
+    path: os.PathLike[str] | str,
+    *modules: VfsModule,
+    name: str = "test",
+    read_only: bool = False,
+    follow_symlinks: bool = True,
 ) -> Chain:
     """A connected chain: `modules` from the top, then `dos_attributes` and `posix` over the folder `path`.
 
@@ -22,7 +26,8 @@ def local_chain(
     pieces = list(modules)
     if not pieces or not isinstance(pieces[-1], Backend):
         pieces += [DosAttributesModule(), PosixBackend()]
-    chain = build_chain(pieces, ShareInfo(name, os.fspath(path), read_only))
+    info = ShareInfo(name, os.fspath(path), read_only, follow_symlinks=follow_symlinks)
+    chain = build_chain(pieces, info)
     chain.connect()
     return chain
 
