@@ -24,6 +24,9 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "posix": lambda: [PosixBackend()],
     "posix-always-offloaded": lambda: [PosixBackend(PosixOptions(offload="always"))],
     "posix-never-offloaded": lambda: [PosixBackend(PosixOptions(offload="never"))],
+    "posix-beside-local-programs": lambda: [
+        PosixBackend(PosixOptions(posix_locking=True, strict_locking=True, kernel_oplocks=True))
+    ],
     "dos_attributes-memory": lambda: [DosAttributesModule(), MemoryBackend()],
     "dos_attributes-posix": lambda: [DosAttributesModule(), PosixBackend()],
     "acl_xattr-memory": lambda: [AclXattrModule(), MemoryBackend()],

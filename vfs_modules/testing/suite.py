@@ -14,7 +14,12 @@ import stat as st
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, Capability, DosAttributes, OpenHow, Times
-from lamina.vfs_modules.testing import change_checks, range_checks, stream_checks  # declare their checks
+from lamina.vfs_modules.testing import (
+    change_checks,
+    outside_checks,
+    range_checks,
+    stream_checks,
+)  # declare their checks
 from lamina.vfs_modules.testing.hand import (
     CREATE,
     LIST,
@@ -32,7 +37,7 @@ from lamina.vfs_modules.testing.hand import (
 )
 from lamina.vfs_modules.token import ImpersonationToken
 
-__all__ = ["Check", "Hand", "applicable", "change_checks", "checks", "range_checks", "stream_checks"]
+__all__ = ["Check", "Hand", "applicable", "change_checks", "checks", "outside_checks", "range_checks", "stream_checks"]
 
 
 def checks() -> tuple[Check, ...]:
