@@ -4,10 +4,10 @@ MS-FSA 2.1.4.17 Algorithm for Noting That a File Has Been Modified sets the attr
 attributes anyway, so the open knows whether there is anything to do.
 """
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa.constants import FILE_ATTRIBUTE_ARCHIVE
-from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.vfs_modules.operations import DosAttributes
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def mark_archive(token: "ImpersonationToken", open_: "NtOpen") -> None:
-    """Set the attribute where it is not set; a chain that keeps none is left alone."""
+    """Set the attribute where it is not set and can be."""
     open_.unarchived = False
     chain, handle = open_.volume.chain, open_.handle
     attributes = chain.get_dos_attributes(token, handle, chain.fstat(token, handle)).attributes
     if not attributes & FILE_ATTRIBUTE_ARCHIVE:
-        with ignore_unsupported():
+        with contextlib.suppress(OSError):
             chain.set_dos_attributes(token, handle, DosAttributes(attributes | FILE_ATTRIBUTE_ARCHIVE, None))
 
 

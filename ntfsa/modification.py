@@ -67,15 +67,16 @@ def note_last_write(token: "ImpersonationToken", open_: "NtOpen", tells_times: b
 
 
 def _set_write_time(token: "ImpersonationToken", open_: "NtOpen", now: int) -> None:
-    open_.volume.chain.set_times(token, open_.handle, Times(None, now))
+    # Whoever may write need not be one who may set times; then the file system's own time must do.
+    with contextlib.suppress(OSError):
+        open_.volume.chain.set_times(token, open_.handle, Times(None, now))
     restore_after_change(token, open_)
 
 
 def _note_stream_written(token: "ImpersonationToken", open_: "NtOpen") -> None:
     # No file system that keeps streams beside the file notes on the file that they were written.
     if not keeps_write_time(open_):
-        with contextlib.suppress(OSError):
-            _set_write_time(token, open_, time.time_ns())
+        _set_write_time(token, open_, time.time_ns())
 
 
 def shown_stat(volume: "NtVolume", stat: FileStat) -> FileStat:

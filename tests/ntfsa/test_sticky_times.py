@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.data import flush
 from lamina.ntfsa.directory import query_directory
 from lamina.ntfsa.filetime import MAX_FILETIME, from_filetime, to_filetime
 from lamina.ntfsa.information import set_security
@@ -233,6 +234,14 @@ def test_a_frozen_time_that_cannot_be_put_back_does_not_undo_the_write(make_shar
     share.set(opened, c.FILE_BASIC_INFORMATION, packed.basic(FREEZE, FREEZE, FREEZE, FREEZE))
     assert share.write(opened, b"data") == 4
     assert share.read(opened, 4) == b"data"
+
+
+def test_who_may_write_and_not_set_times_may_flush(make_share) -> None:
+    share = make_share(NoTimes(), settings=ENDLESS)
+    opened = share.open("file", c.FILE_CREATE)
+    share.write(opened, b"data")
+    flush(share.context, opened)
+    assert times(share, opened)[WRITE] == to_filetime((share.path / "file").stat().st_mtime_ns)
 
 
 @pytest.mark.parametrize("field", ["creation", "access", "write", "change"])
