@@ -45,11 +45,31 @@ class ChangeQuery(NamedTuple):
 
     `tree`: also what happens in the directories beneath. `contents`: also DATA and ATTRIBUTES. `wake` is called, from
     the event loop's thread and outside any request, whenever there is something to poll; it polls and returns soon.
+    `skip` says of a path from the watched directory that nobody is to know of it, nor of what is beneath: a module that
+    hides names sets it, with what it finds there (`without`).
     """
 
     tree: bool
     contents: bool
     wake: Callable[[], None]
+    skip: Callable[[str], bool] | None = None
+
+    def without(self, hides: Callable[[str], bool]) -> "ChangeQuery":
+        """The same, but for the paths of which `hides` is true."""
+        skip = self.skip
+        return self._replace(skip=hides if skip is None else lambda path: hides(path) or skip(path))
+
+
+def shown(change: Change, skip: Callable[[str], bool] | None) -> Change | None:
+    """What is left of a change where some paths are skipped; None for nothing."""
+    if skip is None or change is LOST:
+        return change
+    hidden = skip(change.path)
+    if change.kind is not ChangeKind.RENAMED:
+        return None if hidden else change
+    if skip(change.target):
+        return None if hidden else Change(ChangeKind.REMOVED, change.path, change.is_directory)
+    return Change(ChangeKind.ADDED, change.target, change.is_directory) if hidden else change
 
 
 class ChangeWatch(Protocol):

@@ -19,6 +19,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
+from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo
 from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, FileStat, OpenHow, StreamEntry
@@ -300,6 +301,13 @@ class StreamsDepotModule(PrivateAttributes):
         entries = self.next.readdir(token, handle, with_attributes)
         stat = self.next.fstat(token, handle)
         return entries if (stat.dev, stat.ino) != self._root_id else self._without_depot(entries)
+
+    def watch_changes(self, token: ImpersonationToken, handle: VfsHandle, query: ChangeQuery) -> ChangeWatch:
+        """The depot's own changes are nobody's business."""
+        stat = self.next.fstat(token, handle)
+        if (stat.dev, stat.ino) == self._root_id:
+            query = query.without(lambda path: path.partition("/")[0].casefold() == self._hidden)
+        return self.next.watch_changes(token, handle, query)
 
     def _without_depot(self, entries: Iterator[DirectoryEntry]) -> Iterator[DirectoryEntry]:
         return (entry for entry in entries if entry.name.casefold() != self._hidden)

@@ -20,6 +20,8 @@ from lamina.vfs_modules.delay import DelayModule, DelayOptions
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.streams_depot import StreamsDepotModule
+from lamina.vfs_modules.streams_xattr import StreamsXattrModule
 from tests.ntfsa.conftest import Share
 from tests.ntfsa.test_change_notify import unpack
 
@@ -152,6 +154,23 @@ def test_what_clients_do_is_told_as_without_local_changes(make_share):
     told = story(make_share(settings=VolumeSettings(change_notify="all")))
     assert told == story(make_share(settings=VolumeSettings(change_notify="share")))
     assert {action for action, _ in told} == {ADDED, REMOVED, MODIFIED, OLD, NEW}
+
+
+@pytest.mark.parametrize("keeper", [StreamsXattrModule, StreamsDepotModule])
+def test_named_streams_are_told_as_without_local_changes(make_share, keeper):
+    def story(share):
+        share.make("file", b"content")
+        watch = Watch(share)
+        stream = share.open("file:stream", c.FILE_CREATE)
+        share.write(stream, b"data")
+        share.close(stream)
+        share.close(share.open("file:stream", c.FILE_OVERWRITE))
+        share.close(share.open("file:stream", options=c.FILE_DELETE_ON_CLOSE))
+        return watch.news()
+
+    told = story(make_share(keeper(), settings=VolumeSettings(change_notify="all")))
+    assert told == story(make_share(keeper(), settings=VolumeSettings(change_notify="share")))
+    assert {action for action, _ in told} >= {6, 7}
 
 
 def test_a_replacing_rename_and_another_case_are_told_once(share, watch):

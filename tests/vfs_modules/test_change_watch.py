@@ -317,6 +317,23 @@ def test_a_tree_is_watched_as_far_as_its_user_may_list_it() -> None:
         watched.end()
 
 
+def test_what_is_skipped_is_neither_told_nor_watched(tree: Watched) -> None:
+    query = ChangeQuery(True, True, lambda: None).without(lambda path: path.startswith("hidden"))
+    watch = tree.chain.watch_changes(TOKEN, tree.root, query.without(lambda path: path == "secret"))
+    (tree.folder / "hidden").mkdir()
+    (tree.folder / "secret").touch()
+    (tree.folder / "shown").touch()
+    assert [_short(change) for change in watch.poll()] == [(ADDED, "shown")]
+    assert tree.watched == 2  # for the other watch of the tree
+    tree.watch.close()
+    assert tree.watched == 1
+    os.rename(tree.folder / "secret", tree.folder / "now shown")
+    os.rename(tree.folder / "shown", tree.folder / "hidden shown")
+    os.rename(tree.folder / "hidden shown", tree.folder / "hidden again")
+    assert [_short(change) for change in watch.poll()] == [(ADDED, "now shown"), (REMOVED, "shown")]
+    watch.close()
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery
+from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, shown
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.names import decode_name, encode_name
 from lamina.vfs_modules.syscalls import inotify as i
@@ -94,7 +94,10 @@ class ChangeWatcher:
         self._inotify.drain()
         changes, self._queue = self._queue, []
         self._departed.clear()
-        return changes
+        skip = self._query.skip
+        if skip is None:
+            return changes
+        return [left for change in changes if (left := shown(change, skip)) is not None]
 
     def close(self) -> None:
         """Stop watching."""
@@ -210,7 +213,8 @@ class ChangeWatcher:
         self._inotify.remove(spot)
 
     def _visit_later(self, visit: _Visit, directory: bool) -> None:
-        if directory and self._query.tree:
+        skip = self._query.skip
+        if directory and self._query.tree and not (skip is not None and skip(visit.path)):
             self._visits.append(visit)
 
     def _visit_some(self) -> bool:
