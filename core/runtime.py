@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from lamina.core.audit_trail import AuditTrail
 from lamina.core.auth.accounts import AccountStore
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.auth.settings import AuthSettings
@@ -60,6 +61,7 @@ class Runtime:
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
+        self._audit = AuditTrail(self.hooks.event)
         self._retired: list[Share] = []
         self._generations = itertools.count(1)
         self._sweeper: asyncio.Task[None] | None = None
@@ -165,7 +167,9 @@ class Runtime:
             for module in chain.modules:
                 self.hooks.register(module, f"{listener_name(module)}#{generation}")
             self.hooks.share_connected(chain.share)
-            return NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec), self.leases)
+            volume = NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec), self.leases)
+            volume.audit = self._audit.add
+            return volume
         except BaseException:
             self._disconnect(chain)
             raise
@@ -204,6 +208,7 @@ class Runtime:
         shares = [item.share for item in self._open.values()] + self._retired
         self._open, self._retired = {}, []
         await self._close_unused(shares)
+        await asyncio.to_thread(self._audit.close)
 
 
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
@@ -232,7 +237,7 @@ def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountS
         encrypt=spec.encrypt,
         hidden=spec.hidden,
         guest=spec.guest,
-        security=ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name),
+        security=ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name, accounts.sid_of_uid),
     )
 
 

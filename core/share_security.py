@@ -12,6 +12,7 @@ from typing import Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import maximal_access
+from lamina.ntfsa.identities import unix_user_sid
 from lamina.ntfsa.security_descriptor import (
     ACCESS_ALLOWED_ACE_TYPE,
     ACCESS_DENIED_ACE_TYPE,
@@ -54,13 +55,15 @@ def _unknown(name: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class ShareSecurity:
     """`access`: what named users, groups, well-known names or SIDs may do; without, `allow` may do everything, and
-    without that everybody. Of `deny` nobody may connect. `resolve` gives the SID of a name of the accounts.
+    without that everybody. Of `deny` nobody may connect. `resolve` gives the SID of a name of the accounts, `owner`
+    that of whom the files of a uid belong to.
     """
 
     access: Mapping[str, ShareAccess] = field(default_factory=lambda: _NO_LIST)
     allow: frozenset[str] = frozenset()
     deny: frozenset[str] = frozenset()
     resolve: Callable[[str], str | None] = _unknown
+    owner: Callable[[int], str] = unix_user_sid
 
     def descriptor(self) -> SecurityDescriptor:
         """The list as a descriptor, denials first. Names that nobody has are left out."""
@@ -86,5 +89,7 @@ class ShareSecurity:
 
     def maximal_access(self, token: ImpersonationToken) -> int:
         """All that the list lets `token` do; 0 keeps him out. Privileges and ownership give nothing here."""
-        bare = replace(token, privileges=frozenset()) if token.privileges else token
+        # Of several accounts with one uid each owns the files of all, but is not meant where another is named.
+        own = token.group_sids - {self.owner(token.uid)}
+        bare = replace(token, group_sids=own, privileges=frozenset())
         return maximal_access(self.descriptor()._replace(owner=None), bare)

@@ -50,7 +50,10 @@ class Announcements:
 
     @_announcement
     def event(self, kind: str, details: Mapping[str, Any]) -> None:
-        """Something happened that an administrator may want to know: `kind` is a dotted name ("session.started")."""
+        """Something happened that an administrator may want to know: `kind` is a dotted name ("access.audited").
+
+        May be called on any thread, and may take its time.
+        """
 
     @_announcement
     def add_commands(self, commands: Any) -> None:

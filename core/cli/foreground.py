@@ -31,6 +31,8 @@ class _JsonFormatter(logging.Formatter):
         """See logging.Formatter."""
         fields = {"time": round(record.created, 3), "level": record.levelname.lower(), "logger": record.name}
         fields["message"] = record.getMessage()
+        if (audit := getattr(record, "audit", None)) is not None:
+            fields["audit"] = audit
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
