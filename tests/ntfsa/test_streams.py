@@ -16,6 +16,7 @@ from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.information import query_file, query_filesystem
 from lamina.ntfsa.lock import LockElement, lock
 from lamina.ntfsa.names import fold
+from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.dos_attributes import DosAttributesModule
@@ -24,7 +25,7 @@ from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Capability
 from lamina.vfs_modules.streams_depot import StreamsDepotModule
 from lamina.vfs_modules.streams_xattr import StreamsXattrModule
-from tests.ntfsa.conftest import Share
+from tests.ntfsa.conftest import Share, basic
 
 KEEPERS: dict[str, Callable[[], list[VfsModule]]] = {
     "xattr": lambda: [StreamsXattrModule()],
@@ -237,7 +238,7 @@ def test_one_that_is_too_large_is_no_room(make_share: Callable[..., Share]) -> N
     assert share.read(stream, 99) == b"data"
 
 
-def test_queries_tell_the_streams_size_and_the_files_everything_else(share: Share, packed: object) -> None:
+def test_queries_tell_the_streams_size_and_the_files_everything_else(share: Share) -> None:
     share.make("file", b"0123456789")
     stream = share.open("file:s", c.FILE_CREATE)
     share.write(stream, b"abc")
@@ -248,12 +249,12 @@ def test_queries_tell_the_streams_size_and_the_files_everything_else(share: Shar
     assert share.query(stream, c.FILE_NAME_INFORMATION)[4:].decode("utf-16-le") == "\\file:s"
     assert share.query(stream, c.FILE_STREAM_INFORMATION) == share.query(file, c.FILE_STREAM_INFORMATION)
     assert {name: size for name, (size, _) in streams(share).items()} == {"::$DATA": 10, ":s:$DATA": 3}
-    value = packed.basic(attributes=c.FILE_ATTRIBUTE_HIDDEN, write=132_223_104_000_000_000)
+    value = basic(attributes=c.FILE_ATTRIBUTE_HIDDEN, write=132_223_104_000_000_000)
     share.set(stream, c.FILE_BASIC_INFORMATION, value)
     for opened in (stream, file):
-        basic = share.query(opened, c.FILE_BASIC_INFORMATION)
-        assert basic[32] == c.FILE_ATTRIBUTE_HIDDEN
-        assert struct.unpack_from("<q", basic, 16)[0] == 132_223_104_000_000_000
+        found = share.query(opened, c.FILE_BASIC_INFORMATION)
+        assert found[32] == c.FILE_ATTRIBUTE_HIDDEN
+        assert struct.unpack_from("<q", found, 16)[0] == 132_223_104_000_000_000
 
 
 def test_stream_information_that_has_no_room_is_cut(share: Share) -> None:
@@ -266,10 +267,10 @@ def test_stream_information_that_has_no_room_is_cut(share: Share) -> None:
     assert cut.data == whole[:-1]
 
 
-def test_writing_to_a_stream_is_a_write_to_the_file(share: Share, packed: object) -> None:
+def test_writing_to_a_stream_is_a_write_to_the_file(share: Share) -> None:
     share.make("file:s")
     file = share.open("file")
-    share.set(file, c.FILE_BASIC_INFORMATION, packed.basic(write=132_223_104_000_000_000))
+    share.set(file, c.FILE_BASIC_INFORMATION, basic(write=132_223_104_000_000_000))
     share.close(file)
     stream = share.open("file:s")
     share.write(stream, b"x")
@@ -496,7 +497,7 @@ def test_watchers_are_told_of_streams(share: Share) -> None:
     ]
 
 
-def _watch(share: Share, directory: object, completion_filter: int) -> list[tuple[int, str]] | None:
+def _watch(share: Share, directory: NtOpen, completion_filter: int) -> list[tuple[int, str]] | None:
     """What happened since the last look; None at the first, which begins the watch."""
     first = directory.watcher is None
     if first:
