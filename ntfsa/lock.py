@@ -30,6 +30,9 @@ class LockElement(NamedTuple):
 
 _LOCKS: Final = frozenset({c.SMB2_LOCKFLAG_SHARED_LOCK, c.SMB2_LOCKFLAG_EXCLUSIVE_LOCK})
 _ACCESS: Final = c.FILE_READ_DATA | c.FILE_WRITE_DATA
+MAX_ELEMENTS: Final = 4096
+"""Elements of one request, which is done in one step while everybody waits. Linux' clients send at most 700."""
+
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 """Seconds after which a range is tried again that a local program has locked."""
@@ -40,10 +43,12 @@ def lock(context: "NtContext", open_: "NtOpen", elements: Sequence[LockElement])
 
     Locks are all taken or none; a single one without FAIL_IMMEDIATELY waits. Unlocks are done in order, and stay done
     when a later one fails. Raises INVALID_PARAMETER, LOCK_NOT_GRANTED, RANGE_NOT_LOCKED, INVALID_LOCK_RANGE,
-    ACCESS_DENIED.
+    ACCESS_DENIED, INSUFFICIENT_RESOURCES.
     """
     if not elements or open_.is_directory:
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    if len(elements) > MAX_ELEMENTS:
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many elements for one LOCK request")
     if not open_.granted_access & _ACCESS:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     if elements[0].flags & c.SMB2_LOCKFLAG_UNLOCK:

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lamina.ntfsa.byte_range import cancel_wait, lock, read_conflict, release_owner, unlock, write_conflict
+from lamina.ntfsa.byte_range import cancel_wait, lock, read_conflict, release_owner, take_back, unlock, write_conflict
 from lamina.ntfsa.record import EMPTY_RECORD, LOCK_GRANTED, FileRecord, LockRange, Message
 from lamina.ntfsa.status import NtStatus
 
@@ -92,6 +92,16 @@ def test_unlock_wants_the_exact_range_and_takes_the_exclusive_one_first() -> Non
     record = unlock(record, A, 0, 10).record
     assert not record.locks
     assert unlock(record, A, 0, 10).result == NtStatus.RANGE_NOT_LOCKED
+
+
+def test_what_was_granted_is_taken_back_and_nothing_else() -> None:
+    record = locked((A, 0, 10, EXCLUSIVE), (A, 0, 10, SHARED))
+    record = waits(record, B, LockRange(0, 10, False), 7)
+    record, _, messages = take_back(record, A, [LockRange(0, 10, False)])
+    assert [held.exclusive for held in record.locks] == [True]
+    assert messages == ()
+    assert take_back(record, A, [LockRange(0, 10, False)]).record is record
+    assert take_back(record, A, [LockRange(0, 10, True)]).messages == (Message(B, LOCK_GRANTED, (7,)),)
 
 
 def test_waiters_are_granted_in_the_order_they_came() -> None:

@@ -45,6 +45,19 @@ def test_what_is_refused_takes_nothing(share, pair, refused, elements, status):
     lock(share.context, pair[1], [E(0, 2**64 - 1, EX | NOW)])
 
 
+def test_an_array_has_its_limit(share, pair, refused):
+    refused(S.INSUFFICIENT_RESOURCES, lock, share.context, pair[0], [E(i, 1, SH | NOW) for i in range(4097)])
+    lock(share.context, pair[1], [E(0, 4097, EX | NOW)])
+
+
+def test_locks_do_not_hinder_changing_the_size(share, pair):
+    one, two = pair
+    share.write(one, bytes(10))
+    lock(share.context, one, [E(0, 10, EX | NOW)])
+    share.set(two, c.FILE_END_OF_FILE_INFORMATION, (5).to_bytes(8, "little"))
+    lock(share.context, one, [E(0, 10, UN)])
+
+
 def test_arrays_are_taken_whole_or_not_at_all(share, pair, refused):
     one, two = pair
     lock(share.context, one, [E(0, 10, EX | NOW), E(20, 10, SH | NOW)])
