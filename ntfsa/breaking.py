@@ -89,8 +89,8 @@ def _concerns(grant: Grant, wanted: Break) -> bool:
 def _broken(grant: Grant, wanted: Break) -> tuple[Grant, tuple[Message, ...], float | None]:
     operation = wanted.operation
     told: tuple[Message, ...] = ()
+    to = remaining(bool(grant.lease), grant.state, operation.lost)
     if grant.breaking_to == STABLE:
-        to = remaining(bool(grant.lease), grant.state, operation.lost)
         if not grant.state & ANSWERED:
             return _reduced(grant, to)
         grant = grant._replace(
@@ -98,7 +98,7 @@ def _broken(grant: Grant, wanted: Break) -> tuple[Grant, tuple[Message, ...], fl
         )
         told = (_told(grant, to),)
     else:
-        grant = grant._replace(required=remaining(bool(grant.lease), grant.required, operation.lost))
+        grant = grant._replace(required=grant.required & to)
     if not grant.state & operation.waits:
         return grant, told, None
     return grant._replace(waiters=(*grant.waiters, wanted.waiter)), told, grant.deadline

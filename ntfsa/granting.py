@@ -40,7 +40,7 @@ def grant_oplock(record: FileRecord, owner: int, address: int, level: int) -> Ou
     grants = record.grants
     if not state or record.find_open(owner) is None:
         return Outcome(record, OPLOCK_LEVEL_NONE)
-    if grants or (
+    if (grants and any(grant.state for grant in grants)) or (
         len(record.opens) > 1 and any(e.owner != owner and takes_part(e.granted_access) for e in record.opens)
     ):
         state = READ_CACHING
