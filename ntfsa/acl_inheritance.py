@@ -15,7 +15,6 @@ from lamina.ntfsa.security_descriptor import (
     NO_PROPAGATE_INHERIT_ACE,
     OBJECT_INHERIT_ACE,
     SE_DACL_AUTO_INHERITED,
-    SE_DACL_DEFAULTED,
     SE_DACL_PRESENT,
     SE_DACL_PROTECTED,
     SE_SACL_AUTO_INHERITED,
@@ -68,7 +67,8 @@ def _new_dacl(
     inherited = _inherited(parent.dacl if parent else None, bool(marked), creator, is_directory, protected)
     joined = _joined(given.dacl, inherited, creator)
     if joined is None:
-        return _default_dacl(creator), SE_DACL_PRESENT | SE_DACL_DEFAULTED
+        # That it is the default is not kept: nothing asks, and neither Windows nor Samba tells of files (vfs.acl_xattr).
+        return _default_dacl(creator), SE_DACL_PRESENT
     return joined, SE_DACL_PRESENT | (protected or (SE_DACL_AUTO_INHERITED if marked else 0))
 
 

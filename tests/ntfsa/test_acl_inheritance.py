@@ -4,9 +4,9 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.acl_inheritance import Creator, create_descriptor, inherited_aces
 from lamina.ntfsa.security_descriptor import (
     SE_DACL_AUTO_INHERITED,
-    SE_DACL_DEFAULTED,
     SE_DACL_PRESENT,
     SE_DACL_PROTECTED,
+    SE_SELF_RELATIVE,
     Ace,
     Acl,
     SecurityDescriptor,
@@ -70,7 +70,7 @@ def test_without_anything_the_creator_and_the_system_have_it() -> None:
     made = create_descriptor(None, None, CREATOR, False)
     assert made.dacl is not None
     assert {ace.sid for ace in made.dacl.aces} == {ME, LOCAL_SYSTEM}
-    assert made.control & SE_DACL_DEFAULTED
+    assert made.control == SE_SELF_RELATIVE | SE_DACL_PRESENT
     assert (made.owner, made.group) == CREATOR
 
 

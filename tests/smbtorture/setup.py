@@ -16,6 +16,10 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
     "slow_reads": {},
     "nonotify": {},
+    "hideunread": {"hide unreadable": "yes"},
+    "noncanonical": {"acl flag inherited canonicalization": "no"},
+    "acl_xattr_ign_sysacl_posix": {"acl_xattr:default acl style": "posix", "create mask": "0777"},
+    "acl_xattr_ign_sysacl_windows": {},
     "local_programs": {"kernel oplocks": "yes"},
     "nostreams": {"vfs objects": "xattr_tdb"},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
@@ -25,7 +29,10 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
 HIDDEN = {"dosmode": ("hidefile",)}
 """What such a share hides, for Lamina."""
 
-OPTIONS: dict[str, dict[str, object]] = {"nonotify": {"change_notify": "off"}}
+OPTIONS: dict[str, dict[str, object]] = {
+    "nonotify": {"change_notify": "off"},
+    "hideunread": {"access_based_enumeration": True},
+}
 """What such a share is configured with, for Lamina."""
 
 CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
@@ -39,6 +46,10 @@ CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
 CHAINS = {
     "slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN),
     "nostreams": CHAIN[1:],
+    "hideunread": CHAIN,
+    "noncanonical": CHAIN,
+    "acl_xattr_ign_sysacl_posix": CHAIN,
+    "acl_xattr_ign_sysacl_windows": CHAIN,
     "local_programs": (*CHAIN[:-1], ("posix", {"posix_locking": True, "kernel_oplocks": True})),
 }
 """The same of other shares that have one of their own."""
