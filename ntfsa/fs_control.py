@@ -6,7 +6,7 @@ from typing import Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
-from lamina.ntfsa.fsctl import object_id, reparse, sparse, storage_state
+from lamina.ntfsa.fsctl import object_id, offload, reparse, sparse, storage_state
 from lamina.ntfsa.fsctl.control import NOTHING, Control
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.result import Information
@@ -33,6 +33,8 @@ CODES: Final[dict[int, Callable[[Control], Information]]] = {
     c.FSCTL_QUERY_ALLOCATED_RANGES: sparse.query_allocated_ranges,
     c.FSCTL_FILE_LEVEL_TRIM: sparse.file_level_trim,
     c.FSCTL_QUERY_FILE_REGIONS: sparse.query_file_regions,
+    c.FSCTL_OFFLOAD_READ: offload.offload_read,
+    c.FSCTL_OFFLOAD_WRITE: offload.offload_write,
     c.FSCTL_GET_REPARSE_POINT: reparse.get_reparse_point,
     c.FSCTL_SET_REPARSE_POINT: reparse.set_reparse_point,
     c.FSCTL_DELETE_REPARSE_POINT: reparse.delete_reparse_point,

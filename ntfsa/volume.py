@@ -10,6 +10,7 @@ from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.identities import IdentityMap
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.outside_access import outside_access
+from lamina.ntfsa.offload_tokens import OffloadTokens
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
 from lamina.vfs_modules.operations import Capability
@@ -92,6 +93,7 @@ class NtVolume:
         "leases",
         "lock_ticket",
         "name",
+        "offload_tokens",
         "outside",
         "registry",
         "root",
@@ -131,6 +133,7 @@ class NtVolume:
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names)
         self.lock_ticket = 0
         self.doomed: dict[FileKey, Doomed] = {}
+        self.offload_tokens = OffloadTokens()
         self.audit: Callable[[AuditEvent], None] | None = None
         self.outside = outside_access(chain, registry)
         self.watchers: Watchers | None = None

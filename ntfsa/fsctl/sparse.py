@@ -84,13 +84,17 @@ def set_zero_data(control: Control) -> Information:
     start, end = control.unpack(_RANGE)
     if start < 0 or end < start:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a range that ends before it begins")
-    length = min(end, _size(control)) - start
+    zero_data(control, start, min(end, _size(control)) - start)
+    return NOTHING
+
+
+def zero_data(control: Control, start: int, length: int) -> None:
+    """Let a range that lies within the file read as zeros; that of a sparse file gives its space back."""
     if length > 0:
         deallocate = bool(_dos(control).attributes & c.FILE_ATTRIBUTE_SPARSE_FILE)
         change_range(
             control.context.token, control.open, start, length, lambda: _zero(control, start, length, deallocate)
         )
-    return NOTHING
 
 
 def _zero(control: Control, start: int, length: int, deallocate: bool) -> None:
@@ -120,14 +124,15 @@ def query_allocated_ranges(control: Control) -> Information:
     if start < 0 or length < 0 or start + length > _MAX_OFFSET:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a range that no file can have")
     room = control.max_output // _RANGE.size
-    found = _allocated(control, start, length, room + 1)
+    found = allocated_parts(control, start, length, room + 1)
     if found and not room:
         raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
     status = NtStatus.SUCCESS if len(found) <= room else NtStatus.BUFFER_OVERFLOW
     return Information(status, b"".join(_RANGE.pack(*part) for part in found[:room]))
 
 
-def _allocated(control: Control, start: int, length: int, limit: int) -> list[tuple[int, int]]:
+def allocated_parts(control: Control, start: int, length: int, limit: int) -> list[tuple[int, int]]:
+    """What of a range is allocated, at most `limit` pieces; all of it for a file that is not sparse."""
     length = min(length, _size(control) - start)
     if length <= 0:
         return []
