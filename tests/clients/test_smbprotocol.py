@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import smbclient
 import smbclient.path
+from smbprotocol.change_notify import ChangeNotifyFlags, CompletionFilter, FileAction, FileSystemWatcher
 from smbprotocol.exceptions import LogonFailure, SMBOSError, SMBResponseException
 
 from tests.support.processes import ServerProcess, User, give_to
@@ -175,6 +176,24 @@ def test_share_modes_keep_others_out(session, here):
 def test_statvfs_tells_the_room_there_is(session, here):
     room = smbclient.stat_volume(here, **session.options)
     assert room.total_size >= room.actual_available_size > 0
+
+
+@pytest.mark.parametrize("who", ["local program", "client"])
+def test_who_watches_a_folder_is_told_what_happens_in_it(session, here, place, who):
+    with smbclient.open_file(
+        here, mode="rb", buffering=0, file_type="dir", share_access="rwd", **session.options
+    ) as directory:
+        watcher = FileSystemWatcher(directory.fd)
+        watcher.start(CompletionFilter.FILE_NOTIFY_CHANGE_DIR_NAME, flags=ChangeNotifyFlags.SMB2_WATCH_TREE)
+        # The answer to this request comes after the server has begun to watch.
+        smbclient.stat(here, **session.options)
+        if who == "client":
+            smbclient.mkdir(rf"{here}\new", **session.options)
+        else:
+            (place / "new").mkdir()
+        (change,) = watcher.wait()
+        assert change["action"].get_value() == FileAction.FILE_ACTION_ADDED
+        assert change["file_name"].get_value() == "new"
 
 
 def test_several_threads_on_one_connection(session, here, place):
