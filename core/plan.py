@@ -15,7 +15,7 @@ from lamina.core.settings import ServerSettings
 from lamina.core.share_security import ShareAccess
 from lamina.vfs_modules.module import VfsModule
 
-DEFAULT_CHAIN: tuple[str, ...] = ("dos_attributes", "posix")
+DEFAULT_CHAIN: tuple[str, ...] = ("streams_xattr", "dos_attributes", "posix")
 """The chain of a share that names none."""
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})

@@ -160,7 +160,7 @@ def test_run_refuses_a_wrong_file_before_anything_is_started(lamina: Start, conf
 def test_check_prints_the_chain_of_each_share(lamina: Start, config: Path) -> None:
     done = lamina("check", config)
     assert done.returncode == 0
-    assert "share one: dos_attributes → posix\n" in done.stdout
+    assert "share one: streams_xattr → dos_attributes → posix\n" in done.stdout
     assert f"{config}: no errors\n" in done.stdout
 
 
