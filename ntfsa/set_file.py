@@ -104,11 +104,10 @@ def _set_times(context: NtContext, open_: NtOpen, stat: FileStat, basic: si.Basi
         now = StickyTimes(stat.atime_ns, stat.mtime_ns, changed)
         open_.sticky = stuck(open_.sticky, StickyTimes(access, write, change), now)
     times = Times(_explicit(access), _explicit(write), _explicit(change), _explicit(basic.creation_time))
+    if times.change_ns is None and open_.sticky is not None and (times != _NO_TIMES or basic.file_attributes):
+        times = times._replace(change_ns=open_.sticky.change_ns)
     if times != _NO_TIMES:
         chain.set_times(token, handle, times)
-    if open_.sticky is not None and times.change_ns is None and (times != _NO_TIMES or basic.file_attributes):
-        restore_after_change(token, open_)
-    if times != _NO_TIMES:
         settle_write_time(token, open_)
 
 
