@@ -333,6 +333,7 @@ class SmbServer:
                 raise
         if session.opens.pop(open_.file_id, None) is None:
             return None
+        session.lock_count -= open_.lock_count
         if open_.pipe is not None:
             open_.pipe.close()
             return None

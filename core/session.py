@@ -59,6 +59,7 @@ class SmbSession:
         "expires_at",
         "is_anonymous",
         "is_guest",
+        "lock_count",
         "next_tree_id",
         "opener",
         "opens",
@@ -85,6 +86,8 @@ class SmbSession:
         self.channels: dict[Connection, Channel] = {}
         self.trees: dict[int, SmbTree] = {}
         self.opens: dict[int, SmbOpen] = {}
+        # The sum of those of its opens.
+        self.lock_count = 0
         self.next_tree_id = 1
         self.token: ImpersonationToken = SERVER_TOKEN
         self.user = ""
@@ -143,7 +146,7 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set."""
 
-    __slots__ = ("busy", "closing", "file_id", "lock_sequences", "nt", "pipe", "tree", "waiting_for_idle")
+    __slots__ = ("busy", "closing", "file_id", "lock_count", "lock_sequences", "nt", "pipe", "tree", "waiting_for_idle")
 
     def __init__(self, file_id: int, tree: SmbTree, nt: NtOpen | None, pipe: "RpcPipe | None" = None) -> None:
         self.file_id = file_id
@@ -152,6 +155,7 @@ class SmbOpen:
         self.pipe = pipe
         self.busy = 0
         self.closing = False
+        self.lock_count = 0
         self.lock_sequences: dict[int, int] = {}
         self.waiting_for_idle: list[asyncio.Future[None]] = []
 

@@ -6,9 +6,10 @@ from lamina.core.open_lookup import open_of
 from lamina.core.request import Reply, Request
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
-from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL
+from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL, LOCKFLAG_UNLOCK
 from lamina.core.wire.lock import decode_lock_request, encode_lock_response
 from lamina.ntfsa.lock import LockElement, lock
+from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _RESPONSE = encode_lock_response()
@@ -28,10 +29,25 @@ def handle(request: Request) -> bytes | Reply:
         bucket = 0
     if bucket and _done_before(open_, bucket, number):
         return _RESPONSE
-    lock(request.tree.context, open_.nt, [LockElement(*element) for element in asked.locks])
+    _bounded_lock(request, open_, open_.nt, [LockElement(*element) for element in asked.locks])
     if bucket:
         open_.lock_sequences[bucket] = number
     return _RESPONSE
+
+
+def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement]) -> None:
+    assert request.tree is not None
+    session = request.tree.session
+    unlocks = elements[0].flags & LOCKFLAG_UNLOCK
+    limit = request.connection.server.settings.limits.locks_per_session
+    if not unlocks and session.lock_count + len(elements) > limit:
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many locks for one session")
+    lock(request.tree.context, nt, elements)
+    if not nt.closed:
+        # Open.LockCount; unlocks that were done before one that failed are not told, and counted until the close.
+        change = -len(elements) if unlocks else len(elements)
+        open_.lock_count += change
+        session.lock_count += change
 
 
 def _verifies_sequences(request: Request) -> bool:

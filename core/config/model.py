@@ -61,6 +61,7 @@ class LimitsTable(Table):
     logons_in_progress: _Count = _LIMITS.logons_in_progress
     trees_per_session: _Count = _LIMITS.trees_per_session
     opens_per_session: _Count = _LIMITS.opens_per_session
+    locks_per_session: _Count = _LIMITS.locks_per_session
     pending_requests: _Count = _LIMITS.pending_requests
     credits: _Count = _LIMITS.credits
     compound_depth: _Count = _LIMITS.compound_depth

@@ -67,6 +67,23 @@ def test_the_number_of_opens_is_limited(serve: Callable[..., Served]) -> None:
         new_file(client)
 
 
+def test_the_number_of_locks_is_limited(serve: Callable[..., Served]) -> None:
+    client = serve(limits=Limits(locks_per_session=3)).connected()
+    first, second = new_file(client), new_file(client, "second")
+    shared = smb.LOCKFLAG_SHARED_LOCK | smb.LOCKFLAG_FAIL_IMMEDIATELY
+    client.lock(first, [(0, 1, shared), (1, 1, shared)])
+    client.lock(second, [(0, 1, shared)])
+    for file in (first, second):
+        with pytest.raises(StatusError, match="INSUFFICIENT_RESOURCES"):
+            client.lock(file, [(5, 1, shared)])
+    client.lock(first, [(0, 1, smb.LOCKFLAG_UNLOCK)])
+    client.lock(second, [(5, 1, shared)])
+    client.close(first)
+    client.lock(second, [(6, 1, shared)])
+    with pytest.raises(StatusError, match="INSUFFICIENT_RESOURCES"):
+        client.lock(second, [(7, 1, shared)])
+
+
 def test_after_a_tree_disconnect_tree_and_files_are_gone(served: Served, client: WireClient) -> None:
     file = new_file(client)
     client.tree_disconnect()
