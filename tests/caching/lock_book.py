@@ -1,4 +1,4 @@
-"""What must be true of the byte-range locks of one file (MS-FSA 2.1.5.8, 2.1.4.10), whoever grants them in which order."""
+"""What must be true of the byte-range locks of one file, whoever grants them in which order (MS-FSA 2.1.5.8)."""
 
 from lamina.ntfsa.record import LockRange
 
