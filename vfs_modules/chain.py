@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
+from lamina.vfs_modules.extensions import Extensions, collect
 from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
 from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operation, Operations
 from lamina.vfs_modules.streams import ON_STREAMS, either
@@ -51,10 +52,11 @@ class Chain(Next):
     """A compiled chain. Every operation is an attribute; `modules` from the top, the backend last.
 
     `capabilities` are what the chain can do: none until it is connected. `files` are the same operations for handles
-    that `open_stream` has not made: what streams cost, files do not pay there.
+    that `open_stream` has not made: what streams cost, files do not pay there. `extensions`: what the modules add to the
+    protocol.
     """
 
-    __slots__ = ("_connected", "_taking_part", "capabilities", "files", "modules", "share")
+    __slots__ = ("_connected", "_taking_part", "capabilities", "extensions", "files", "modules", "share")
 
     def __init__(
         self,
@@ -62,11 +64,13 @@ class Chain(Next):
         share: ShareInfo,
         views: _Views,
         taking_part: Mapping[str, tuple[VfsModule, ...]],
+        extensions: Extensions,
     ) -> None:
         super().__init__(views.both())
         self.files = Next(views.files)
         self.modules = modules
         self.share = share
+        self.extensions = extensions
         self.capabilities = Capability(0)
         self._taking_part = taking_part
         self._connected: list[VfsModule] = []
@@ -130,6 +134,7 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
     """Compile `modules`, from the top to the backend, for `share`. Raises ModuleError for what cannot work."""
     pieces = tuple(modules)
     _check(pieces, share)
+    extensions = collect(pieces, f"share {share.name!r}")
     for slot, module in enumerate(pieces):
         module.share, module.slot, module.slot_count = share, slot, len(pieces)
     views: _Views | None = None
@@ -139,7 +144,7 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
             module.next = Next(views.both())
         views = _fold(module, views, taking_part)
     assert views is not None
-    return Chain(pieces, share, views, taking_part)
+    return Chain(pieces, share, views, taking_part, extensions)
 
 
 def _fold(module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[VfsModule, ...]]) -> _Views:

@@ -19,6 +19,10 @@ from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import OPERATIONS, Capability, Operation, Operations
 
 _LISTENER = "lamina_impl"  # what `hooks.listens` leaves on a method
+
+EXTENSION_MARK = "lamina_extension"
+"""What the decorators of `extensions` leave on a method."""
+
 _NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -85,7 +89,7 @@ class VfsModule(Operations):
         for name, value in vars(cls).items():
             if name in OPERATIONS:
                 _check_signature(cls, name, value)
-            elif not (name.startswith("_") or name in allowed or _inherited(cls, name) or hasattr(value, _LISTENER)):
+            elif not (name.startswith("_") or name in allowed or _inherited(cls, name) or _is_marked(value)):
                 raise ModuleError(_stranger(cls, name))
 
     def connect(self, share: ShareInfo) -> None:
@@ -134,6 +138,10 @@ _PUBLIC = {name for name in vars(VfsModule) if not name.startswith("_")} | {"opt
 
 def _inherited(cls: type, name: str) -> bool:
     return any(name in vars(base) and base is not VfsModule for base in cls.__mro__[1:])
+
+
+def _is_marked(value: object) -> bool:
+    return hasattr(value, _LISTENER) or hasattr(value, EXTENSION_MARK)
 
 
 def _where(cls: type) -> str:
