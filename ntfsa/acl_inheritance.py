@@ -67,7 +67,7 @@ def _new_dacl(
     inherited = _inherited(parent.dacl if parent else None, bool(marked), creator, is_directory, protected)
     joined = _joined(given.dacl, inherited, creator)
     if joined is None:
-        # That it is the default is not kept: nothing asks, and neither Windows nor Samba tells of files (vfs.acl_xattr).
+        # That it is the default is not kept: nothing asks, and Samba does not tell of it either (vfs.acl_xattr).
         return _default_dacl(creator), SE_DACL_PRESENT
     return joined, SE_DACL_PRESENT | (protected or (SE_DACL_AUTO_INHERITED if marked else 0))
 

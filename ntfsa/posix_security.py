@@ -4,6 +4,7 @@ The descriptor says what the kernel will say: the owner's bits decide for the ow
 and the group's for its members before everyone's. Where a class has less than one after it, a deny entry says so.
 """
 
+from collections.abc import Iterable, Set
 from typing import Final, NamedTuple
 
 from lamina.ntfsa import constants as c
@@ -104,13 +105,15 @@ def _mode_of(dacl: Acl | None, owner: str, group: str) -> int:
     if dacl is None:
         return 0o777
     everyone = {EVERYONE, AUTHENTICATED_USERS}
-    user_bits = _bits_for(dacl, everyone | {owner, OWNER_RIGHTS})
-    return user_bits << 6 | _bits_for(dacl, everyone | {group}) << 3 | _bits_for(dacl, everyone)
+    user_bits = permission_bits(dacl.aces, everyone | {owner, OWNER_RIGHTS})
+    group_bits = permission_bits(dacl.aces, everyone | {group})
+    return user_bits << 6 | group_bits << 3 | permission_bits(dacl.aces, everyone)
 
 
-def _bits_for(dacl: Acl, sids: set[str]) -> int:
+def permission_bits(aces: Iterable[Ace], sids: Set[str]) -> int:
+    """Read 4, write 2, execute 1: what entries give to who has these SIDs."""
     allowed = denied = 0
-    for ace in dacl.aces:
+    for ace in aces:
         if ace.flags & INHERIT_ONLY_ACE or ace.sid not in sids:
             continue
         mask = c.map_generic(ace.mask)

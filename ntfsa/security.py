@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access_check import SE_RESTORE
+from lamina.ntfsa.access_check import SE_RESTORE, SE_TAKE_OWNERSHIP
 from lamina.ntfsa.acl_inheritance import Creator, create_descriptor, passes_on
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
@@ -17,9 +17,11 @@ from lamina.ntfsa.fscc.fields import UINT32
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_SECURITY
 from lamina.ntfsa.grant_breaks import security_changes
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.posix_acl_mapping import Ownership, access_acl, default_acl
 from lamina.ntfsa.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.security_descriptor import (
+    Acl,
     SecurityDescriptor,
     pack_security_descriptor,
     parse_security_descriptor,
@@ -28,7 +30,9 @@ from lamina.ntfsa.security_descriptor import (
 )
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_change
+from lamina.vfs_modules import posix_acl
 from lamina.vfs_modules.operations import Capability, FileStat
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
@@ -44,9 +48,18 @@ _READS: Final = (
     | c.LABEL_SECURITY_INFORMATION
     | c.ATTRIBUTE_SECURITY_INFORMATION
     | c.SCOPE_SECURITY_INFORMATION
+    | c.BACKUP_SECURITY_INFORMATION
 )
-_OWNERS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.LABEL_SECURITY_INFORMATION
-_SYSTEM: Final = c.SACL_SECURITY_INFORMATION | c.ATTRIBUTE_SECURITY_INFORMATION | c.SCOPE_SECURITY_INFORMATION
+# What the parts take, to be set (MS-FSA 2.1.5.17; of the newer ones, what Windows asks for).
+_OWNERS: Final = (
+    c.OWNER_SECURITY_INFORMATION
+    | c.GROUP_SECURITY_INFORMATION
+    | c.LABEL_SECURITY_INFORMATION
+    | c.BACKUP_SECURITY_INFORMATION
+)
+_LISTS: Final = c.DACL_SECURITY_INFORMATION | c.ATTRIBUTE_SECURITY_INFORMATION | c.BACKUP_SECURITY_INFORMATION
+_SYSTEM: Final = c.SACL_SECURITY_INFORMATION | c.SCOPE_SECURITY_INFORMATION | c.BACKUP_SECURITY_INFORMATION
+_GIVERS: Final = frozenset({SE_RESTORE, SE_TAKE_OWNERSHIP})
 _ALL_PARTS: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
 
 
@@ -73,7 +86,7 @@ def query_security(context: NtContext, open_: NtOpen, security_information: int,
     """
     if security_information & _READS:
         _require(open_, c.READ_CONTROL)
-    if security_information & c.SACL_SECURITY_INFORMATION:
+    if security_information & (c.SACL_SECURITY_INFORMATION | c.BACKUP_SECURITY_INFORMATION):
         _require(open_, c.ACCESS_SYSTEM_SECURITY)
     volume = open_.volume
     stat = volume.chain.fstat(context.token, open_.handle)
@@ -92,12 +105,14 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     """
     if security_information & _OWNERS:
         _require(open_, c.WRITE_OWNER)
-    if security_information & c.DACL_SECURITY_INFORMATION:
+    if security_information & _LISTS:
         _require(open_, c.WRITE_DAC)
     if security_information & _SYSTEM:
         _require(open_, c.ACCESS_SYSTEM_SECURITY)
     if open_.volume.settings.read_only:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
+    if security_information & c.BACKUP_SECURITY_INFORMATION:
+        security_information |= _ALL_PARTS
     new = parse_security_descriptor(data)
     _check_owner(context, open_, new, security_information)
     security_changes(open_)
@@ -151,7 +166,7 @@ def _map_as_far_as_possible(  # the pieces of one assignment
 
     What they cannot say stays unsaid. Where nobody asks the mode (MODE_IGNORED), only the owner follows.
     """
-    if Capability.MODE_IGNORED in volume.capabilities:
+    if Capability.MODE_IGNORED in volume.capabilities and Capability.POSIX_ACLS not in volume.capabilities:
         parts &= c.OWNER_SECURITY_INFORMATION
     for part in (c.OWNER_SECURITY_INFORMATION, c.GROUP_SECURITY_INFORMATION, c.DACL_SECURITY_INFORMATION):
         if parts & part:
@@ -171,11 +186,36 @@ def _store_as_mode(  # the pieces of one assignment
     parts: int,
 ) -> None:
     current = PosixSecurity(stat.mode & 0o7777, stat.uid, stat.gid)
+    if parts & c.DACL_SECURITY_INFORMATION and Capability.POSIX_ACLS in volume.capabilities:
+        _store_posix_acl(volume, handle, stat, new.dacl)
+        return
     mode, uid, gid = posix_of_descriptor(new, parts, current, volume.identities)
     if (uid, gid) != (stat.uid, stat.gid):
-        volume.chain.fchown(token, handle, uid if uid != stat.uid else -1, gid if gid != stat.gid else -1)
+        # The kernel gives files away for the server alone; whom that is for has been decided above.
+        acting = token if token.privileges.isdisjoint(_GIVERS) else SERVER_TOKEN
+        volume.chain.fchown(acting, handle, uid if uid != stat.uid else -1, gid if gid != stat.gid else -1)
     if mode != current.mode:
         volume.chain.fchmod(token, handle, mode)
+
+
+def _store_posix_acl(volume: "NtVolume", handle: "VfsHandle", stat: FileStat, dacl: Acl | None) -> None:
+    """Give a file the POSIX ACL that fits its list. Done as the server: that it may be changed has been checked."""
+    ownership = Ownership(stat.uid, stat.gid)
+    chain = volume.chain
+    chain.setxattr(
+        SERVER_TOKEN, handle, posix_acl.ACCESS, posix_acl.pack(access_acl(dacl, ownership, volume.identities))
+    )
+    if not handle.is_directory:
+        return
+    passed_on = default_acl(dacl, ownership, volume.identities)
+    if passed_on:
+        chain.setxattr(SERVER_TOKEN, handle, posix_acl.DEFAULT, posix_acl.pack(passed_on))
+        return
+    try:
+        chain.removexattr(SERVER_TOKEN, handle, posix_acl.DEFAULT)
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
 
 
 def apply_new_descriptor(  # what is known of the new file
@@ -206,7 +246,7 @@ def apply_new_descriptor(  # what is known of the new file
         _check_new_owner(token, volume, asked, stat)
     creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
     descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
-    if Capability.MODE_IGNORED not in volume.capabilities:
+    if Capability.MODE_IGNORED not in volume.capabilities or Capability.POSIX_ACLS in volume.capabilities:
         _map_as_far_as_possible(volume, token, handle, stat, descriptor, c.DACL_SECURITY_INFORMATION)
     volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
 

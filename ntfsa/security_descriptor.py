@@ -171,8 +171,16 @@ def _pack_ace(ace: Ace) -> bytes:
 
 # --- Parts of a descriptor, by SECURITY_INFORMATION (MS-DTYP 2.4.7) ------------------------------------------------
 
+_SACL_KINDS: Final = (
+    (c.LABEL_SECURITY_INFORMATION, SYSTEM_MANDATORY_LABEL_ACE_TYPE),
+    (c.ATTRIBUTE_SECURITY_INFORMATION, SYSTEM_RESOURCE_ATTRIBUTE_ACE_TYPE),
+    (c.SCOPE_SECURITY_INFORMATION, SYSTEM_SCOPED_POLICY_ID_ACE_TYPE),
+)
+"""Entries of the SACL that may be asked for, and set, without the others and the privilege that these take."""
 _LABEL_AND_LIKE: Final = c.LABEL_SECURITY_INFORMATION | c.ATTRIBUTE_SECURITY_INFORMATION | c.SCOPE_SECURITY_INFORMATION
-_SACL_PARTS: Final = c.SACL_SECURITY_INFORMATION | _LABEL_AND_LIKE
+_WHOLE_SACL: Final = c.SACL_SECURITY_INFORMATION | c.BACKUP_SECURITY_INFORMATION
+_SACL_PARTS: Final = _WHOLE_SACL | _LABEL_AND_LIKE
+_EVERYTHING: Final = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
 _DACL_CONTROL: Final = (
     SE_DACL_PRESENT | SE_DACL_DEFAULTED | SE_DACL_AUTO_INHERIT_REQ | SE_DACL_AUTO_INHERITED | SE_DACL_PROTECTED
 )
@@ -181,8 +189,32 @@ _SACL_CONTROL: Final = (
 )
 
 
+def _kinds(security_information: int) -> frozenset[int]:
+    return frozenset(ace_type for part, ace_type in _SACL_KINDS if security_information & part)
+
+
+def _selected_sacl(sacl: Acl | None, security_information: int) -> Acl | None:
+    if sacl is None or security_information & _WHOLE_SACL:
+        return sacl
+    kinds = _kinds(security_information)
+    return sacl._replace(aces=tuple(ace for ace in sacl.aces if ace.type in kinds))
+
+
+def _replaced_sacl(current: Acl | None, new: Acl | None, security_information: int) -> Acl | None:
+    """The SACL with the entries of the named kinds taken from `new`; all of them where the whole is named."""
+    if security_information & _WHOLE_SACL:
+        return new
+    kinds = _kinds(security_information)
+    kept = tuple(ace for ace in (current.aces if current else ()) if ace.type not in kinds)
+    given = tuple(ace for ace in (new.aces if new else ()) if ace.type in kinds)
+    revision = (current or new or Acl()).revision
+    return Acl((*kept, *given), revision) if kept or given or current is not None else None
+
+
 def selected(descriptor: SecurityDescriptor, security_information: int) -> SecurityDescriptor:
     """Only the parts that are asked for (MS-FSA 2.1.5.14 Server Requests a Query of Security Information)."""
+    if security_information & c.BACKUP_SECURITY_INFORMATION:
+        security_information |= _EVERYTHING
     with_dacl = security_information & c.DACL_SECURITY_INFORMATION
     with_sacl = security_information & _SACL_PARTS
     control = SE_SELF_RELATIVE
@@ -192,7 +224,7 @@ def selected(descriptor: SecurityDescriptor, security_information: int) -> Secur
         descriptor.owner if security_information & c.OWNER_SECURITY_INFORMATION else None,
         descriptor.group if security_information & c.GROUP_SECURITY_INFORMATION else None,
         descriptor.dacl if with_dacl else None,
-        descriptor.sacl if with_sacl else None,
+        _selected_sacl(descriptor.sacl, security_information) if with_sacl else None,
         control,
     )
 
@@ -217,7 +249,7 @@ def replaced(current: SecurityDescriptor, new: SecurityDescriptor, security_info
         control = control & ~_DACL_CONTROL | _list_control(new.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ)
         control |= SE_DACL_PRESENT
     if security_information & _SACL_PARTS:
-        sacl = new.sacl
+        sacl = _replaced_sacl(sacl, new.sacl, security_information)
         control = control & ~_SACL_CONTROL | _list_control(new.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ)
     return SecurityDescriptor(owner, group, dacl, sacl, control)
 

@@ -62,6 +62,11 @@ class AclXattrOptions(ModuleOptions):
         default=False,
         description="let descriptors alone decide: what the mode refuses a user whom one admits, the server does",
     )
+    posix_acls: bool = Field(
+        default=False,
+        description="give files POSIX ACLs that let local programs do about what the descriptor lets clients do, where "
+        "the file system has them",
+    )
     notice_local_changes: bool = Field(
         default=False,
         description="a descriptor counts only while mode, owner and POSIX ACL are as they were when it was stored, "
@@ -81,6 +86,7 @@ class AclXattrModule(VfsModule):
         super().__init__(options)
         self._attribute = self.options.attribute or PROTECTED
         self._hidden = _NEVER_SHOWN | {self._attribute}
+        self._has_posix_acls = False
         self._checks = self.options.notice_local_changes and not self.options.ignore_system_acls
 
     def connect(self, share: ShareInfo) -> None:
@@ -88,6 +94,20 @@ class AclXattrModule(VfsModule):
         if self.options.attribute is None:
             self._attribute = PROTECTED if self._may_protect() else UNPROTECTED
             log.debug("share %s: descriptors are kept in %s", share.name, self._attribute)
+        if self.options.posix_acls:
+            self._has_posix_acls = self._finds_posix_acls()
+            if not self._has_posix_acls:
+                log.warning("share %s: the file system has no POSIX ACLs to keep in step", share.name)
+
+    def _finds_posix_acls(self) -> bool:
+        root = self.next.open_root(SERVER_TOKEN)
+        try:
+            self.next.getxattr(SERVER_TOKEN, root, posix_acl.ACCESS)
+        except OSError as error:
+            return error.errno == errno.ENODATA
+        finally:
+            self.next.close(SERVER_TOKEN, root)
+        return True
 
     def _may_protect(self) -> bool:
         # Removing what is not there changes nothing, and tells whether it could be.
@@ -104,7 +124,9 @@ class AclXattrModule(VfsModule):
         """Descriptors, where there are extended attributes to keep them in."""
         if Capability.XATTRS not in below:
             return below
-        own = Capability.SECURITY | (Capability.MODE_IGNORED if self.options.ignore_system_acls else Capability(0))
+        own = Capability.SECURITY
+        own |= Capability.MODE_IGNORED if self.options.ignore_system_acls else Capability(0)
+        own |= Capability.POSIX_ACLS if self._has_posix_acls else Capability(0)
         return below | own
 
     # Descriptors.

@@ -54,7 +54,8 @@ class Capability(Flag):
 
     The protocol layer advertises exactly these (MS-FSCC 2.5.1 FileFsAttributeInformation and the share's
     capabilities), so a capability that is claimed is a promise to clients. MODE_IGNORED is one to ntfsa: where it has
-    granted access nobody below asks the mode of a file again, so descriptors need not be mapped to it.
+    granted access nobody below asks the mode of a file again, so descriptors need not be mapped to it. POSIX_ACLS is
+    another: files have POSIX ACLs, as the extended attributes system.posix_acl_*, that are to be kept in step.
     """
 
     CASE_SENSITIVE = auto()
@@ -80,6 +81,7 @@ class Capability(Flag):
     WATCH_CHANGES = auto()
     RANGE_LOCKS = auto()
     LEASES = auto()
+    POSIX_ACLS = auto()
 
 
 class FileStat(NamedTuple):

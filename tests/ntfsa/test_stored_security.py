@@ -187,3 +187,33 @@ def test_a_new_file_is_not_made_somebody_elses(stored, refused):
     asked = {"security_descriptor": given}
     assert stored.status("dir\\new", c.FILE_CREATE, **asked) is S.INVALID_OWNER
     assert stored.status("dir\\new") is S.OBJECT_NAME_NOT_FOUND
+
+
+LABEL, RESOURCE, SCOPE, AUDIT = (Ace(kind, 0, 1, EVERYONE, b"data") for kind in (0x11, 0x12, 0x13, 0x02))
+PARTS = {
+    c.LABEL_SECURITY_INFORMATION: LABEL,
+    c.ATTRIBUTE_SECURITY_INFORMATION: RESOURCE,
+    c.SCOPE_SECURITY_INFORMATION: SCOPE,
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_the_sacl_is_asked_for_and_set_without_the_others(stored, part: int) -> None:
+    whole = SecurityDescriptor(sacl=Acl((LABEL, RESOURCE, SCOPE, AUDIT)))
+    privileged = c.FILE_ALL_ACCESS | c.ACCESS_SYSTEM_SECURITY
+    open_ = stored.open("file", c.FILE_CREATE)
+    open_.granted_access = privileged
+    everything = c.SACL_SECURITY_INFORMATION
+    set_security(stored.context, open_, everything, memoryview(pack_security_descriptor(whole)))
+
+    def told(asked: int) -> tuple[Ace, ...]:
+        found = parse_security_descriptor(query_security(stored.context, open_, asked, 65536).data).sacl
+        return found.aces if found else ()
+
+    assert told(everything) == (LABEL, RESOURCE, SCOPE, AUDIT)
+    open_.granted_access = c.FILE_ALL_ACCESS
+    assert told(part) == (PARTS[part],)
+    open_.granted_access = privileged
+    none = memoryview(pack_security_descriptor(SecurityDescriptor(sacl=Acl())))
+    set_security(stored.context, open_, part, none)
+    assert set(told(everything)) == {LABEL, RESOURCE, SCOPE, AUDIT} - {PARTS[part]}
