@@ -4,29 +4,38 @@ import pytest
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.admission import admit
-from lamina.ntfsa.breaking import BREAK_ENDED, acknowledge_oplock
+from lamina.ntfsa.breaking import BREAK_ENDED, acknowledge_lease, acknowledge_oplock
 from lamina.ntfsa.caching import BREAK_SECONDS, STATE_OF_LEVEL
 from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
 from lamina.ntfsa.caching import OPLOCK_LEVEL_II as II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.record import Message
-from lamina.ntfsa.sharing import open_file
+from lamina.ntfsa.sharing import close_file, open_file
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.granted import (
     ALL,
     FIRST,
+    KEY,
     LATE,
     LOOK,
     NOW,
+    OTHER_KEY,
     READ,
+    RH,
+    RW,
+    RWH,
     SECOND,
     THIRD,
     WRITE,
+    R,
     breaking,
     held,
+    leased,
     opening,
     told,
+    with_lease,
+    with_open,
 )
 
 # What a second open comes to: the holder's level and sharing, the newcomer's access and what overwriting implies;
@@ -69,6 +78,81 @@ def test_an_open_beside_an_oplock(
         assert outcome.result.deadline == LATE
         assert outcome.record.grants[0].waiters == (SECOND,)
     assert (outcome.record.find_open(SECOND) is not None) is (status is S.SUCCESS)
+
+
+# The same beside a lease: its rights and the holder's sharing, the newcomer's access and what overwriting implies;
+# the status, and what is left of the lease (None: it is not broken).
+OPENINGS_BESIDE_LEASES = [
+    (R, ALL, READ, 0, S.SUCCESS, None),
+    (R, ALL, READ, WRITE, S.SUCCESS, 0),
+    (R, 0, READ, 0, S.SHARING_VIOLATION, None),
+    (R, 0, READ, WRITE, S.SHARING_VIOLATION, None),
+    (RH, ALL, READ | WRITE, 0, S.SUCCESS, None),
+    (RH, ALL, READ, WRITE, S.SUCCESS, 0),
+    (RH, 0, READ, 0, S.PENDING, R),
+    (RH, 0, READ, WRITE, S.PENDING, R),
+    (RH, 0, LOOK, 0, S.SUCCESS, None),
+    (RW, ALL, READ, 0, S.PENDING, R),
+    (RW, ALL, READ, WRITE, S.PENDING, 0),
+    (RW, ALL, c.READ_CONTROL, 0, S.SUCCESS, None),
+    (RW, ALL, LOOK, 0, S.SUCCESS, None),
+    (RW, 0, READ, 0, S.SHARING_VIOLATION, None),
+    (RWH, ALL, READ, 0, S.PENDING, RH),
+    (RWH, ALL, c.DELETE, 0, S.PENDING, RH),
+    (RWH, ALL, READ, WRITE, S.PENDING, 0),
+    (RWH, ALL, LOOK, WRITE, S.PENDING, 0),
+    (RWH, ALL, c.READ_CONTROL, 0, S.SUCCESS, None),
+    (RWH, 0, READ, 0, S.PENDING, RW),
+    (RWH, 0, READ, WRITE, S.PENDING, RW),
+    (RWH, 0, c.READ_CONTROL, 0, S.SUCCESS, None),
+]
+
+
+@pytest.mark.parametrize(("state", "share", "access", "implied", "status", "left"), OPENINGS_BESIDE_LEASES)
+def test_an_open_beside_a_lease(state: int, share: int, access: int, implied: int, status: S, left: int | None) -> None:
+    record = leased(state, share=share)
+    outcome = admit(record, opening(access=access, implied=implied), NOW)
+    assert outcome.result.status is status
+    waits = status is S.PENDING
+    # A lease that caches handles is asked for them though nobody waits, where it loses what it reads.
+    awaited = waits or (left is not None and state != R)
+    expected = () if left is None else (told(state, left, deadline=LATE if awaited else 0.0, epoch=2),)
+    assert outcome.messages == expected
+    assert (outcome.record.find_open(SECOND) is not None) is (status is S.SUCCESS)
+
+
+@pytest.mark.parametrize("state", [R, RH, RW, RWH])
+@pytest.mark.parametrize(("share", "status"), [(ALL, S.SUCCESS), (0, S.SHARING_VIOLATION)])
+@pytest.mark.parametrize("implied", [0, WRITE])
+def test_an_open_under_the_lease_breaks_nothing(state: int, share: int, status: S, implied: int) -> None:
+    outcome = admit(leased(state, share=share), opening(implied=implied, lease=KEY), NOW)
+    assert outcome.result.status is status
+    assert not outcome.messages
+
+
+def test_an_open_under_a_lease_that_breaks_does_not_wait() -> None:
+    record = admit(leased(RWH), opening(), NOW).record
+    assert record.grants[0].breaking_to == RH
+    assert admit(record, opening(THIRD, lease=KEY), NOW).result.status is S.SUCCESS
+
+
+def test_every_handle_in_the_way_is_asked_for() -> None:
+    record = leased(RH, share=0, access=READ)
+    record = with_lease(with_open(record, THIRD, LOOK), THIRD, RH, OTHER_KEY)
+    outcome = admit(record, opening(), NOW)
+    assert outcome.result.status is S.PENDING
+    assert outcome.messages == (told(RH, R, epoch=2, deadline=LATE), told(RH, R, epoch=2, deadline=LATE, owner=THIRD))
+
+
+def test_after_the_handles_come_the_writes() -> None:
+    record = leased(RWH, share=0)
+    waiting = admit(record, opening(), NOW).record
+    kept = acknowledge_lease(waiting, KEY, RW, NOW + 1)
+    assert kept.messages == (Message(SECOND, BREAK_ENDED),)
+    # The handle was really open.
+    assert admit(kept.record, opening(), NOW + 1).result.status is S.SHARING_VIOLATION
+    closed = close_file(with_open(kept.record, THIRD, LOOK), FIRST).record
+    assert admit(closed, opening(), NOW + 1).result.status is S.SUCCESS
 
 
 @pytest.mark.parametrize("level", [II, EXCLUSIVE, BATCH])
