@@ -9,6 +9,7 @@ from lamina.ntfsa.admission import Opening
 from lamina.ntfsa.audit import NOT_AUDITED, audited_grant
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_finish import apply_extended_attributes, ignore_unsupported, reserve
+from lamina.ntfsa.extended_attributes import needs_knowledge
 from lamina.ntfsa.file_state import hides, is_directory, network_open
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
@@ -75,6 +76,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         if volume.registry.read(key).delete_pending:
             raise NtStatusError(NtStatus.DELETE_PENDING)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
+        if request.options & c.FILE_NO_EA_KNOWLEDGE and needs_knowledge(volume, token, handle):
+            raise NtStatusError(NtStatus.ACCESS_DENIED, "the file has attributes that its user must know")
         if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not request.options & c.FILE_OPEN_REPARSE_POINT:
             raise stop(data_of(volume, token, handle, vfs_path, stat), ())
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)

@@ -5,9 +5,11 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lamina.ntfsa import constants as c
 from lamina.ntfsa.extended_attributes import set_extended_attributes
-from lamina.ntfsa.fscc.extended_attributes import parse_full_ea
+from lamina.ntfsa.fscc.extended_attributes import FILE_NEED_EA, parse_full_ea
 from lamina.ntfsa.security import apply_new_descriptor
+from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
     from lamina.ntfsa.create_check import Request
@@ -28,8 +30,12 @@ def ignore_unsupported() -> Iterator[None]:
 def apply_extended_attributes(request: "Request", handle: "VfsHandle") -> None:
     """Set the extended attributes of the request (create context ExtA)."""
     data = request.parameters.extended_attributes
-    if data:
-        set_extended_attributes(request.volume, request.token, handle, parse_full_ea(data))
+    if not data:
+        return
+    attributes = parse_full_ea(data)
+    if request.options & c.FILE_NO_EA_KNOWLEDGE and any(one.flags & FILE_NEED_EA for one in attributes):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "attributes that their maker says not to know")
+    set_extended_attributes(request.volume, request.token, handle, attributes)
 
 
 def apply_security(request: "Request", handle: "VfsHandle", stat: "FileStat", above: bytes | None) -> None:

@@ -43,6 +43,7 @@ class NtOpen:
         "is_directory",
         "lease",
         "mode",
+        "next_ea",
         "oplock",
         "options",
         "owner",
@@ -79,6 +80,7 @@ class NtOpen:
         self.share_access = 0
         self.options = 0
         self.mode = 0
+        self.next_ea = 0
         self.position = 0
         self.reserved = 0
         self.delete_on_close = False

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
-from lamina.ntfsa.extended_attributes import get_extended_attributes
 from lamina.ntfsa.file_state import allocation_size, end_of_file, hides, network_open, state_of
 from lamina.ntfsa.fscc import file_information as fi
-from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, full_ea_size, pack_full_ea, parse_get_ea
+from lamina.ntfsa.fscc.extended_attributes import full_ea_size
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, check_room
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.query_ea import attributes_of, query_full_ea
 from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.vfs_modules.operations import Capability
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.operations import FileStat
@@ -43,13 +42,8 @@ class _Query:
         links = 1 if self.open.is_directory else self.stat.nlink
         return links - 1 if self.delete_pending() and links else links
 
-    def extended_attributes(self) -> list[ExtendedAttribute]:
-        if Capability.XATTRS not in self.open.volume.capabilities:
-            return []
-        return get_extended_attributes(self.open.volume, self.context.token, self.open.handle)
-
     def ea_size(self) -> int:
-        return full_ea_size(self.extended_attributes())
+        return full_ea_size(attributes_of(self.context, self.open))
 
 
 def _basic(query: _Query) -> bytes:
@@ -154,13 +148,23 @@ _CLASSES: Final = {
 
 
 @translated
-def query_file(context: NtContext, open_: NtOpen, info_class: int, max_length: int, input_: bytes = b"") -> Information:
-    """Answer a query about a file; `input_` holds FILE_GET_EA_INFORMATION for the extended attributes.
+def query_file(  # the fields of one request (MS-SMB2 2.2.37)
+    context: NtContext,
+    open_: NtOpen,
+    info_class: int,
+    max_length: int,
+    input_: bytes = b"",
+    flags: int = c.SL_RESTART_SCAN,
+    index: int = 0,
+) -> Information:
+    """Answer a query about a file.
+
+    For the extended attributes `input_` holds FILE_GET_EA_INFORMATION, or `flags` (SL_*) and `index` say where to begin.
 
     Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH, ACCESS_DENIED, NO_EAS_ON_FILE and what the class has of its own.
     """
     if info_class == c.FILE_FULL_EA_INFORMATION:
-        return _full_ea(context, open_, max_length, input_)
+        return query_full_ea(context, open_, max_length, input_, flags, index)
     check_room(FILE_MINIMUM, info_class, max_length)
     known = _CLASSES.get(info_class)
     if known is None:
@@ -168,21 +172,3 @@ def query_file(context: NtContext, open_: NtOpen, info_class: int, max_length: i
     if known.access & ~open_.granted_access:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     return fitted(known.answer(_Query(context, open_)), max_length)
-
-
-def _full_ea(context: NtContext, open_: NtOpen, max_length: int, input_: bytes) -> Information:
-    """MS-FSA 2.1.5.12.10 FileFullEaInformation."""
-    if not open_.granted_access & c.FILE_READ_EA:
-        raise NtStatusError(NtStatus.ACCESS_DENIED)
-    attributes = _Query(context, open_).extended_attributes()
-    if input_:
-        by_name = {attribute.name.lower(): attribute for attribute in attributes}
-        wanted = parse_get_ea(input_)
-        attributes = [by_name.get(name.lower(), ExtendedAttribute(name, b"")) for name in wanted]
-    if not attributes:
-        raise NtStatusError(NtStatus.NO_EAS_ON_FILE)
-    packed, count = pack_full_ea(attributes, max_length)
-    if not count:
-        raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
-    status = NtStatus.SUCCESS if count == len(attributes) else NtStatus.BUFFER_OVERFLOW
-    return Information(status, packed)

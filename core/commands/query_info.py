@@ -37,7 +37,8 @@ def _query(context: NtContext, open_: NtOpen, asked: QueryInfoRequest) -> Inform
     length = asked.output_buffer_length
     match asked.info_type:
         case 1:
-            return query_file(context, open_, asked.info_class, length, bytes(asked.input))
+            flags, index = asked.flags, asked.additional_information
+            return query_file(context, open_, asked.info_class, length, bytes(asked.input), flags, index)
         case 2:
             return query_filesystem(context, open_, asked.info_class, length)
         case 3:
