@@ -78,8 +78,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         dos = volume.chain.get_dos_attributes(token, handle, stat)
         if request.options & c.FILE_NO_EA_KNOWLEDGE and needs_knowledge(volume, token, handle):
             raise NtStatusError(NtStatus.ACCESS_DENIED, "the file has attributes that its user must know")
-        if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not request.options & c.FILE_OPEN_REPARSE_POINT:
-            raise stop(data_of(volume, token, handle, vfs_path, stat), ())
+        if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT:
+            require_no_link(request, handle, vfs_path, stat, dos)
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)
         granted = grant_request(request, maximal, path)
         check_attributes(request, stat, dos.attributes, granted, maximal)
@@ -97,6 +97,14 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
     except BaseException:
         unregister(open_)
         raise
+
+
+def require_no_link(
+    request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, dos: DosAttributes
+) -> None:
+    """Let the client follow a reparse point that it has not asked to open itself."""
+    if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not request.options & c.FILE_OPEN_REPARSE_POINT:
+        raise stop(data_of(request.volume, request.token, handle, vfs_path, stat), ())
 
 
 def still_names(request: Request, vfs_path: str, key: FileKey) -> bool:

@@ -15,6 +15,7 @@ from lamina.ntfsa.create_existing import (
     grant_request,
     maximal_rights,
     register,
+    require_no_link,
     still_names,
     unregister,
 )
@@ -80,16 +81,19 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         key = (stat.dev, stat.ino, fold(name or asked))
         _check(request, key, name)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
+        require_no_link(request, handle, vfs_path, stat, dos)
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)
         if name is None and not maximal & c.FILE_WRITE_DATA:
             raise NtStatusError(NtStatus.ACCESS_DENIED, "a new stream changes the file")
-        granted = grant_request(request, maximal, f"{path}:{name or asked}")
+        shown = f"{path}:{name or asked}"
+        granted = grant_request(request, maximal, shown)
         # Overwriting a stream leaves the file's attributes alone, whatever they are.
         unlike = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
         check_attributes(request, stat, dos.attributes & ~unlike, granted, maximal)
-        open_ = register(request, handle, f"{path}:{name or asked}", vfs_path, key, granted)
+        open_ = register(request, handle, shown, vfs_path, key, granted)
         if open_ is None and not still_names(request, vfs_path, key):
             return None
+    open_.unarchived = not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE
     try:
         action = add_stream(request, open_, name)
         return open_, action, information_of(token, open_), maximal
