@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamina.ntfsa.breaking import Answer, acknowledge_lease, acknowledge_oplock, end_overdue
 from lamina.ntfsa.caching import LEVEL_OF_STATE, OPLOCK_LEVEL_II, OPLOCK_LEVEL_NONE, STATE_OF_LEVEL
 from lamina.ntfsa.directory_leases import may_lease_directories, stop_watching, watch_for_lease
+from lamina.ntfsa.file_state import end_of_file
 from lamina.ntfsa.granting import LeaseState, LeaseWish, grant_lease, grant_oplock
 from lamina.ntfsa.record import FileKey, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -226,12 +227,21 @@ class LeaseTable:
         outside = open_.volume.outside
         if state and outside is not None and not open_.is_directory:
             state = outside.guard(open_, state)
-        granted = lease.join(open_, LeaseWish(identity, state, asked.epoch, open_.is_directory))
+        granted = lease.join(open_, self._wish(token, open_, asked._replace(state=state)))
         if not granted.state:
             stop_watching(lease)
             if outside is not None:
                 outside.give_back(open_)
         return LeaseGranted(*granted, lease.version)
+
+    @staticmethod
+    def _wish(token: "ImpersonationToken", open_: "NtOpen", asked: LeaseRequest) -> LeaseWish:
+        lease, volume = open_.lease, open_.volume
+        assert lease is not None
+        wish = LeaseWish(lease.identity, asked.state, asked.epoch, open_.is_directory)
+        if asked.state and volume.registry.read(open_.file_key).locks:
+            return wish._replace(end_of_file=end_of_file(volume.chain.fstat(token, open_.handle)))
+        return wish
 
     def leave(self, open_: "NtOpen") -> None:
         """The open closes, and with the last of its opens the lease ends."""

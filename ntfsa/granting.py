@@ -20,6 +20,7 @@ from lamina.ntfsa.caching import (
 from lamina.ntfsa.record import STABLE, FileRecord, Grant, Outcome
 
 _MAX_EPOCH: Final = 0xFFFF
+_WHOLE_RANGE: Final = 1 << 64
 
 
 def with_grants(record: FileRecord, grants: tuple[Grant, ...]) -> FileRecord:
@@ -50,12 +51,16 @@ def grant_oplock(record: FileRecord, owner: int, address: int, level: int) -> Ou
 
 
 class LeaseWish(NamedTuple):
-    """A lease that is asked for. `lease` is the client's guid and its key; `state` *_CACHING, `epoch` of version 2."""
+    """A lease that is asked for. `lease` is the client's guid and its key; `state` *_CACHING, `epoch` of version 2.
+
+    `end_of_file`, in bytes: locks beyond it lock nothing that could be cached.
+    """
 
     lease: bytes
     state: int
     epoch: int = 0
     directory: bool = False
+    end_of_file: int = _WHOLE_RANGE
 
 
 class LeaseState(NamedTuple):
@@ -107,5 +112,7 @@ def _grantable(record: FileRecord, wish: LeaseWish, owners: tuple[int, ...]) -> 
         state &= ~WRITE_CACHING
     if state & HANDLE_CACHING and any(not grant.lease for grant in others):
         state &= ~HANDLE_CACHING
-    # Who does not cache the locks must see those of others in time.
-    return 0 if record.locks and not state & WRITE_CACHING else state
+    if record.locks and not state & WRITE_CACHING and next(iter(record.locks)).offset < wish.end_of_file:
+        # Who does not cache the locks must see those of others in time.
+        return 0
+    return state

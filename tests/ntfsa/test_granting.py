@@ -155,6 +155,13 @@ def test_locks_are_in_the_way_of_who_only_reads() -> None:
     assert [ask_lease(record, FIRST, state) for state in (R, RH, RW, RWH)] == [0, 0, 0, 0]
 
 
+def test_locks_beyond_the_end_of_the_file_are_in_nobodys_way() -> None:
+    record = with_open(locked(with_open(EMPTY_RECORD, FIRST), FIRST), SECOND)
+    for end_of_file, granted in ((0, RH), (1, 0)):
+        wish = LeaseWish(b"lease", RH, end_of_file=end_of_file)
+        assert grant_lease(record, SECOND, address(SECOND), wish).result.state == granted
+
+
 def test_a_lease_does_not_grow_beside_locks() -> None:
     record = with_open(locked(leased(R), FIRST), SECOND)
     assert ask_lease(record, SECOND, RH) == R
