@@ -53,7 +53,7 @@ class LockTable:
     ) -> None:
         """For this module only: use `NO_LOCKS` and `make`. `longest`: lengths that no shared, no exclusive one exceeds.
 
-        Removing a lock does not shorten them.
+        They are -1 where there was none, and stay when a lock is removed.
         """
         self._chunks = chunks
         self._summaries = summaries
@@ -89,6 +89,8 @@ class LockTable:
 
     def has_shared(self, start: int, end: int) -> bool:
         """Whether a shared lock overlaps the range."""
+        if self._longest[0] < 0:
+            return False
         chunks, summaries, first = self._chunks, self._summaries, start - self._longest[0]
         for index in range(self._first_chunk(first), len(chunks)):
             chunk = chunks[index]
@@ -103,6 +105,8 @@ class LockTable:
 
     def has_exclusive(self, start: int, end: int, beside: int = _NOBODY) -> bool:
         """Whether an exclusive lock overlaps the range that is not `beside`'s."""
+        if self._longest[1] < 0:
+            return False
         chunks, summaries, first = self._chunks, self._summaries, start - self._longest[1]
         for index in range(self._first_chunk(first), len(chunks)):
             chunk = chunks[index]
@@ -249,8 +253,8 @@ def _summary(chunk: _Chunk, owners: int = 0) -> _Summary:
 
 
 def _longest(locks: Iterable[Lock]) -> int:
-    return max((lock.end - lock.offset for lock in locks), default=0)
+    return max((lock.end - lock.offset for lock in locks), default=-1)
 
 
-NO_LOCKS = LockTable((), (), 0, (0, 0))
+NO_LOCKS = LockTable((), (), 0, (-1, -1))
 """The table without locks."""
