@@ -1,7 +1,7 @@
 """Extended attributes of NT files, kept as attributes "user.NAME" as Samba does (MS-FSA 2.1.5.15.5, 2.1.5.12.10).
 
 Names are case-insensitive: an attribute that exists in another case is the one meant. What modules keep for themselves
-(the NT attributes, streams, descriptors, reparse points) is not shown, nor what NT could not tell. The flag that whoever
+(the NT attributes, streams, descriptors, reparse points) is not shown, nor what NT could not tell. The flag that who
 opens the file must know of an attribute (FILE_NEED_EA) has no place beside its value: an attribute of its own lists
 the names that have it.
 """

@@ -159,7 +159,7 @@ def query_file(  # the fields of one request (MS-SMB2 2.2.37)
 ) -> Information:
     """Answer a query about a file.
 
-    For the extended attributes `input_` holds FILE_GET_EA_INFORMATION, or `flags` (SL_*) and `index` say where to begin.
+    For extended attributes `input_` holds FILE_GET_EA_INFORMATION, or `flags` (SL_*) and `index` say where to begin.
 
     Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH, ACCESS_DENIED, NO_EAS_ON_FILE and what the class has of its own.
     """

@@ -9,8 +9,8 @@ from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.identities import IdentityMap
 from lamina.ntfsa.names import fold
-from lamina.ntfsa.outside_access import outside_access
 from lamina.ntfsa.offload_tokens import OffloadTokens
+from lamina.ntfsa.outside_access import outside_access
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
 from lamina.vfs_modules.operations import Capability
