@@ -13,6 +13,7 @@ from lamina.core.share import Share
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.open_state import NtOpen
 from lamina.vfs_modules import engine
+from lamina.vfs_modules.extensions import Client
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 if TYPE_CHECKING:
@@ -123,19 +124,22 @@ class SmbSession:
 class SmbTree:
     """A share connected in a session (3.3.1.9)."""
 
-    __slots__ = ("connected_at", "context", "maximal_access", "session", "share", "tree_id")
+    __slots__ = ("client", "connected_at", "context", "maximal_access", "session", "share", "tree_id")
 
     def __init__(self, tree_id: int, session: SmbSession, share: Share) -> None:
         self.tree_id = tree_id
         self.session = session
         self.share = share
         self.connected_at = time.time()
+        self.client = Client()
         self.remake_context()
 
     def _make_context(self) -> NtContext:
         session = self.session
         address = next((c.peer_address for c in session.channels), "")
-        return NtContext(session.token, session.client_guid, session.session_id, address, self.maximal_access)
+        return NtContext(
+            session.token, session.client_guid, session.session_id, address, self.maximal_access, self.client
+        )
 
     def remake_context(self) -> None:
         """The session's identity changed: what is done from now on is done for the new one, with its rights."""

@@ -6,6 +6,7 @@ fails.
 """
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
 from lamina.ntfsa.create_stream import admit_stream
 from lamina.ntfsa.errors import nt_error
+from lamina.ntfsa.extensions import NO_ANSWERS, answer_contexts
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
 from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
@@ -38,6 +40,7 @@ class CreateParameters:
     """What a CREATE asks for (MS-SMB2 2.2.13).
 
     `path`: NT path relative to the share, "\\\\" separators, "" for the root; may carry ":stream:type".
+    `module_contexts`: data of the create contexts that modules serve.
     `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes. With a `lease`
     the `oplock_level` is not looked at.
     """
@@ -55,10 +58,14 @@ class CreateParameters:
     want_maximal_access: bool = False
     oplock_level: int = 0
     lease: LeaseRequest | None = None
+    module_contexts: Mapping[bytes, bytes] | None = None
 
 
 class CreateResult(NamedTuple):
-    """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level`, `lease`: what it got."""
+    """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level`, `lease`: what it got.
+
+    `module_answers`: those of modules to their create contexts.
+    """
 
     open: NtOpen
     action: int
@@ -66,6 +73,7 @@ class CreateResult(NamedTuple):
     maximal_access: int | None
     oplock_level: int
     lease: LeaseGranted | None = None
+    module_answers: Mapping[bytes, bytes] = NO_ANSWERS
 
 
 _HOW: Final = {
@@ -89,11 +97,22 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
             raise
         raise _where_it_stopped(context, volume, parameters, error) from error
     shown = maximal if parameters.want_maximal_access else None
+    answers = _ask_modules(context, open_, parameters.module_contexts) if parameters.module_contexts else NO_ANSWERS
     if parameters.lease is not None:
         lease = _request_lease(context, open_, request.lease, parameters.lease)
-        return CreateResult(open_, action, information, shown, 0, lease)
+        return CreateResult(open_, action, information, shown, 0, lease, answers)
     level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
-    return CreateResult(open_, action, information, shown, level)
+    return CreateResult(open_, action, information, shown, level, None, answers)
+
+
+def _ask_modules(context: "NtContext", open_: NtOpen, asked: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    try:
+        return answer_contexts(context, open_, asked)
+    except BaseException as error:
+        close(context, open_)
+        if isinstance(error, OSError):
+            raise nt_error(error) from error
+        raise
 
 
 def _where_it_stopped(

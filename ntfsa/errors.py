@@ -6,6 +6,7 @@ Everything below raises `OSError`; everything above sees `NtStatus`. Nothing els
 import errno
 
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.extensions import StatusError
 
 _STATUS_OF_ERRNO: dict[int, NtStatus] = {
     errno.EPERM: NtStatus.ACCESS_DENIED,
@@ -61,8 +62,13 @@ _STATUS_OF_ERRNO: dict[int, NtStatus] = {
 }
 
 
+_STATUSES: dict[int, NtStatus] = {status.value: status for status in NtStatus}
+
+
 def status_of(error: OSError) -> NtStatus:
     """The status that `error` is answered with; UNEXPECTED_IO_ERROR for one without a known errno (MS-ERREF 2.3.1)."""
+    if error.__class__ is StatusError:
+        return _STATUSES.get(error.status, NtStatus.UNSUCCESSFUL)
     return _STATUS_OF_ERRNO.get(error.errno or 0, NtStatus.UNEXPECTED_IO_ERROR)
 
 

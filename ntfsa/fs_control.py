@@ -6,11 +6,11 @@ from typing import Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.extensions import module_control
 from lamina.ntfsa.fsctl import object_id, offload, reparse, sparse, storage_state
 from lamina.ntfsa.fsctl.control import NOTHING, Control
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.result import Information
-from lamina.ntfsa.status import NtStatus, NtStatusError
 
 
 def _is_pathname_valid(control: Control) -> Information:
@@ -48,5 +48,5 @@ def fs_control(context: NtContext, open_: NtOpen, code: int, input_: memoryview,
     """Run a control code of file systems. Raises INVALID_DEVICE_REQUEST (not served), BUFFER_TOO_SMALL."""
     control = CODES.get(code)
     if control is None:
-        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
+        return module_control(context, open_, code, input_, max_output)
     return control(Control(context, open_, input_, max_output))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.extensions import module_query, module_set
 from lamina.ntfsa.file_state import creation_ns
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc import filesystem_information as fs
@@ -14,6 +15,7 @@ from lamina.ntfsa.names import MAX_COMPONENT
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.extensions import InfoType
 from lamina.vfs_modules.operations import Capability, DosAttributes
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def _sector_size(context: NtContext, open_: NtOpen) -> bytes:
     return fs.pack_sector_size(volume.settings.sector_size, trims=Capability.SPARSE in volume.capabilities)
 
 
-_CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {
+CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {
     c.FILE_FS_VOLUME_INFORMATION: _volume,
     c.FILE_FS_SIZE_INFORMATION: _size,
     c.FILE_FS_DEVICE_INFORMATION: _device,
@@ -98,18 +100,25 @@ _CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {
 }
 
 
+NEVER_SET: Final = frozenset(
+    {c.FILE_FS_CONTROL_INFORMATION, c.FILE_FS_OBJECT_ID_INFORMATION, c.FILE_FS_LABEL_INFORMATION}
+)
+"""Classes that are known and refused."""
+
+
 @translated
 def query_filesystem(context: NtContext, open_: NtOpen, info_class: int, max_length: int) -> Information:
     """Answer a query about the volume of an open. Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH."""
-    check_room(FILESYSTEM_MINIMUM, info_class, max_length)
-    answer = _CLASSES.get(info_class)
+    answer = CLASSES.get(info_class)
     if answer is None:
-        raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+        return module_query(context, open_, InfoType.VOLUME, info_class, max_length)
+    check_room(FILESYSTEM_MINIMUM, info_class, max_length)
     return fitted(answer(context, open_), max_length)
 
 
+@translated
 def set_filesystem(context: NtContext, open_: NtOpen, info_class: int, data: memoryview) -> None:
     """Refuse what cannot be set: labels and quota defaults are the administrator's (MS-SMB2 3.3.5.21.2)."""
-    if info_class in {c.FILE_FS_CONTROL_INFORMATION, c.FILE_FS_OBJECT_ID_INFORMATION, c.FILE_FS_LABEL_INFORMATION}:
+    if info_class in NEVER_SET:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
-    raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+    module_set(context, open_, InfoType.VOLUME, info_class, data)

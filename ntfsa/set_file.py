@@ -10,6 +10,7 @@ from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.create_finish import ignore_unsupported
 from lamina.ntfsa.deletion import set_disposition
 from lamina.ntfsa.extended_attributes import set_extended_attributes
+from lamina.ntfsa.extensions import module_set
 from lamina.ntfsa.file_state import change_ns, end_of_file
 from lamina.ntfsa.filetime import from_filetime
 from lamina.ntfsa.fscc import notify_information as n
@@ -23,6 +24,7 @@ from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import FREEZE, StickyTimes, restore_after_change, stuck
 from lamina.ntfsa.stream_changes import tell_data_changed
+from lamina.vfs_modules.extensions import InfoType
 from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
 
 _NO_TIMES: Final = Times()
@@ -200,7 +202,7 @@ def _valid_data_length(context: NtContext, open_: NtOpen, data: memoryview) -> N
     raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
 
 
-_CLASSES: Final[dict[int, Callable[[NtContext, NtOpen, memoryview], None]]] = {
+CLASSES: Final[dict[int, Callable[[NtContext, NtOpen, memoryview], None]]] = {
     c.FILE_BASIC_INFORMATION: _basic,
     c.FILE_RENAME_INFORMATION: _rename,
     c.FILE_RENAME_INFORMATION_EX: _rename_ex,
@@ -233,9 +235,10 @@ def set_file(context: NtContext, open_: NtOpen, info_class: int, data: memoryvie
 
     Raises INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH, ACCESS_DENIED and what the class has of its own.
     """
-    setter = _CLASSES.get(info_class)
+    setter = CLASSES.get(info_class)
     if setter is None:
-        raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+        module_set(context, open_, InfoType.FILE, info_class, data)
+        return
     setter(context, open_, data)
     if open_.sticky is not None and info_class in _METADATA:
         restore_after_change(context.token, open_)

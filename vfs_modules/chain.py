@@ -52,8 +52,8 @@ class Chain(Next):
     """A compiled chain. Every operation is an attribute; `modules` from the top, the backend last.
 
     `capabilities` are what the chain can do: none until it is connected. `files` are the same operations for handles
-    that `open_stream` has not made: what streams cost, files do not pay there. `extensions`: what the modules add to the
-    protocol.
+    that `open_stream` has not made: what streams cost, files do not pay there. `extensions`: what the modules add to
+    the protocol.
     """
 
     __slots__ = ("_connected", "_taking_part", "capabilities", "extensions", "files", "modules", "share")

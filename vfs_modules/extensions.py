@@ -64,7 +64,7 @@ class ClientTrait(Flag):
 class Client:
     """What has been agreed with a client about one connected share; a module changes `traits` in a create context."""
 
-    traits: ClientTrait = ClientTrait(0)
+    traits: ClientTrait = field(default=ClientTrait(0))
 
 
 class OpenedFile(NamedTuple):

@@ -58,7 +58,11 @@ def handle(request: Request) -> bytes | Reply:
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
     try:
-        result = create(tree.context, tree.share.volume, _parameters(request.connection.dialect, asked))
+        parameters = _parameters(request.connection.dialect, asked)
+        served = tree.share.volume.extensions.contexts
+        if served and asked.contexts:
+            parameters.module_contexts = {tag: bytes(data) for tag, data in asked.contexts.items() if tag in served}
+        result = create(tree.context, tree.share.volume, parameters)
     except StoppedOnLinkError as stopped:
         link = SymbolicLinkError(stopped.unparsed, *stopped.link)
         raise NtStatusError(stopped.status, data=encode_symbolic_link_error(link)) from stopped
@@ -117,7 +121,7 @@ def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memory
 
 
 def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[bytes, bytes]:
-    answers = {}
+    answers: dict[bytes, bytes] = {}
     if QUERY_MAXIMAL_ACCESS in asked.contexts:
         access = result.maximal_access
         status = NtStatus.SUCCESS if access is not None else NtStatus.ACCESS_DENIED
@@ -125,6 +129,7 @@ def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[
     if QUERY_ON_DISK_ID in asked.contexts:
         assert tree.share.volume is not None
         answers[QUERY_ON_DISK_ID] = encode_on_disk_id_response(result.open.file_id, tree.share.volume.serial)
+    answers.update(result.module_answers)
     if result.lease is not None:
         answers[REQUEST_LEASE] = encode_lease(_lease_answer(decode_lease(asked.contexts[REQUEST_LEASE]), result.lease))
     return answers
