@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.extensions import module_query
 from lamina.ntfsa.file_state import allocation_size, end_of_file, hides, network_open, state_of
 from lamina.ntfsa.fscc import file_information as fi
 from lamina.ntfsa.fscc.extended_attributes import full_ea_size
@@ -15,6 +16,7 @@ from lamina.ntfsa.query_ea import attributes_of, query_full_ea
 from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.extensions import InfoType
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.operations import FileStat
@@ -119,7 +121,7 @@ class _Class(NamedTuple):
     access: int = 0
 
 
-_CLASSES: Final = {
+CLASSES: Final = {
     c.FILE_BASIC_INFORMATION: _Class(_basic, c.FILE_READ_ATTRIBUTES),
     c.FILE_STANDARD_INFORMATION: _Class(_standard),
     c.FILE_INTERNAL_INFORMATION: _Class(lambda query: fi.pack_uint64(query.open.file_id)),
@@ -165,10 +167,10 @@ def query_file(  # the fields of one request (MS-SMB2 2.2.37)
     """
     if info_class == c.FILE_FULL_EA_INFORMATION:
         return query_full_ea(context, open_, max_length, input_, flags, index)
-    check_room(FILE_MINIMUM, info_class, max_length)
-    known = _CLASSES.get(info_class)
+    known = CLASSES.get(info_class)
     if known is None:
-        raise NtStatusError(NtStatus.INVALID_INFO_CLASS)
+        return module_query(context, open_, InfoType.FILE, info_class, max_length)
+    check_room(FILE_MINIMUM, info_class, max_length)
     if known.access & ~open_.granted_access:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     return fitted(known.answer(_Query(context, open_)), max_length)

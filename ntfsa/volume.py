@@ -76,7 +76,8 @@ class NtVolume:
     those of streams, too. `watchers` is None while nobody watches a directory: then changes
     are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
-    volumes of a server. Made inside a request: opening the root may wait.
+    volumes of a server. `extensions`: what modules add to the protocol. Made inside a request: opening the root may
+    wait.
     """
 
     __slots__ = (
@@ -85,6 +86,7 @@ class NtVolume:
         "capabilities",
         "chain",
         "doomed",
+        "extensions",
         "guid",
         "has_streams",
         "identities",
@@ -124,6 +126,7 @@ class NtVolume:
         self.settings = settings
         self.label = settings.label or name
         self.capabilities: Capability = chain.capabilities
+        self.extensions = chain.extensions
         self.has_streams = Capability.STREAMS in chain.capabilities
         self.root = chain.open_root(SERVER_TOKEN)
         self.root_stat = chain.fstat(SERVER_TOKEN, self.root)
