@@ -5,15 +5,24 @@ the clock of the machine, or from the one it is given.
 """
 
 import errno
-import os
 import stat as st
 import time
 from collections.abc import Callable, Iterator
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 from pydantic import Field
 
 from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.memory_node import (
+    BLOCK,
+    Node,
+    Opened,
+    check_name,
+    data_of,
+    fail,
+    refuse_own_child,
+    refuse_replacing,
+)
 from lamina.vfs_modules.module import Backend, ModuleOptions
 from lamina.vfs_modules.operations import (
     Access,
@@ -27,7 +36,6 @@ from lamina.vfs_modules.operations import (
 )
 from lamina.vfs_modules.token import ImpersonationToken
 
-_BLOCK = 4096
 _MAX_LINKS = 40
 
 
@@ -35,65 +43,6 @@ class MemoryOptions(ModuleOptions):
     """Options of `memory`."""
 
     size: int = Field(default=1 << 30, gt=0, description="bytes that all files together may hold")
-
-
-class Node:
-    """A file, directory or symbolic link."""
-
-    __slots__ = (
-        "atime", "btime", "children", "ctime", "data", "gid", "ino",
-        "mode", "mtime", "nlink", "parent", "streams", "target", "uid", "xattrs",
-    )  # fmt: skip
-
-    def __init__(self, ino: int, mode: int, token: ImpersonationToken, now: int) -> None:
-        self.ino = ino
-        self.mode = mode
-        self.uid, self.gid = token.uid, token.gid
-        self.nlink = 1
-        self.atime = self.mtime = self.ctime = self.btime = now
-        self.data = bytearray()
-        self.children: dict[str, Node] = {}
-        self.parent: Node | None = None
-        self.target = ""
-        self.xattrs: dict[str, bytes] = {}
-        self.streams: dict[str, Node] = {}
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether it is a directory."""
-        return st.S_ISDIR(self.mode)
-
-    @property
-    def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
-        return st.S_ISLNK(self.mode)
-
-    def stat(self) -> FileStat:
-        """What statx would say."""
-        size = len(self.target.encode("utf-8", "surrogatepass")) if self.is_link else len(self.data)
-        return FileStat(
-            1, self.ino, self.mode, self.nlink, self.uid, self.gid, size, -(-size // _BLOCK) * _BLOCK,
-            self.atime, self.mtime, self.ctime, self.btime,
-        )  # fmt: skip
-
-
-class _Opened:
-    """What the backend keeps for a handle."""
-
-    __slots__ = ("access", "node")
-
-    def __init__(self, node: Node, access: Access) -> None:
-        self.node = node
-        self.access = access
-
-
-def _check_name(name: str) -> None:
-    if len(name.encode("utf-8", "surrogatepass")) > 255:
-        _fail(errno.ENAMETOOLONG, name)
-
-
-def _fail(number: int, name: str | None = None) -> NoReturn:
-    raise OSError(number, os.strerror(number), name)
 
 
 class MemoryBackend(Backend):
@@ -145,12 +94,12 @@ class MemoryBackend(Backend):
             node = self._child(directory, name)
             if node.is_link and (todo or follow):
                 if self.share is not None and not self.share.follow_symlinks:
-                    _fail(errno.ELOOP, path)
+                    fail(errno.ELOOP, path)
                 links += 1
                 if links > _MAX_LINKS:
-                    _fail(errno.ELOOP, path)
+                    fail(errno.ELOOP, path)
                 if node.target.startswith("/"):
-                    _fail(errno.EXDEV, path)
+                    fail(errno.EXDEV, path)
                 todo += node.target.split("/")[::-1]
                 node = directory
         return node
@@ -158,19 +107,19 @@ class MemoryBackend(Backend):
     @staticmethod
     def _child(directory: Node, name: str) -> Node:
         if not directory.is_directory:
-            _fail(errno.ENOTDIR, name)
+            fail(errno.ENOTDIR, name)
         if name in {"", "."}:
             return directory
         if name == "..":
-            return directory.parent or _fail(errno.EXDEV, name)
-        return directory.children.get(name) or _fail(errno.ENOENT, name)
+            return directory.parent or fail(errno.EXDEV, name)
+        return directory.children.get(name) or fail(errno.ENOENT, name)
 
     def _add(self, directory: Node, name: str, mode: int, token: ImpersonationToken) -> Node:
         if not directory.is_directory:
-            _fail(errno.ENOTDIR, name)
+            fail(errno.ENOTDIR, name)
         if name in directory.children:
-            _fail(errno.EEXIST, name)
-        _check_name(name)
+            fail(errno.EEXIST, name)
+        check_name(name)
         self._last_ino += 1
         node = Node(self._last_ino, mode, token, self._clock())
         if node.is_directory:
@@ -189,18 +138,18 @@ class MemoryBackend(Backend):
 
     def open_root(self, token: ImpersonationToken) -> VfsHandle:
         """Open the root."""
-        return VfsHandle(-1, True, _Opened(self._root_for(token), Access.PATH))
+        return VfsHandle(-1, True, Opened(self._root_for(token), Access.PATH))
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open or create what `path` names."""
         node = self._find_or_create(token, directory.private.node, path, how)
         if how.directory and not node.is_directory:
-            _fail(errno.ENOTDIR, path)
+            fail(errno.ENOTDIR, path)
         if how.access in {Access.WRITE, Access.READ_WRITE} and node.is_directory:
-            _fail(errno.EISDIR, path)
+            fail(errno.EISDIR, path)
         if how.access is not Access.PATH and node.is_link:
-            _fail(errno.ELOOP, path)
-        return VfsHandle(-1, node.is_directory, _Opened(node, how.access))
+            fail(errno.ELOOP, path)
+        return VfsHandle(-1, node.is_directory, Opened(node, how.access))
 
     def _find_or_create(self, token: ImpersonationToken, start: Node, path: str, how: OpenHow) -> Node:
         try:
@@ -211,7 +160,7 @@ class MemoryBackend(Backend):
             parent, name = self._parent_of(start, path)
             return self._add(parent, name, st.S_IFREG | how.mode, token)
         if how.create and how.exclusive:
-            _fail(errno.EEXIST, path)
+            fail(errno.EEXIST, path)
         return node
 
     def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
@@ -231,7 +180,7 @@ class MemoryBackend(Backend):
         """Remove a name of a file or link."""
         parent, name = self._parent_of(directory.private.node, path)
         if self._child(parent, name).is_directory:
-            _fail(errno.EISDIR, path)
+            fail(errno.EISDIR, path)
         self._drop(parent, name)
 
     def rmdir(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
@@ -239,9 +188,9 @@ class MemoryBackend(Backend):
         parent, name = self._parent_of(directory.private.node, path)
         node = self._child(parent, name)
         if not node.is_directory:
-            _fail(errno.ENOTDIR, path)
+            fail(errno.ENOTDIR, path)
         if node.children:
-            _fail(errno.ENOTEMPTY, path)
+            fail(errno.ENOTEMPTY, path)
         self._drop(parent, name)
 
     def _drop(self, parent: Node, name: str) -> None:
@@ -269,14 +218,14 @@ class MemoryBackend(Backend):
         from_parent, from_name = self._parent_of(source_directory.private.node, source)
         to_parent, to_name = self._parent_of(target_directory.private.node, target)
         node = self._child(from_parent, from_name)
-        _refuse_own_child(node, to_parent)
+        refuse_own_child(node, to_parent)
         replaced = to_parent.children.get(to_name)
         if replaced is not None:
             if not replace:
-                _fail(errno.EEXIST, target)
+                fail(errno.EEXIST, target)
             if replaced is node:
                 return
-            _refuse_replacing(node, replaced)
+            refuse_replacing(node, replaced)
             self._drop(to_parent, to_name)
         del from_parent.children[from_name]
         to_parent.children[to_name] = node
@@ -293,9 +242,9 @@ class MemoryBackend(Backend):
         node: Node = handle.private.node
         parent, name = self._parent_of(directory.private.node, path)
         if node.is_directory:
-            _fail(errno.EPERM, path)
+            fail(errno.EPERM, path)
         if name in parent.children:
-            _fail(errno.EEXIST, path)
+            fail(errno.EEXIST, path)
         parent.children[name] = node
         node.nlink += 1
         self._touch(node, False)
@@ -309,22 +258,22 @@ class MemoryBackend(Backend):
     def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
         """The target of a symbolic link."""
         node = self._resolve(directory.private.node, path, False)
-        return node.target if node.is_link else _fail(errno.EINVAL, path)
+        return node.target if node.is_link else fail(errno.EINVAL, path)
 
     # Data.
 
     def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
         """Fill `buffer`."""
-        node = _data_of(handle, Access.READ)
+        node = data_of(handle, Access.READ)
         if node.is_directory:
-            _fail(errno.EISDIR)
+            fail(errno.EISDIR)
         part = node.data[offset : offset + len(buffer)]
         buffer[: len(part)] = part
         return len(part)
 
     def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
         """Write all of `data`."""
-        node = _data_of(handle, Access.WRITE)
+        node = data_of(handle, Access.WRITE)
         if len(data):
             self._resize(node, max(len(node.data), offset + len(data)))
             node.data[offset : offset + len(data)] = data
@@ -333,7 +282,7 @@ class MemoryBackend(Backend):
 
     def ftruncate(self, token: ImpersonationToken, handle: VfsHandle, length: int) -> None:
         """Set the end of file."""
-        node = _data_of(handle, Access.WRITE)
+        node = data_of(handle, Access.WRITE)
         self._resize(node, length)
         self._touch(node)
 
@@ -347,9 +296,9 @@ class MemoryBackend(Backend):
         length: int,
     ) -> int:
         """Copy bytes."""
-        origin = _data_of(source, Access.READ)
-        if origin is _data_of(target, Access.WRITE) and abs(source_offset - target_offset) < length:
-            _fail(errno.EINVAL)
+        origin = data_of(source, Access.READ)
+        if origin is data_of(target, Access.WRITE) and abs(source_offset - target_offset) < length:
+            fail(errno.EINVAL)
         part = bytes(origin.data[source_offset : source_offset + length])
         return self.pwrite(token, target, memoryview(part), target_offset)
 
@@ -363,7 +312,7 @@ class MemoryBackend(Backend):
     def _resize(self, node: Node, length: int) -> None:
         growth = length - len(node.data)
         if self._used + growth > self.options.size:
-            _fail(errno.ENOSPC)
+            fail(errno.ENOSPC)
         self._used += growth
         if growth < 0:
             del node.data[length:]
@@ -381,14 +330,14 @@ class MemoryBackend(Backend):
         """The entries of a directory."""
         node: Node = handle.private.node
         if not node.is_directory:
-            _fail(errno.ENOTDIR)
+            fail(errno.ENOTDIR)
         for name, child in list(node.children.items()):
             yield DirectoryEntry(name, child.stat() if with_attributes else None)
 
     def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
         """What may be held and what is."""
         free = self.options.size - self._used
-        return VolumeStatistics(_BLOCK, self.options.size, free, free, id(self) & 0xFFFFFFFF)
+        return VolumeStatistics(BLOCK, self.options.size, free, free, id(self) & 0xFFFFFFFF)
 
     def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
         """Look at the file of a handle."""
@@ -420,19 +369,19 @@ class MemoryBackend(Backend):
     def getxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bytes:
         """The value of an extended attribute."""
         xattrs: dict[str, bytes] = handle.private.node.xattrs
-        return xattrs[name] if name in xattrs else _fail(errno.ENODATA, name)
+        return xattrs[name] if name in xattrs else fail(errno.ENODATA, name)
 
     def setxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str, value: bytes) -> None:
         """Create or replace an extended attribute."""
         if handle.private.node.is_link and name.startswith("user."):
-            _fail(errno.EPERM, name)
+            fail(errno.EPERM, name)
         handle.private.node.xattrs[name] = bytes(value)
         self._touch(handle.private.node, False)
 
     def removexattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove an extended attribute."""
         if handle.private.node.xattrs.pop(name, None) is None:
-            _fail(errno.ENODATA, name)
+            fail(errno.ENODATA, name)
         self._touch(handle.private.node, False)
 
     def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
@@ -447,13 +396,13 @@ class MemoryBackend(Backend):
         stream = node.streams.get(name)
         if stream is None:
             if not how.create:
-                _fail(errno.ENOENT, name)
-            _check_name(name)
+                fail(errno.ENOENT, name)
+            check_name(name)
             stream = node.streams[name] = Node(node.ino, st.S_IFREG | how.mode, token, self._clock())
             self._touch(node, False)
         elif how.create and how.exclusive:
-            _fail(errno.EEXIST, name)
-        return VfsHandle(-1, False, _Opened(stream, how.access))
+            fail(errno.EEXIST, name)
+        return VfsHandle(-1, False, Opened(stream, how.access))
 
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
         """The streams of a file."""
@@ -463,7 +412,7 @@ class MemoryBackend(Backend):
     def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove a stream."""
         node: Node = handle.private.node
-        stream = node.streams.pop(name, None) or _fail(errno.ENOENT, name)
+        stream = node.streams.pop(name, None) or fail(errno.ENOENT, name)
         self._used -= len(stream.data)
         self._touch(node, False)
 
@@ -473,32 +422,11 @@ class MemoryBackend(Backend):
         """Give a stream another name."""
         streams: dict[str, Node] = handle.private.node.streams
         if source not in streams:
-            _fail(errno.ENOENT, source)
+            fail(errno.ENOENT, source)
         if source == target:
             return
         if target in streams:
             if not replace:
-                _fail(errno.EEXIST, target)
+                fail(errno.EEXIST, target)
             self.remove_stream(token, handle, target)
         streams[target] = streams.pop(source)
-
-
-def _data_of(handle: VfsHandle, wanted: Access) -> Node:
-    opened: _Opened = handle.private
-    return opened.node if opened.access & wanted else _fail(errno.EBADF)
-
-
-def _refuse_own_child(node: Node, directory: Node | None) -> None:
-    while directory is not None:
-        if directory is node:
-            _fail(errno.EINVAL)
-        directory = directory.parent
-
-
-def _refuse_replacing(node: Node, replaced: Node) -> None:
-    if replaced.is_directory and not node.is_directory:
-        _fail(errno.EISDIR)
-    if node.is_directory and not replaced.is_directory:
-        _fail(errno.ENOTDIR)
-    if replaced.children:
-        _fail(errno.ENOTEMPTY)
