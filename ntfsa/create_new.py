@@ -118,7 +118,8 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
         unregister(open_)
         raise
     if volume.watchers is not None:
-        volume.watchers.added(path, handle.is_directory, open_.parent_key)
+        # Somebody may have renamed it already.
+        volume.watchers.added(open_.vfs_path, handle.is_directory, open_.parent_key)
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
 
 

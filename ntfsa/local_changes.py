@@ -6,7 +6,7 @@ So while there is a source, every operation of the chain that changes something 
 before it and after it, and what comes in between about the very name that it changes is held. If the operation
 succeeds, what it must have caused is dropped (see `own_changes`). What is left, and all of it where the operation
 failed, is somebody else's and is told. So nothing is told twice, nothing is lost, and what others did before an
-operation is told before it.
+operation is told before it; what they do to a new name before its maker has told of it is told afterwards.
 
 While nobody watches, the chain's functions are its own and none of this costs anything.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.fscc import notify_information as n
-from lamina.ntfsa.own_changes import NOTHING, OF_ONE_FILE, HandlePaths, Window, claims_of, parts_of
+from lamina.ntfsa.own_changes import CONTENT, NOTHING, OF_ONE_FILE, HandlePaths, Window, claims_of, parts_of
 from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Operation
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 _CONTENTS: Final = ~(n.FILE_NOTIFY_CHANGE_FILE_NAME | n.FILE_NOTIFY_CHANGE_DIR_NAME | n.FILE_NOTIFY_CHANGE_STREAM_NAME)
 _MAX_HELD: Final = 1024
 _MAX_CACHED: Final = 4096
+
+_REPORTED_LATER: Final = frozenset({"open", "mkdir"})
+"""What makes a name that is told of when the open is complete (`Watchers.added`), or else taken away again."""
+_TAKES_AWAY: Final = frozenset({"unlink", "rmdir"})
 
 _Function = Callable[..., Any]
 _Key = tuple[object, ...]
@@ -67,6 +71,8 @@ class LocalChanges:
         self._by_key: dict[_Key, _Source] = {}
         self._source_of: dict[Watcher, _Source] = {}
         self._windows: dict[str, list[Window]] = {}
+        # By path: what others did to a name that a client has made, while nobody has been told of it yet.
+        self._unreported: dict[str, list[tuple[_Source, Change]]] = {}
         self._handles: HandlePaths | None = None
         # By directory: the sources that see changes in it, and those of them that see contents.
         self._concerned: dict[str, _Concerned] = {}
@@ -128,6 +134,7 @@ class LocalChanges:
         if not self._source_of and self._handles is not None:
             self._volume.whole_chain.restore()
             self._handles = None
+            self._unreported.clear()
 
     def watchers_changed(self) -> None:
         """A watcher has come, gone or moved."""
@@ -152,20 +159,35 @@ class LocalChanges:
                 self._offer(source, change)
 
     def _offer(self, source: _Source, change: Change) -> None:
-        window = self._window_of(source, change)
-        if window is not None and len(window.held) < _MAX_HELD:
-            window.held.append((source, change))
+        held = self._held_for(source, change) if self._windows or self._unreported else None
+        if held is not None and len(held) < _MAX_HELD:
+            held.append((source, change))
             return
         for watcher in tuple(source.watchers):
-            self._watchers.tell(watcher, LOST if window is not None else change)
+            self._watchers.tell(watcher, LOST if held is not None else change)
 
-    def _window_of(self, source: _Source, change: Change) -> Window | None:
-        if self._windows and change is not LOST and source.watchers:
-            for _, path in parts_of(source, change):
-                for window in self._windows.get(path, ()):
-                    if window.holds(change):
-                        return window
-        return None
+    def _held_for(self, source: _Source, change: Change) -> list[tuple[_Source, Change]] | None:
+        """Where a change has to wait for what becomes of an operation on the same name."""
+        if change is LOST or not source.watchers:
+            return None
+        paths = [path for _, path in parts_of(source, change)]
+        for path in paths:
+            for window in self._windows.get(path, ()):
+                if window.holds(change):
+                    return window.held
+        if change.kind in CONTENT:
+            return None
+        return next((self._unreported[path] for path in paths if path in self._unreported), None)
+
+    def reported(self, path: str) -> None:
+        """A new name has been told of: now comes what others have done to it since."""
+        for source, change in self._unreported.pop(path, ()):
+            self._offer(source, change)
+
+    def _taken_back(self, path: str) -> None:
+        """A new name is gone before it was told of. Who saw others do something with it must look for themselves."""
+        for source in dict.fromkeys(source for source, _ in self._unreported.pop(path, ())):
+            self._offer(source, LOST)
 
     # -- operations -------------------------------------------------------------------------------------------------
 
@@ -200,8 +222,12 @@ class LocalChanges:
                     succeeded = True
                 finally:
                     self._end_window(window, succeeded)
+                    if name in _TAKES_AWAY:
+                        self._taken_back(paths[0])
+                    elif succeeded and name in _REPORTED_LATER:
+                        self._unreported.setdefault(paths[0], [])
             if paths:
-                _follow(handles, name, paths, result)
+                self._follow(handles, name, paths, result)
             return result
 
         return observed
@@ -225,6 +251,16 @@ class LocalChanges:
                 self._end_window(window, succeeded)
 
         return observed
+
+    def _follow(self, handles: HandlePaths, name: str, paths: Sequence[str], result: object) -> None:
+        if isinstance(result, VfsHandle):
+            handles.note(result, paths[0])
+        elif name == "rename" and len(paths) == 2:
+            source, target = paths
+            handles.renamed(source, target)
+            for path in [path for path in self._unreported if path == source or path.startswith(source + "/")]:
+                self._unreported[target + path[len(source) :]] = []
+                self.reported(path)
 
     def _first_concerned(self, paths: Sequence[str]) -> list[_Source]:
         # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
@@ -267,10 +303,3 @@ def _observed_close(handles: HandlePaths, call: _Function) -> _Function:
         call(token, handle)
 
     return close
-
-
-def _follow(handles: HandlePaths, name: str, paths: Sequence[str], result: object) -> None:
-    if isinstance(result, VfsHandle):
-        handles.note(result, paths[0])
-    elif name == "rename" and len(paths) == 2:
-        handles.renamed(*paths)

@@ -22,7 +22,8 @@ Claim = tuple[ChangeKind, str]
 _Place = tuple[int, bool]
 """Where in the arguments of an operation a handle stands, and whether the name after it is meant."""
 
-_CONTENT: Final = frozenset({ChangeKind.DATA, ChangeKind.ATTRIBUTES})
+CONTENT: Final = frozenset({ChangeKind.DATA, ChangeKind.ATTRIBUTES})
+"""Changes that are about no name."""
 NOTHING: Final[frozenset[Claim]] = frozenset()
 
 
@@ -47,7 +48,7 @@ class Window:
 
     def holds(self, change: Change) -> bool:
         """Whether a change of one of its names may be its own doing."""
-        return bool(self.claims) or change.kind in _CONTENT
+        return bool(self.claims) or change.kind in CONTENT
 
     def unclaimed(self) -> list[tuple[Any, Change]]:
         """What is somebody else's, now that the operation has succeeded.
@@ -58,7 +59,7 @@ class Window:
         rest = []
         open_claims: dict[Teller, set[Claim]] = {}
         for teller, change in reversed(self.held):
-            if change.kind in _CONTENT:
+            if change.kind in CONTENT:
                 continue
             claims = open_claims.setdefault(teller, set(self.claims))
             parts = parts_of(teller, change)

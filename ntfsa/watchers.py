@@ -186,6 +186,8 @@ class Watchers:
     def added(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has got a name."""
         self._report(_name_filter(directory), by, (n.FILE_ACTION_ADDED, path))
+        if self.local is not None:
+            self.local.reported(path)
 
     def removed(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has lost a name."""

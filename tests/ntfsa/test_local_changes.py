@@ -1,6 +1,7 @@
 """Changes of local programs beside those of clients: each is told once, whoever made it and whatever waits."""
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections import Counter
@@ -448,6 +449,37 @@ def test_a_file_that_somebody_else_makes_and_removes_meanwhile(make_share):
     assert told == [(ADDED, "x"), (REMOVED, "x"), (ADDED, "x")]
 
 
+def test_a_new_file_that_somebody_else_removes_before_it_was_told_of(make_share):
+    told, outcomes = waits(
+        make_share,
+        "set_dos_attributes",
+        lambda share: None,
+        lambda share: share.open("x", c.FILE_CREATE),
+        lambda share: (share.path / "x").unlink(),
+    )
+    assert outcomes == [S.SUCCESS]
+    assert told == [(ADDED, "x"), (REMOVED, "x")]
+
+
+def test_a_new_file_that_is_taken_back_after_others_had_it_is_to_be_looked_for(make_share):
+    parked = Parked(make_share, "setxattr")
+    share = parked.share
+    watch = Watch(share, "", NAMES)
+
+    def meanwhile():
+        (share.path / "x").unlink()
+        (share.path / "x").touch()
+
+    asyncio.run(
+        parked.run(
+            lambda: share.open("x", c.FILE_CREATE, extended_attributes=_ea(b"v" * 60000)),
+            meanwhile,
+        )
+    )
+    assert parked.outcomes != [S.SUCCESS]
+    assert watch.news() is S.NOTIFY_ENUM_DIR
+
+
 def test_a_file_that_somebody_else_removes_first_is_told_once(make_share):
     told, outcomes = waits(
         make_share,
@@ -630,11 +662,107 @@ def nt(path):
 @given(_STEPS)
 def test_every_change_is_told_exactly_once_and_in_order(tmp_path_factory, steps):
     share = Share(tmp_path_factory.mktemp("story"))
-    story = Story(share)
-    for step in steps:
-        story.step(*step)
-    story.client_look("", "")
-    assert [record for record in story.told if record[0] != MODIFIED] == story.expected
-    told = Counter(name for action, name in story.told if action == MODIFIED)
-    assert set(story.written) <= set(told)
-    share.end()
+    try:
+        story = Story(share)
+        for step in steps:
+            story.step(*step)
+        story.client_look("", "")
+        assert [record for record in story.told if record[0] != MODIFIED] == story.expected
+        told = Counter(name for action, name in story.told if action == MODIFIED)
+        assert set(story.written) <= set(told)
+    finally:
+        share.end()
+
+
+# --- in each other's way ---------------------------------------------------------------------------------------------
+
+_SLOW = ("open", "mkdir", "unlink", "rename", "set_dos_attributes")
+_INTERLEAVED = st.lists(
+    st.tuples(
+        st.sampled_from(("client", "local", "go on")),
+        st.sampled_from(("make", "remove", "rename")),
+        st.sampled_from(("a", "b", "c")),
+        st.sampled_from(("a", "b", "c")),
+    ),
+    max_size=30,
+)
+
+
+class Race:
+    """A client whose operations wait anywhere, and local programs meanwhile, all at the same few names."""
+
+    def __init__(self, folder):
+        self.delay = DelayModule(DelayOptions(operations=frozenset(_SLOW)))
+        self.share = Share(folder, self.delay)
+        self.watch = Watch(self.share, "", NAMES)
+        self.running = 0
+
+    async def run(self, steps):
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        self.delay.hold()
+        for who, what, path, target in steps:
+            if who == "client" and not self.running:
+                self.running += 1
+                engine.spawn(Task(), self._client, getattr(self, f"client_{what}"), path, target)
+            elif who == "local":
+                with contextlib.suppress(OSError):
+                    getattr(self, f"local_{what}")(self.share.path / path, self.share.path / target)
+            elif self.delay.parked:
+                self.delay.release(1)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        self.delay.release()
+        while self.running:
+            await asyncio.sleep(0)
+        engine.close()
+
+    def _client(self, do, path, target):
+        try:
+            do(path, target)
+        except NtStatusError:
+            pass
+        finally:
+            self.running -= 1
+
+    def client_make(self, path, _):
+        self.share.make(path)
+
+    def client_remove(self, path, _):
+        self.share.close(self.share.open(path, options=c.FILE_DELETE_ON_CLOSE))
+
+    def client_rename(self, path, target):
+        opened = self.share.open(path)
+        try:
+            self.share.rename(opened, target)
+        finally:
+            self.share.close(opened)
+
+    def local_make(self, path, _):
+        path.touch(exist_ok=False)
+
+    def local_remove(self, path, _):
+        path.unlink()
+
+    def local_rename(self, path, target):
+        if not target.exists():
+            os.rename(path, target)
+
+
+def _what_is_there(told):
+    names = set()
+    for action, name in told:
+        (names.add if action in {ADDED, NEW} else names.discard)(name)
+    return names
+
+
+@settings(max_examples=150, deadline=None)
+@given(_INTERLEAVED)
+def test_who_believes_what_is_told_knows_what_is_there(tmp_path_factory, steps):
+    race = Race(tmp_path_factory.mktemp("race"))
+    try:
+        asyncio.run(race.run(steps))
+        told = race.watch.news()
+        if told is not S.NOTIFY_ENUM_DIR:
+            assert _what_is_there(told) == set(os.listdir(race.share.path))
+    finally:
+        race.share.end()
