@@ -37,6 +37,10 @@ SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
 _LAST_REQUESTS_SECONDS: Final = 0.01
+_ENDS_OF_WAITS: Final = {
+    Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
+    Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
+}
 
 
 class ServerEvents:
@@ -366,9 +370,7 @@ class SmbServer:
 
 def _end_of_wait(request: Request) -> NtStatus:
     """What a request that waits is answered when its open goes away."""
-    if request.header.command == Command.CHANGE_NOTIFY:
-        return NtStatus.NOTIFY_CLEANUP
-    return NtStatus.RANGE_NOT_LOCKED
+    return _ENDS_OF_WAITS.get(request.header.command, NtStatus.CANCELLED)
 
 
 class _AcceptedTransport(TcpTransport):
