@@ -6,7 +6,7 @@ file's; sharing, caching, locks and deletion are each stream's own.
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.create_check import Request, data_access
@@ -36,23 +36,33 @@ if TYPE_CHECKING:
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
 
+MAX_STREAMS: Final = 4096
+"""Streams that clients may give one file: they are listed whole, and looked through for names in another case."""
+
 _Admitted = tuple[NtOpen, int, NetworkOpenInformation, int]
 _LOOK: Final = OpenHow(Access.PATH)
 _NOT_FOUND: Final = frozenset({c.FILE_OPEN, c.FILE_OVERWRITE})
 _REFUSALS: Final = frozenset({errno.EACCES, errno.EROFS})
 
 
-def find_stream(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", name: str) -> str | None:
-    """The name of a stream of the file as it is kept, which may be in another case; None where there is none."""
+class Found(NamedTuple):
+    """A stream that was looked for: its `name` as it is kept, or None; then `others` is how many the file has."""
+
+    name: str | None
+    others: int = 0
+
+
+def find_stream(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", name: str) -> Found:
+    """Look for a stream of a file by its name, which may be kept in another case."""
     chain = volume.whole_chain
     try:
         chain.close(token, chain.open_stream(token, handle, name, _LOOK))
     except FileNotFoundError:
         pass
     else:
-        return name
-    wanted = fold(name)
-    return next((entry.name for entry in chain.list_streams(token, handle) if fold(entry.name) == wanted), None)
+        return Found(name)
+    wanted, streams = fold(name), chain.list_streams(token, handle)
+    return Found(next((entry.name for entry in streams if fold(entry.name) == wanted), None), len(streams))
 
 
 def admit_stream(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
@@ -77,9 +87,11 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         stat = volume.chain.fstat(token, handle)
         if not stat.nlink:
             return None
-        name = find_stream(volume, token, handle, asked)
+        name, others = find_stream(volume, token, handle, asked)
         key = (stat.dev, stat.ino, fold(name or asked))
         _check(request, key, name)
+        if others >= MAX_STREAMS and name is None:
+            raise NtStatusError(NtStatus.FILE_SYSTEM_LIMITATION, "a file has no more streams than this")
         dos = volume.chain.get_dos_attributes(token, handle, stat)
         require_no_link(request, handle, vfs_path, stat, dos)
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)

@@ -34,7 +34,7 @@ def rename_stream(context: "NtContext", open_: "NtOpen", asked: "RenameInformati
         return
     volume, token = open_.volume, context.token
     key = (*open_.file_key[:2], fold(name))
-    existing = find_stream(volume, token, open_.handle, name)
+    existing = find_stream(volume, token, open_.handle, name).name
     replaces = existing is not None and existing != open_.stream
     if replaces:
         _require_replaceable(token, open_, str(existing), key, asked.replace)

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa import create_stream
 from lamina.ntfsa.change_notify import change_notify
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.information import query_file, query_filesystem
@@ -205,6 +206,16 @@ def _filesystem_flags(share: Share) -> int:
     return int(struct.unpack_from("<I", information.data)[0])
 
 
+def test_a_file_has_no_more_streams_than_can_be_listed(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_stream, "MAX_STREAMS", 3)
+    for name in ("one", "two", "three"):
+        share.make(f"file:{name}")
+    assert share.status("file:four", c.FILE_OPEN_IF) is S.FILE_SYSTEM_LIMITATION
+    assert share.status("file:four") is S.OBJECT_NAME_NOT_FOUND
+    assert share.status("file:THREE", c.FILE_OPEN_IF) is S.SUCCESS
+    assert share.status("other:four", c.FILE_OPEN_IF) is S.SUCCESS
+
+
 # Data.
 
 
@@ -311,6 +322,7 @@ def test_a_file_that_is_deleted_stays_until_its_streams_are_closed(share: Share)
     file = share.open("file", options=c.FILE_DELETE_ON_CLOSE)
     share.close(file)
     assert share.read(stream, 9) == b"data"
+    assert share.query(stream, c.FILE_STANDARD_INFORMATION)[20] == 1
     for path in ("file", "file:s", "file:new"):
         assert share.status(path, c.FILE_OPEN_IF) is S.DELETE_PENDING
     share.close(stream)
