@@ -224,6 +224,8 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
         follow_symlinks=spec.follow_symlinks,
+        mangled_names=spec.mangled_names,
+        mangle_prefix=spec.mangle_prefix,
         change_notify=spec.change_notify,
         oplocks=spec.oplocks,
         directory_leases=spec.directory_leases,

@@ -12,6 +12,7 @@ from lamina.ntfsa.lookup import join
 from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
 from lamina.ntfsa.reparse import tag_of
+from lamina.ntfsa.short_name_query import short_names_in
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_read
 from lamina.vfs_modules.operations import DosAttributes
@@ -84,6 +85,7 @@ def _fill(  # one loop, and everything it needs
 ) -> None:
     single = flags & c.SMB2_RETURN_SINGLE_ENTRY
     hides = open_.volume.settings.hides
+    short_of = short_names_in(context.token, open_) if buffer.has_short_names else None
     while (entry := enumeration.next()) is not None:
         if with_attributes:
             if entry[1] is None:
@@ -92,6 +94,8 @@ def _fill(  # one loop, and everything it needs
                     continue
                 entry = found
             added = _append(context.token, open_, buffer, entry, hides(entry[0]))
+            if short_of is not None and added:
+                buffer.add_short_name(short_of(entry[0]))
         else:
             added = buffer.append(entry[0])
         if not added:

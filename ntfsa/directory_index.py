@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.names import fold, present
+from lamina.ntfsa.short_names import ShortNameIndex, ShortNames
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -31,10 +32,24 @@ DirectoryKey = tuple[int, int]
 class DirectoryIndex:
     """The names of one directory by their folded, presented form (`names.fold`, `names.present`)."""
 
-    __slots__ = ("_chain", "_closed", "_handle", "_names", "_read_at", "_stamp", "_turn", "_users", "_watch", "count")
+    __slots__ = (
+        "_chain",
+        "_closed",
+        "_handle",
+        "_names",
+        "_read_at",
+        "_rule",
+        "_shorts",
+        "_stamp",
+        "_turn",
+        "_users",
+        "_watch",
+        "count",
+    )
 
-    def __init__(self, chain: "Chain", handle: VfsHandle) -> None:
-        """`handle`: the directory, open for reading; the index closes it."""
+    def __init__(self, chain: "Chain", handle: VfsHandle, rule: ShortNames | None = None) -> None:
+        """`handle`: the directory, open for reading; the index closes it. `rule`: by which there are short names."""
+        self._rule = rule
         self._chain = chain
         self._handle = handle
         self._names: dict[str, str | tuple[str, ...]] = {}
@@ -54,6 +69,20 @@ class DirectoryIndex:
 
     def find(self, folded: str, exact: str) -> str | None:
         """The name on disk whose folded form is `folded`, or None. Where several differ in case only: `exact` first."""
+        self._bring_up_to_date()
+        found = self._names.get(folded)
+        if found is None and self._shorts is not None:
+            return self._shorts.find(folded)
+        if found is None or isinstance(found, str):
+            return found
+        return exact if exact in found else found[0]
+
+    def short_of(self, name: str) -> str | None:
+        """The short name of a name on disk, or None."""
+        self._bring_up_to_date()
+        return self._shorts.short_of(name) if self._shorts is not None else None
+
+    def _bring_up_to_date(self) -> None:
         self._users += 1
         try:
             with self._turn:
@@ -62,10 +91,6 @@ class DirectoryIndex:
             self._users -= 1
             if self._closed and not self._users:
                 self._release()
-        found = self._names.get(folded)
-        if found is None or isinstance(found, str):
-            return found
-        return exact if exact in found else found[0]
 
     def close(self) -> None:
         """Stop watching and close the directory, once nobody is using it any more."""
@@ -110,11 +135,14 @@ class DirectoryIndex:
         self._read_at = time.time_ns()
         self._names = {}
         self.count = 0
+        self._shorts = ShortNameIndex(self._rule, self._names) if self._rule is not None else None
         for entry in self._chain.readdir(SERVER_TOKEN, self._handle, False):
             self._add(entry.name)
 
     def _add(self, name: str) -> None:
         key = fold(present(name))
+        if self._shorts is not None:
+            self._shorts.add(name)
         known = self._names.setdefault(key, name)
         if known is name:
             self.count += 1
@@ -126,6 +154,8 @@ class DirectoryIndex:
 
     def _remove(self, name: str) -> None:
         key = fold(present(name))
+        if self._shorts is not None:
+            self._shorts.remove(name)
         known = self._names.get(key)
         if known == name:
             del self._names[key]
@@ -138,12 +168,13 @@ class DirectoryIndex:
 class DirectoryIndexes:
     """The indexes of one volume, at most `limit` names together (but always the one last asked for)."""
 
-    __slots__ = ("_chain", "_indexes", "_limit", "_root", "missed_in_empty")
+    __slots__ = ("_chain", "_indexes", "_limit", "_root", "missed_in_empty", "rule")
 
-    def __init__(self, chain: "Chain", root: VfsHandle, limit: int) -> None:
+    def __init__(self, chain: "Chain", root: VfsHandle, limit: int, rule: ShortNames | None = None) -> None:
         self._chain = chain
         self._root = root
         self._limit = limit
+        self.rule = rule
         self._indexes: OrderedDict[DirectoryKey, DirectoryIndex] = OrderedDict()
         # The last name that was looked for was not found, in a directory without any: it may be a reparse point.
         self.missed_in_empty = False
@@ -157,6 +188,10 @@ class DirectoryIndexes:
         found = index.find(fold(name), name)
         self.missed_in_empty = found is None and not index.count
         return found
+
+    def short_of(self, directory: str, stat: FileStat, name: str) -> str | None:
+        """The short name of `name`, as it is on disk in `directory`, or None where it has none."""
+        return self._of(directory, stat).short_of(name) if self.rule is not None else None
 
     def _of(self, directory: str, stat: FileStat) -> DirectoryIndex:
         key = (stat.dev, stat.ino)
@@ -177,7 +212,7 @@ class DirectoryIndexes:
 
     def _make(self, handle: VfsHandle) -> DirectoryIndex:
         try:
-            return DirectoryIndex(self._chain, handle)
+            return DirectoryIndex(self._chain, handle, self.rule)
         except BaseException:
             self._chain.close(SERVER_TOKEN, handle)
             raise

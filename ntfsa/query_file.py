@@ -15,6 +15,7 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.query_ea import attributes_of, query_full_ea
 from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
+from lamina.ntfsa.short_name_query import short_name_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.extensions import InfoType
 
@@ -110,10 +111,10 @@ def _streams(query: _Query) -> bytes:
 
 
 def _alternate_name(query: _Query) -> bytes:
-    # There are no short names. smbclient's allinfo gives up without one; the name itself at least opens the file.
+    # Where there is no short name the name itself at least opens the file; smbclient's allinfo gives up without one.
     if not query.open.path:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "the root has no name")
-    return fi.pack_name(query.open.name)
+    return fi.pack_name(short_name_of(query.context.token, query.open) or query.open.name)
 
 
 class _Class(NamedTuple):

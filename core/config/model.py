@@ -140,6 +140,8 @@ class ShareTable(Table):
     directory_leases: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True
+    mangled_names: Literal["no", "yes", "illegal"] = "no"
+    mangle_prefix: Annotated[StrictInt, Field(ge=1, le=6)] = 1
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
 

@@ -12,7 +12,7 @@ from lamina.ntfsa.fscc.fields import UINT32
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 # All begin with NextEntryOffset, FileIndex; all but FileNames go on with four times, end of file, allocation size,
-# attributes and the length of the name. Short names (8.3) are not made: their length is 0.
+# attributes and the length of the name. The length of a short name (8.3) is 0 where there is none.
 _DIRECTORY: Final = Struct("<II6QII")
 _FULL: Final = Struct("<II6QIII")
 _ID_FULL: Final = Struct("<II6QIIIIQ")
@@ -34,6 +34,13 @@ _STRUCTS: Final = {
 }
 
 _WITH_EA: Final = {c.FILE_FULL_DIRECTORY_INFORMATION, c.FILE_BOTH_DIRECTORY_INFORMATION}
+# Its length in one byte, one reserved, and 24 for the name.
+_SHORT_NAME_AT: Final = {
+    c.FILE_BOTH_DIRECTORY_INFORMATION: 68,
+    c.FILE_ID_BOTH_DIRECTORY_INFORMATION: 68,
+    c.FILE_ID_EXTD_BOTH_DIRECTORY_INFORMATION: 88,
+}
+
 _WITH_ID: Final = {c.FILE_ID_FULL_DIRECTORY_INFORMATION}
 _WITH_TAG_AND_ID: Final = {c.FILE_ID_EXTD_DIRECTORY_INFORMATION, c.FILE_ID_EXTD_BOTH_DIRECTORY_INFORMATION}
 
@@ -66,6 +73,11 @@ class DirectoryBuffer:
         self._info_class = info_class
         self._last = 0
         self._max_length = max_length
+
+    @property
+    def has_short_names(self) -> bool:
+        """Whether entries of this class tell short names, too."""
+        return self._info_class in _SHORT_NAME_AT
 
     def append(
         self,
@@ -109,6 +121,13 @@ class DirectoryBuffer:
         self._last = start
         self.count += 1
         return True
+
+    def add_short_name(self, name: str) -> None:
+        """Tell the short name, of at most 12 characters, of the entry that was added last; the class must have one."""
+        encoded = name.encode("utf-16-le", "surrogatepass")
+        at = self._last + _SHORT_NAME_AT[self._info_class]
+        self._data[at] = len(encoded)
+        self._data[at + 2 : at + 2 + len(encoded)] = encoded
 
     def _rest(self, ea_size: int, file_id: int, reparse_tag: int) -> tuple[int, ...]:
         info_class = self._info_class
