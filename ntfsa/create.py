@@ -26,6 +26,7 @@ from lamina.ntfsa.names import parse_path
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.reparse import find_stop, is_reparse_directory, open_link
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.extensions import NO_TRAITS, ClientTrait
 from lamina.vfs_modules.operations import Access, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN
 
@@ -97,6 +98,8 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
             raise
         raise _where_it_stopped(context, volume, parameters, error) from error
     shown = maximal if parameters.want_maximal_access else None
+    if context.client.traits is not NO_TRAITS and ClientTrait.ZERO_FILE_IDS in context.client.traits:
+        open_.file_id = 0
     answers = _ask_modules(context, open_, parameters.module_contexts) if parameters.module_contexts else NO_ANSWERS
     if parameters.lease is not None:
         lease = _request_lease(context, open_, request.lease, parameters.lease)

@@ -15,6 +15,7 @@ from lamina.ntfsa.sharing import sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_opens import has_open_streams
 from lamina.ntfsa.stream_rename import rename_stream
+from lamina.vfs_modules.extensions import ClientTrait
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
         return
     _require_source(context, open_)
     name_changes(open_)
-    posix = bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
+    posix = bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS) or ClientTrait.OPEN_TREES_MOVE in context.client.traits
     if open_.is_directory and not posix and _has_open_children(open_):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
     require_open_parent(open_, where)

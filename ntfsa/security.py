@@ -30,7 +30,9 @@ from lamina.ntfsa.security_descriptor import (
 )
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_change
+from lamina.ntfsa.unix_aces import with_unix_aces, without_mode
 from lamina.vfs_modules import posix_acl
+from lamina.vfs_modules.extensions import ClientTrait
 from lamina.vfs_modules.operations import Capability, FileStat
 from lamina.vfs_modules.token import SERVER_TOKEN
 
@@ -91,6 +93,8 @@ def query_security(context: NtContext, open_: NtOpen, security_information: int,
     volume = open_.volume
     stat = volume.chain.fstat(context.token, open_.handle)
     descriptor = descriptor_of(volume, context.token, open_.handle, stat)
+    if ClientTrait.UNIX_ACES in context.client.traits:
+        descriptor = with_unix_aces(descriptor, stat)
     packed = pack_security_descriptor(selected(descriptor, security_information))
     if len(packed) > max_length:
         raise NtStatusError(NtStatus.BUFFER_TOO_SMALL, data=UINT32.pack(len(packed)))
@@ -114,6 +118,8 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     if security_information & c.BACKUP_SECURITY_INFORMATION:
         security_information |= _ALL_PARTS
     new = parse_security_descriptor(data)
+    if ClientTrait.UNIX_ACES in context.client.traits and security_information & c.DACL_SECURITY_INFORMATION:
+        new, security_information = without_mode(context.token, open_, new, security_information)
     _check_owner(context, open_, new, security_information)
     security_changes(open_)
     store(open_.volume, context.token, open_.handle, new, security_information)

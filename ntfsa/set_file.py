@@ -24,7 +24,7 @@ from lamina.ntfsa.rename import rename
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import FREEZE, StickyTimes, restore_after_change, stuck
 from lamina.ntfsa.stream_changes import tell_data_changed
-from lamina.vfs_modules.extensions import InfoType
+from lamina.vfs_modules.extensions import ClientTrait, InfoType
 from lamina.vfs_modules.operations import DosAttributes, FileStat, Times
 
 _NO_TIMES: Final = Times()
@@ -128,6 +128,8 @@ def _end_of_file(context: NtContext, open_: NtOpen, data: memoryview) -> None:
 def _truncate(context: NtContext, open_: NtOpen, size: int) -> None:
     data_changes(open_)
     open_.chain.ftruncate(context.token, open_.data, size)
+    if open_.stream and not size and ClientTrait.EMPTY_STREAMS_VANISH in context.client.traits:
+        open_.volume.emptied.add(open_.owner)
     # Whoever began to cache while that was parked has read what was there before.
     data_changes(open_)
     if open_.unarchived:

@@ -33,6 +33,8 @@ def _mark(record: FileRecord) -> Outcome[NtStatus]:
 def end_stream(token: "ImpersonationToken", open_: "NtOpen") -> None:
     """What closing `open_` does to its stream and to the file."""
     registry, key = open_.volume.registry, open_.file_key
+    if open_.volume.emptied:
+        _vanish_if_empty(token, open_)
     record = registry.read(key)
     if open_.delete_on_close or record.delete_pending:
         closing_deletes_file(open_)
@@ -45,6 +47,14 @@ def end_stream(token: "ImpersonationToken", open_: "NtOpen") -> None:
     record = registry.read(base)
     if record.delete_pending and closing_deletes(record, open_.owner):
         remove_name(token, open_)
+
+
+def _vanish_if_empty(token: "ImpersonationToken", open_: "NtOpen") -> None:
+    emptied = open_.volume.emptied
+    if open_.owner in emptied:
+        emptied.discard(open_.owner)
+        if not open_.chain.fstat(token, open_.data).size:
+            open_.delete_on_close = True
 
 
 def _remove(token: "ImpersonationToken", open_: "NtOpen") -> None:

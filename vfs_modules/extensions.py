@@ -60,11 +60,15 @@ class ClientTrait(Flag):
     WHOLE_COPIES = auto()
 
 
+NO_TRAITS: Final = ClientTrait(0)
+"""Nothing has been agreed, as with most clients."""
+
+
 @dataclass(slots=True)
 class Client:
     """What has been agreed with a client about one connected share; a module changes `traits` in a create context."""
 
-    traits: ClientTrait = field(default=ClientTrait(0))
+    traits: ClientTrait = NO_TRAITS
 
 
 class OpenedFile(NamedTuple):
@@ -105,7 +109,7 @@ class Kind(Enum):
     QUERY = ("self", "token", "opened", "room")
     SET = ("self", "token", "opened", "data")
     CREATE_CONTEXT = ("self", "token", "opened", "data", "client")
-    ENTRIES = ("self", "token", "directory", "path", "stat")
+    ENTRIES = ("self", "token", "handle", "stat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +196,14 @@ def create_context(tag: bytes) -> Callable[[_Method], _Method]:
 
 
 def directory_entries(method: _Method) -> _Method:
-    """Tell more of directory entries: `(self, token, directory, path, stat) -> EntryDetails | None`.
+    """Tell more of directory entries: `(self, token, handle, stat) -> EntryDetails | None`.
 
-    Asked for clients with the trait RICH_ENTRIES. `directory` and `path` lead to the entry.
+    Asked for clients with the trait RICH_ENTRIES. `handle` is one of the entry, opened for PATH.
     """
     return _marking(Mark(Kind.ENTRIES, ""))(method)
 
 
-Entries = Callable[[ImpersonationToken, VfsHandle, str, FileStat], EntryDetails | None]
+Entries = Callable[[ImpersonationToken, VfsHandle, FileStat], EntryDetails | None]
 
 
 class Extension(NamedTuple):

@@ -25,6 +25,8 @@ from lamina.ntfsa import clone
 from lamina.ntfsa.information import Information
 from lamina.ntfsa.range_copy import CopyRange, copy_ranges, require_copyable
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.whole_copy import copy_whole
+from lamina.vfs_modules.extensions import ClientTrait
 
 FSCTL_SRV_REQUEST_RESUME_KEY: Final = 0x00140078
 FSCTL_SRV_COPYCHUNK: Final = 0x001440F2
@@ -96,6 +98,9 @@ def _copy(request: Request, asked: IoctlRequest, source: SmbOpen, target: SmbOpe
     assert source.nt is not None
     assert target.nt is not None
     require_copyable(source.nt, target.nt, asked.control_code == FSCTL_SRV_COPYCHUNK)
+    if not copy.chunks and ClientTrait.WHOLE_COPIES in request.tree.context.client.traits:
+        whole = copy_whole(request.tree.context, source.nt, target.nt)
+        return Information(whole.status, encode_copy_response(CopyResponse(0, 0, min(whole.total, 0xFFFFFFFF))))
     ranges = [CopyRange(*chunk) for chunk in copy.chunks]
     status, complete, partial, total = copy_ranges(request.tree.context, source.nt, target.nt, ranges)
     # Not only SUCCESS is answered with how far it came, but whatever stopped it.

@@ -122,7 +122,7 @@ def test_codes_that_the_wire_cannot_carry_are_refused(declare: Any) -> None:
 def test_details_of_entries_come_from_one_module() -> None:
     class Rich(VfsModule):
         @directory_entries
-        def tell(self, token: Any, directory: Any, path: str, stat: Any) -> None: ...
+        def tell(self, token: Any, handle: Any, stat: Any) -> None: ...
 
     assert build_chain([Rich(), MemoryBackend()], SHARE).extensions.entries is not None
     with pytest.raises(ModuleError, match="the details of directory entries"):
