@@ -5,7 +5,7 @@ MS-FSA 2.1.5.1.2.1 Algorithm to Check Access to an Existing File.
 
 import stat as st
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import (
@@ -37,11 +37,8 @@ MODIFIES: Final = (
 _PATH_HOW: Final = OpenHow(Access.PATH)
 
 
-class Rights(NamedTuple):
-    """All the rights of a token to a file, without what its directory gives; and of what is to be told."""
-
-    all: int
-    audited: Audited = NOT_AUDITED
+Rights = tuple[int, Audited]
+"""All the rights of a token to a file, without what its directory gives; and of what is to be told."""
 
 
 def rights_to(
@@ -58,14 +55,14 @@ def _rights(token: "ImpersonationToken", stored: bytes | None, stat: FileStat, b
     rights = maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
     if token.privileges:
         rights |= granted_by_privilege(token.privileges, backup_intent)
-    return Rights(rights)
+    return rights, NOT_AUDITED
 
 
 @lru_cache(maxsize=2048)
 def _stored_rights(stored: bytes, token: "ImpersonationToken", backup_intent: bool) -> Rights:
     # Most files of a tree have one of a few descriptors; tokens never change.
     descriptor = parse_security_descriptor(stored)
-    return Rights(maximal_access(descriptor, token, backup_intent), audited(descriptor, token))
+    return maximal_access(descriptor, token, backup_intent), audited(descriptor, token)
 
 
 def opens_by_privilege(token: "ImpersonationToken", access: Access, backup_intent: bool) -> bool:
@@ -92,7 +89,7 @@ def stored_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, st
 
 def rights_to_path(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:
     """All the rights of `token` to what a chain path leads to, without what its directory gives."""
-    return _rights(token, stored_at(volume, token, vfs_path, stat), stat).all
+    return _rights(token, stored_at(volume, token, vfs_path, stat), stat)[0]
 
 
 def rights_by_directory(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> int:

@@ -220,6 +220,8 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
         hide_files = ["lost+found"]
         change_notify = "share"
         write_time_delay = 0.5
+        access_based_enumeration = true
+        access = { alice = "change", "authenticated users" = "read" }
     """
     result = configuration(text, folder)
     settings, share = result.plan.settings, result.plan.shares["Data"]
@@ -235,6 +237,8 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
     assert share.hide_files == {"lost+found"}
     assert share.change_notify == "share"
     assert share.write_time_delay == 0.5
+    assert share.access_based_enumeration
+    assert share.access == {"alice": "change", "authenticated users": "read"}
 
 
 def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
