@@ -281,10 +281,21 @@ class LocalChanges:
             windows.remove(window)
             if not windows:
                 del self._windows[path]
-        if window.held:
-            for source, change in window.unclaimed() if succeeded else window.held:
+        others = [other for path in window.paths for other in self._windows.get(path, ())]
+        if window.held or others:
+            for source, change in window.unclaimed(others) if succeeded else window.held:
                 # Another operation on the same name may have caused it.
                 self._offer(source, change)
+            if succeeded and window.claims:
+                self._give_up(others)
+
+    def _give_up(self, others: Sequence[Window]) -> None:
+        """Several operations on one name, and others besides: whose is what, and in which order, nobody can say."""
+        held = [entry for other in others for entry in other.held if entry[1].kind not in CONTENT]
+        for other in others:
+            other.held[:] = [entry for entry in other.held if entry[1].kind in CONTENT]
+        for source in dict.fromkeys(source for source, _ in held):
+            self._offer(source, LOST)
 
 
 def _wants_contents(watcher: "Watcher") -> bool:

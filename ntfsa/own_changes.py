@@ -50,18 +50,22 @@ class Window:
         """Whether a change of one of its names may be its own doing."""
         return bool(self.claims) or change.kind in CONTENT
 
-    def unclaimed(self) -> list[tuple[Any, Change]]:
+    def unclaimed(self, others: "Iterable[Window]" = ()) -> list[tuple[Any, Change]]:
         """What is somebody else's, now that the operation has succeeded.
 
-        Each teller tells of the operation once. Of several changes that are alike the last one is its own: the others
-        came before it.
+        Each teller tells of the operation once; where that is held for one of `others`, operations on the same names,
+        it is taken from there. Of several changes that are alike the last one is its own: the others came before it.
         """
+        left: dict[Teller, set[Claim]] = {}
+        rest = self._claim([entry for entry in self.held if entry[1].kind not in CONTENT], left)
+        for other in others:
+            other.held[:] = self._claim(other.held, left)
+        return rest
+
+    def _claim(self, held: list[tuple[Any, Change]], left: dict[Teller, set[Claim]]) -> list[tuple[Any, Change]]:
         rest = []
-        open_claims: dict[Teller, set[Claim]] = {}
-        for teller, change in reversed(self.held):
-            if change.kind in CONTENT:
-                continue
-            claims = open_claims.setdefault(teller, set(self.claims))
+        for teller, change in reversed(held):
+            claims = left.setdefault(teller, set(self.claims))
             parts = parts_of(teller, change)
             if parts <= claims:
                 claims -= parts

@@ -449,6 +449,20 @@ def test_a_file_that_somebody_else_makes_and_removes_meanwhile(make_share):
     assert told == [(ADDED, "x"), (REMOVED, "x"), (ADDED, "x")]
 
 
+def test_two_clients_who_make_the_same_name_one_after_the_other_are_told_of_once_each(make_share):
+    parked = Parked(make_share, "open", "unlink")
+    share = parked.share
+    watch = Watch(share, "", NAMES)
+
+    def again():
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        engine.spawn(Task(), lambda: share.status("x", c.FILE_OPEN_IF))
+
+    asyncio.run(parked.run(lambda: share.make("x"), again))
+    share.close(share.open("x", options=c.FILE_DELETE_ON_CLOSE))
+    assert watch.news() == [(ADDED, "x"), (REMOVED, "x")]
+
+
 def test_a_new_file_that_somebody_else_removes_before_it_was_told_of(make_share):
     told, outcomes = waits(
         make_share,
