@@ -12,6 +12,7 @@ from lamina.ntfsa.lookup import join
 from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
 from lamina.ntfsa.reparse import tag_of
+from lamina.ntfsa.rich_entries import enriching
 from lamina.ntfsa.short_name_query import short_names_in
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.sticky_times import restore_after_read
@@ -45,7 +46,7 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
     try:
         enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
         with enumeration.turn:
-            _fill(context, open_, enumeration, buffer, flags, info_class in NEEDS_STAT)
+            _fill(context, open_, enumeration, buffer, flags, info_class)
         if open_.sticky is not None:
             restore_after_read(context.token, open_)
     except OSError as error:
@@ -81,9 +82,11 @@ def _fill(  # one loop, and everything it needs
     enumeration: Enumeration,
     buffer: DirectoryBuffer,
     flags: int,
-    with_attributes: bool,
+    info_class: int,
 ) -> None:
     single = flags & c.SMB2_RETURN_SINGLE_ENTRY
+    with_attributes = info_class in NEEDS_STAT
+    enrich = enriching(context, open_, buffer, info_class)
     hides = open_.volume.settings.hides
     short_of = short_names_in(context.token, open_) if buffer.has_short_names else None
     while (entry := enumeration.next()) is not None:
@@ -103,6 +106,8 @@ def _fill(  # one loop, and everything it needs
             if not buffer.count:
                 raise NtStatusError(NtStatus.INFO_LENGTH_MISMATCH, "no room for one entry")
             return
+        if enrich is not None:
+            enrich(entry)
         if single:
             return
 

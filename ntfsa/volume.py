@@ -84,7 +84,8 @@ class NtVolume:
     those of streams, too. `watchers` is None while nobody watches a directory: then changes
     are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
-    volumes of a server. `extensions`: what modules add to the protocol. Made inside a request: opening the root may
+    volumes of a server. `emptied`: opens of named streams that were cut to nothing by clients for whom these then
+    vanish. `extensions`: what modules add to the protocol. Made inside a request: opening the root may
     wait.
     """
 
@@ -94,6 +95,7 @@ class NtVolume:
         "capabilities",
         "chain",
         "doomed",
+        "emptied",
         "extensions",
         "guid",
         "has_streams",
@@ -144,6 +146,7 @@ class NtVolume:
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names, settings.short_names())
         self.lock_ticket = 0
         self.doomed: dict[FileKey, Doomed] = {}
+        self.emptied: set[int] = set()
         self.offload_tokens = OffloadTokens()
         self.audit: Callable[[AuditEvent], None] | None = None
         self.outside = outside_access(chain, registry)

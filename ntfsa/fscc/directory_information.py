@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.fscc.fields import UINT32
+from lamina.ntfsa.fscc.fields import UINT32, UINT64
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 # All begin with NextEntryOffset, FileIndex; all but FileNames go on with four times, end of file, allocation size,
@@ -32,6 +32,11 @@ _STRUCTS: Final = {
     c.FILE_ID_EXTD_DIRECTORY_INFORMATION: _ID_EXTD,
     c.FILE_ID_EXTD_BOTH_DIRECTORY_INFORMATION: _ID_EXTD_BOTH,
 }
+
+# What follows the length of the name in an entry of _ID_BOTH, before the file id.
+_RICH: Final = Struct("<IBx24sH")
+_EA_SIZE_AT: Final = _DIRECTORY.size
+_FILE_ID_AT: Final = _EA_SIZE_AT + _RICH.size
 
 _WITH_EA: Final = {c.FILE_FULL_DIRECTORY_INFORMATION, c.FILE_BOTH_DIRECTORY_INFORMATION}
 # Its length in one byte, one reserved, and 24 for the name.
@@ -136,6 +141,14 @@ class DirectoryBuffer:
         if info_class in _WITH_ID:
             return (reparse_tag or ea_size, 0, file_id)
         return (reparse_tag or ea_size,) if info_class in _WITH_EA else ()
+
+    def enrich(self, ea_size: int, short_name: bytes, reserved: int) -> None:
+        """Let the last entry, a FileIdBothDirectoryInformation, say other things where its short name would be."""
+        _RICH.pack_into(self._data, self._last + _EA_SIZE_AT, ea_size, len(short_name), short_name, reserved & 0xFFFF)
+
+    def hide_file_id(self) -> None:
+        """Let the last entry, a FileIdBothDirectoryInformation, have no file id."""
+        UINT64.pack_into(self._data, self._last + _FILE_ID_AT, 0)
 
     def finish(self) -> bytes:
         """The entries as they are sent; the last says that nothing follows."""
