@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina.vfs_modules.token import ImpersonationToken
 
 _WRITE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
+_READONLY_DENIES: Final = _WRITE | c.FILE_DELETE_CHILD
 MODIFIES: Final = (
     _WRITE | c.FILE_WRITE_EA | c.FILE_WRITE_ATTRIBUTES | c.FILE_DELETE_CHILD | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
 )
@@ -150,5 +151,5 @@ def limit(volume: "NtVolume", context: "NtContext", rights: int, stat: FileStat,
     if volume.settings.read_only:
         rights &= ~MODIFIES
     if attributes & c.FILE_ATTRIBUTE_READONLY and not is_directory(stat):
-        rights &= ~_WRITE
+        rights &= ~_READONLY_DENIES
     return rights

@@ -12,8 +12,7 @@ from lamina.ntfsa.identities import IdentityMap
 from lamina.ntfsa.posix_security import permission_bits
 from lamina.ntfsa.security_descriptor import CONTAINER_INHERIT_ACE, INHERIT_ONLY_ACE, OBJECT_INHERIT_ACE, Ace, Acl
 from lamina.ntfsa.sid import AUTHENTICATED_USERS, CREATOR_GROUP, CREATOR_OWNER, EVERYONE, OWNER_RIGHTS
-from lamina.vfs_modules import posix_acl
-from lamina.vfs_modules.posix_acl import PosixAcl, PosixAclEntry
+from lamina.vfs_modules.posix_acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, PosixAcl, PosixAclEntry, of_mode
 
 MAX_NAMED: Final = 500
 """Entries for named users and groups; ACEs beyond leave no trace, as most file systems would have no room for them."""
@@ -57,22 +56,22 @@ def _acl_of(
     group_too: frozenset[str],
 ) -> PosixAcl:
     if aces is None:
-        return posix_acl.of_mode(0o777)
+        return of_mode(0o777)
     users, groups = _principals(aces, identities)
     owner = users.pop(ownership.uid, set()) | owner_too | {identities.sid_of_uid(ownership.uid)}
     group = groups.pop(ownership.gid, set()) | group_too | {identities.sid_of_gid(ownership.gid)}
-    owning_group = PosixAclEntry(posix_acl.GROUP_OBJ, permission_bits(aces, group | _EVERYBODY))
+    owning_group = PosixAclEntry(GROUP_OBJ, permission_bits(aces, group | _EVERYBODY))
     named = [
         PosixAclEntry(tag, permission_bits(aces, sids | _EVERYBODY), identity)
-        for tag, ids in ((posix_acl.USER, users), (posix_acl.GROUP, groups))
+        for tag, ids in ((USER, users), (GROUP, groups))
         for identity, sids in ids.items()
     ]
     return (
-        PosixAclEntry(posix_acl.USER_OBJ, permission_bits(aces, owner | _EVERYBODY)),
+        PosixAclEntry(USER_OBJ, permission_bits(aces, owner | _EVERYBODY)),
         *named,
         owning_group,
         *([_mask((*named, owning_group))] if named else ()),
-        PosixAclEntry(posix_acl.OTHER, permission_bits(aces, _EVERYBODY)),
+        PosixAclEntry(OTHER, permission_bits(aces, _EVERYBODY)),
     )
 
 
@@ -80,7 +79,7 @@ def _mask(entries: Iterable[PosixAclEntry]) -> PosixAclEntry:
     bits = 0
     for entry in entries:
         bits |= entry.permissions
-    return PosixAclEntry(posix_acl.MASK, bits)
+    return PosixAclEntry(MASK, bits)
 
 
 def _principals(aces: tuple[Ace, ...], identities: IdentityMap) -> tuple[dict[int, set[str]], dict[int, set[str]]]:
