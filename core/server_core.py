@@ -37,7 +37,7 @@ SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
 _LAST_REQUESTS_SECONDS: Final = 0.01
-_ENDS_OF_WAITS: Final = {
+_ENDS_OF_WAITS: Final[dict[int, NtStatus]] = {
     Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
     Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
 }

@@ -72,28 +72,50 @@ class _Patience:
             self._timer = None
 
 
+def _tell_in_turn(answering: bool, tell: Callable[[BreakNotice], None], notice: BreakNotice) -> None:
+    # The next step of a break is told after the reply to the answer to the one before.
+    if answering:
+        asyncio.get_running_loop().call_soon(tell, notice)
+    else:
+        tell(notice)
+
+
 class Oplock:
     """The oplock of one open, from its grant to the close. `address`: where the registry's messages for it go."""
 
-    __slots__ = ("_open", "address", "listener", "patience")
+    __slots__ = ("_answering", "_open", "address", "listener", "patience")
 
     def __init__(self, open_: "NtOpen", address: int) -> None:
         self._open = open_
+        self._answering = False
         self.patience = _Patience()
         self.address = address
         self.listener: Listener | None = None
 
+    def acknowledge(self, level: int) -> Answer:
+        """The client answers a break and keeps the oplock `level`."""
+        self._answering = True
+        try:
+            update, owner = self._open.volume.registry.update, self._open.owner
+            answer: Answer = update(self._open.file_key, acknowledge_oplock, owner, level, time.monotonic()).result
+        finally:
+            self._answering = False
+        return answer
+
     def broken(self, message: Message) -> None:
         """The registry says that the oplock breaks."""
-        notice = BreakNotice(*message.detail)
+        _tell_in_turn(self._answering, self._tell, BreakNotice(*message.detail))
+
+    def _tell(self, notice: BreakNotice) -> None:
+        if self._open.oplock is not self:
+            return
         told = self.listener is not None and self.listener(notice)
         if not notice.answer_awaited:
             return
-        key, registry = self._open.file_key, self._open.volume.registry
         if told:
-            self.patience.begin(registry, key, notice.deadline)
+            self.patience.begin(self._open.volume.registry, self._open.file_key, notice.deadline)
         else:
-            registry.update(key, acknowledge_oplock, self._open.owner, OPLOCK_LEVEL_NONE, time.monotonic())
+            self.acknowledge(OPLOCK_LEVEL_NONE)
 
 
 def request_oplock(open_: "NtOpen", level: int) -> int:
@@ -135,7 +157,18 @@ class LeaseGranted(NamedTuple):
 class Lease:
     """A lease: a client's guid and lease key, and the opens that share it (MS-SMB2 3.3.1.12 Per Lease)."""
 
-    __slots__ = ("_registry", "address", "file_key", "identity", "listeners", "opens", "patience", "version", "watcher")
+    __slots__ = (
+        "_answering",
+        "_registry",
+        "address",
+        "file_key",
+        "identity",
+        "listeners",
+        "opens",
+        "patience",
+        "version",
+        "watcher",
+    )
 
     def __init__(self, identity: bytes, file_key: FileKey, version: int, registry: "Registry") -> None:
         self.identity = identity
@@ -145,6 +178,7 @@ class Lease:
         self.watcher: LeaseWatcher | None = None
         self.opens: dict[int, NtOpen] = {}
         self.listeners: dict[int, Listener] = {}
+        self._answering = False
         self._registry = registry
         self.address = registry.new_owner()
         registry.subscribe(self.address, self._broken)
@@ -171,12 +205,20 @@ class Lease:
 
     def acknowledge(self, state: int) -> Answer:
         """The client answers a break and keeps the rights `state`."""
-        update = self._registry.update
-        answer: Answer = update(self.file_key, acknowledge_lease, self.identity, state, time.monotonic()).result
+        self._answering = True
+        try:
+            update = self._registry.update
+            answer: Answer = update(self.file_key, acknowledge_lease, self.identity, state, time.monotonic()).result
+        finally:
+            self._answering = False
         return answer
 
     def _broken(self, message: Message) -> None:
-        notice = BreakNotice(*message.detail)
+        _tell_in_turn(self._answering, self._tell, BreakNotice(*message.detail))
+
+    def _tell(self, notice: BreakNotice) -> None:
+        if not self.opens:
+            return
         if not notice.to:
             stop_watching(self)
         told = any(listener(notice) for listener in list(self.listeners.values()))
@@ -266,8 +308,7 @@ def acknowledge_oplock_break(open_: "NtOpen", level: int) -> int:
     if open_.oplock is None:
         raise NtStatusError(NtStatus.INVALID_DEVICE_STATE, "this open has had no oplock")
     open_.oplock.patience.end()
-    registry = open_.volume.registry
-    answer = registry.update(open_.file_key, acknowledge_oplock, open_.owner, level, time.monotonic()).result
+    answer = open_.oplock.acknowledge(level)
     if answer.status is not NtStatus.SUCCESS:
         raise NtStatusError(answer.status)
     return answer.state

@@ -265,8 +265,10 @@ def test_a_handle_that_is_really_open_stays_a_sharing_violation(client: WireClie
 
 
 def test_a_lock_takes_reading(client: WireClient, other: WireClient) -> None:
+    locker = new_file(other)
+    other.write(locker, b"data")
     holder = lease(client, R)
-    other.lock(new_file(other), [(0, 1, 0x12)])
+    other.lock(locker, [(0, 1, 0x12)])
     assert holder.broken().new_state == 0
     assert lease(client, RH).state == 0
 
@@ -331,6 +333,28 @@ def test_a_break_goes_on_in_steps(served: Served, client: WireClient, other: Wir
     assert holder.broken() == LeaseBreakNotification(KEY, R, 0, 2, 0)
     opened(other, first)
     opened(third, second)
+
+
+def test_the_next_step_of_a_break_comes_after_the_answers_reply(client: WireClient, other: WireClient) -> None:
+    """Or the client would believe the reply, which tells of more than it has."""
+    holder = lease(client, RH)
+    waiting = begin_open(other, share_access=0)
+    holder.broken()
+    third = write_without_lease(client)
+    message_id = client.send(Command.OPLOCK_BREAK, encode_lease_break(LeaseBreak(KEY, R)))
+    reply, step = client.recv(), client.recv()
+    assert (reply.header.message_id, step.header.message_id) == (message_id, NO_MESSAGE)
+    assert decode_lease_break(reply.message) == LeaseBreak(KEY, R)
+    assert decode_lease_break_notification(step.message)[1:3] == (R, 0)
+    assert other.wait(waiting).status == S.SHARING_VIOLATION
+    client.close(third)
+
+
+def write_without_lease(client: WireClient) -> Open:
+    """Write through an open without the lease: what it breaks, it breaks while another break goes on."""
+    writer = new_file(client)
+    client.write(writer, b"news")
+    return writer
 
 
 def test_an_open_under_the_lease_does_not_wait_for_its_break(client: WireClient, other: WireClient) -> None:
