@@ -343,3 +343,56 @@ def test_a_share_that_no_longer_admits_somebody_gives_him_no_new_opens(
     assert refused(lambda: client.create("file", access=c.FILE_READ_DATA)) == "ACCESS_DENIED"
     assert refused(lambda: client.create("new", access=1, disposition=CREATE)) == "ACCESS_DENIED"
     assert refused(lambda: client.tree_connect("data")) == "ACCESS_DENIED"
+
+
+@pytest.fixture
+def asking_the_kernel(serve: Callable[..., Served], tmp_path: Path) -> Served:
+    """A share without stored descriptors, with a file and a folder that only root may use."""
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(above.stat().st_mode | 0o111)
+    served = serve(shares={"data": ShareSpec(tmp_path / "data", chain=("dos_attributes", "posix"))})
+    (served.folder / "secret").write_bytes(b"root's")
+    (served.folder / "secret").chmod(0o600)
+    (served.folder / "closed").mkdir(0o700)
+    (served.folder / "closed" / "inner").write_bytes(b"deep")
+    return served
+
+
+def second_as(served: Served, *groups: str) -> WireClient:
+    served.server.runtime.accounts.add(  # type: ignore[attr-defined]
+        SECOND_USER, SECOND_PASSWORD, uid=12002, gid=12002, groups=groups
+    )
+    return served.connected(user=SECOND_USER, password=SECOND_PASSWORD)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root: the kernel refuses nobody anything otherwise")
+def test_what_the_kernel_refuses_privileges_open_for_backup(asking_the_kernel: Served) -> None:
+    served = asking_the_kernel
+    backup = {"options": c.FILE_OPEN_FOR_BACKUP_INTENT}
+    user = second_as(served)
+    assert refused(lambda: user.create("secret", access=c.FILE_READ_DATA, **backup)) == "ACCESS_DENIED"
+    operator = second_as(served, "backup operators")
+    assert refused(lambda: operator.create("secret", access=c.FILE_READ_DATA)) == "ACCESS_DENIED"
+    for name, content in (("secret", b"root's"), ("closed\\inner", b"deep")):
+        opened = operator.create(name, access=c.FILE_READ_DATA | c.FILE_WRITE_DATA, **backup)
+        assert operator.read(opened, 9) == content
+        operator.write(opened, b"new", 0)
+    assert (served.folder / "secret").read_bytes() == b"newt's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root: nobody could be given a file otherwise")
+def test_an_administrator_takes_a_file_that_has_only_a_mode(asking_the_kernel: Served) -> None:
+    served = asking_the_kernel
+    user = second_as(served)
+    assert refused(lambda: user.create("secret", access=c.WRITE_OWNER)) == "ACCESS_DENIED"
+    admin = second_as(served, "administrators")
+    opened = admin.create("secret", access=c.WRITE_OWNER)
+    sid = served.server.runtime.accounts.lookup(SECOND_USER).sid  # type: ignore[union-attr]
+    owner = pack_security_descriptor(SecurityDescriptor(sid))
+    admin.set_info(opened, smb.INFO_SECURITY, 0, owner, c.OWNER_SECURITY_INFORMATION)
+    assert (served.folder / "secret").stat().st_uid == 12002
+    admin.close(admin.create("secret", access=c.FILE_READ_DATA))
+    nobody = pack_security_descriptor(SecurityDescriptor("S-1-22-1-12003"))
+    other = admin.create("closed", access=c.WRITE_OWNER)
+    admin.set_info(other, smb.INFO_SECURITY, 0, nobody, c.OWNER_SECURITY_INFORMATION)
+    assert (served.folder / "closed").stat().st_uid == 12003
