@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +138,56 @@ def test_both_pass_the_same_on(layout: Layout, tmp_path: Path) -> None:
             owner = found["folder\\file"].partition("G:")[0].removeprefix("O:")
             trees.append({n: t.partition("D:")[2].replace(owner, "ME") for n, t in found.items() if "\\" in n})
     assert trees[0] == trees[1]
+
+
+def _random_lists(seed: int, count: int) -> list[Acl]:
+    rng = random.Random(seed)
+    sids = [EVERYONE, BUILTIN_USERS, CREATOR_OWNER, "S-1-5-21-7-7-7-1000", "S-1-5-11"]
+    masks = [FULL, READ, c.FILE_GENERIC_WRITE, c.FILE_READ_DATA, c.DELETE | c.WRITE_DAC]
+    # All of it first, so that what is made can be made and looked at.
+    everything = Ace(0, BOTH, FULL, EVERYONE)
+    return [
+        Acl(
+            (
+                everything,
+                *(
+                    Ace(rng.choice((0, 0, 1)), rng.randrange(16), rng.choice(masks), rng.choice(sids))
+                    for _ in range(rng.randrange(1, 5))
+                ),
+            )
+        )
+        for _ in range(count)
+    ]
+
+
+def _children(client: WireClient, lists: list[Acl]) -> list[list[str]]:
+    found = []
+    for number, dacl in enumerate(lists):
+        folder = f"parent{number}"
+        _set(client, _make(client, folder, directory=True), SecurityDescriptor(dacl=dacl, control=INHERITS))
+        names = [f"{folder}\\file", f"{folder}\\folder"]
+        for name in names:
+            client.close(_make(client, name, directory=name.endswith("folder")))
+        told = read_tree(client, names)
+        owner = told[names[0]].partition("G:")[0].removeprefix("O:")
+        found.append([_without_repetition(told[name].partition("D:")[2].replace(owner, "ME")) for name in names])
+    return found
+
+
+def _without_repetition(text: str) -> str:
+    # smbd leaves out an entry that says again what one before it has said.
+    flags, *entries = text.split("(")
+    return "(".join((flags, *dict.fromkeys(entries)))
+
+
+@pytest.mark.parametrize("ignoring", [True], indirect=True)
+def test_random_lists_are_passed_on_as_smbd_passes_them_on(layout: Layout, tmp_path: Path) -> None:
+    lists = _random_lists(11, 150)
+    trees = []
+    for kind in ("smbd", "lamina"):
+        shutil.rmtree(tmp_path / "share")
+        (tmp_path / "share").mkdir()
+        with client_of(layout, tmp_path / kind, kind) as client:
+            trees.append(_children(client, lists))
+    for dacl, theirs, ours in zip(lists, *trees, strict=True):
+        assert ours == theirs, dacl
