@@ -76,10 +76,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         if volume.registry.read(key).delete_pending:
             raise NtStatusError(NtStatus.DELETE_PENDING)
         dos = volume.chain.get_dos_attributes(token, handle, stat)
-        if request.options & c.FILE_NO_EA_KNOWLEDGE and needs_knowledge(volume, token, handle):
-            raise NtStatusError(NtStatus.ACCESS_DENIED, "the file has attributes that its user must know")
-        if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT:
-            require_no_link(request, handle, vfs_path, stat, dos)
+        if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT or request.options & c.FILE_NO_EA_KNOWLEDGE:
+            _require_knowledge(request, handle, vfs_path, stat, dos)
         maximal = maximal_rights(request, handle, vfs_path, stat, dos.attributes)
         granted = grant_request(request, maximal, path)
         check_attributes(request, stat, dos.attributes, granted, maximal)
@@ -97,6 +95,16 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
     except BaseException:
         unregister(open_)
         raise
+
+
+def _require_knowledge(
+    request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, dos: DosAttributes
+) -> None:
+    """Refuse who does not know of attributes that must be known; let the client follow a reparse point."""
+    ignorant = request.options & c.FILE_NO_EA_KNOWLEDGE
+    if ignorant and needs_knowledge(request.volume, request.token, handle):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the file has attributes that its user must know")
+    require_no_link(request, handle, vfs_path, stat, dos)
 
 
 def require_no_link(
