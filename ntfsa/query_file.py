@@ -17,6 +17,7 @@ from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.short_name_query import short_name_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.stream_opens import key_of_file
 from lamina.vfs_modules.extensions import InfoType
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class _Query:
         self.information = network_open(stat, dos, hides(open_), open_.reserved)
 
     def delete_pending(self) -> bool:
-        return self.open.volume.registry.read(self.open.file_key).delete_pending
+        registry, key = self.open.volume.registry, self.open.file_key
+        pending = registry.read(key).delete_pending
+        return pending or (bool(key[2]) and registry.read(key_of_file(key)).delete_pending)
 
     def links(self) -> int:
         # A file whose deletion is pending counts as having one name less (MS-FSA 2.1.5.12.27).
