@@ -179,7 +179,7 @@ class WireClient:
 
     def __init__(self, host: str, port: int, timeout: float = 10.0, client_guid: bytes = b"wire-client-guid") -> None:
         self.host = host
-        self.socket = socket.create_connection((host, port), timeout)
+        self.socket = self._connect(port, timeout)
         self.client_guid = client_guid
         self.dialect = 0
         self.cipher = 0
@@ -194,6 +194,9 @@ class WireClient:
         self.tree_id = 0
         self.verify_signatures = True
         self.unclaimed: list[Response] = []
+
+    def _connect(self, port: int, timeout: float) -> socket.socket:
+        return socket.create_connection((self.host, port), timeout)
 
     def __enter__(self) -> Self:
         return self
