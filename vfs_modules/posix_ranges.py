@@ -16,6 +16,8 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 WAITS_BY_ITSELF = frozenset({"copy_range", "clone_range", "zero_range"})
 """Operations that go to a worker thread where they may have to wait, and are not to be sent there once more."""
 
+_FEW = 64  # ranges that are looked for on the loop's thread, at some microseconds each
+
 
 def range_capabilities(root: int) -> Capability:
     """What the file system of the folder `root` (a descriptor) has of this, found out by trying it."""
@@ -72,6 +74,8 @@ class PosixRanges(Backend):
         self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, limit: int
     ) -> list[tuple[int, int]]:
         """Look for data and holes."""
+        if handle.private.waits and limit > _FEW and not handle.private.by_path:
+            return offload(token, syscalls.data_ranges, handle.fd, offset, length, limit)
         if not handle.private.by_path:
             return syscalls.data_ranges(handle.fd, offset, length, limit)
         fd = syscalls.reopen(token, handle.fd, os.O_RDONLY | os.O_NONBLOCK)

@@ -27,6 +27,7 @@ _REGION: Final = Struct("<qqI4x")
 _REGION_USAGES: Final = 0x00000003
 _MAY_SET_SPARSE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA | c.FILE_WRITE_ATTRIBUTES
 _MAX_TRIM_RANGES: Final = 4096
+_MAX_RANGES: Final = 4096  # in one answer, whatever room there is: the client asks again for the rest
 _PIECE: Final = 1 << 20
 _CLUSTER: Final = 4096
 _MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
@@ -123,7 +124,7 @@ def query_allocated_ranges(control: Control) -> Information:
     start, length = control.unpack(_RANGE)
     if start < 0 or length < 0 or start + length > _MAX_OFFSET:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a range that no file can have")
-    room = control.max_output // _RANGE.size
+    room = min(control.max_output // _RANGE.size, _MAX_RANGES)
     found = allocated_parts(control, start, length, room + 1)
     if found and not room:
         raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)

@@ -4,6 +4,8 @@ import asyncio
 import errno
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.lock import LockElement, lock
@@ -112,6 +114,32 @@ def test_a_module_that_alters_data_is_not_gone_around(make_share):
     far = other.open("file", c.FILE_CREATE)
     assert copy_ranges(share.context, source, far, [CopyRange(0, 0, 10)]).status is S.SUCCESS
     assert other.read(far, 100) == b"0123456789"
+
+
+parts = st.builds(CopyRange, st.integers(0, 60), st.integers(0, 80), st.integers(1, 40))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=st.binary(min_size=1, max_size=60), ranges=st.lists(parts, max_size=5), same=st.booleans())
+def test_every_copy_is_as_if_each_range_went_through_a_buffer(share, content, ranges, same):
+    source = share.open("from", c.FILE_OVERWRITE_IF)
+    target = source if same else share.open("to", c.FILE_OVERWRITE_IF)
+    share.write(source, content)
+    before = bytearray(content)
+    after = before if same else bytearray()
+    total = complete = 0
+    for part in ranges:
+        if part.source_offset + part.length > len(before):
+            break
+        piece = before[part.source_offset : part.source_offset + part.length]
+        after.extend(bytes(max(part.target_offset + part.length - len(after), 0)))
+        after[part.target_offset : part.target_offset + part.length] = piece
+        total, complete = total + part.length, complete + 1
+    status = S.SUCCESS if complete == len(ranges) else S.INVALID_VIEW_SIZE
+    assert copy_ranges(share.context, source, target, ranges) == (status, complete, 0, total)
+    assert not after or share.read(target, 999) == after
+    for opened in {source, target}:
+        share.close(opened)
 
 
 def test_access(share, refused):
