@@ -243,12 +243,14 @@ class StreamsDepotModule(PrivateAttributes):
 
     def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Remove a name, and with a file's last one its streams."""
+        self._refuse(path)
         stat = self._last_name(token, directory, path)
         self.next.unlink(token, directory, path)
         self._forget(stat)
 
     def rmdir(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Remove a directory and its streams."""
+        self._refuse(path)
         stat = self._last_name(token, directory, path)
         self.next.rmdir(token, directory, path)
         self._forget(stat)
@@ -263,6 +265,8 @@ class StreamsDepotModule(PrivateAttributes):
         replace: bool,
     ) -> None:
         """Rename, and remove the streams of what was replaced."""
+        self._refuse(source)
+        self._refuse_new(target)
         stat = self._last_name(token, target_directory, target) if replace else None
         if stat is not None and stat == self._last_name(token, source_directory, source):
             stat = None
@@ -278,9 +282,14 @@ class StreamsDepotModule(PrivateAttributes):
         if path.partition("/")[0].casefold() == self._hidden:
             raise _fail(errno.ENOENT, path)
 
+    def _refuse_new(self, path: str) -> None:
+        # Whoever could give something of his own that name would say where the server keeps streams.
+        if path.partition("/")[0].casefold() == self._hidden:
+            raise _fail(errno.EACCES, path)
+
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
-        """Open everything but the depot."""
-        self._refuse(path)
+        """Open everything but the depot, and make nothing of its name."""
+        (self._refuse_new if how.create else self._refuse)(path)
         return self.next.open(token, directory, path, how)
 
     def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
@@ -290,9 +299,18 @@ class StreamsDepotModule(PrivateAttributes):
 
     def mkdir(self, token: ImpersonationToken, directory: VfsHandle, path: str, mode: int) -> None:
         """Make a directory that is not the depot: that name is taken."""
-        if path.casefold() == self._hidden:
-            raise _fail(errno.EACCES, path)
+        self._refuse_new(path)
         self.next.mkdir(token, directory, path, mode)
+
+    def link(self, token: ImpersonationToken, handle: VfsHandle, directory: VfsHandle, path: str) -> None:
+        """Give a file a name that is not the depot's."""
+        self._refuse_new(path)
+        self.next.link(token, handle, directory, path)
+
+    def symlink(self, token: ImpersonationToken, target: str, directory: VfsHandle, path: str) -> None:
+        """Make a link that is not called like the depot."""
+        self._refuse_new(path)
+        self.next.symlink(token, target, directory, path)
 
     def readdir(
         self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False

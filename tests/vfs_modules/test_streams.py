@@ -306,9 +306,24 @@ def test_the_depot_is_hidden(over: Callable[..., Streams]) -> None:
             chain.open(TOKEN, root, path, OpenHow())
         with pytest.raises(FileNotFoundError):
             chain.stat(TOKEN, root, path)
-    with pytest.raises(PermissionError):
-        chain.mkdir(TOKEN, root, ".Streams", 0o755)
     chain.mkdir(TOKEN, root, ".streamsx", 0o755)
+    for name in (".Streams", ".streams/00"):
+        for take in (
+            lambda name=name: chain.mkdir(TOKEN, root, name, 0o755),
+            lambda name=name: chain.rename(TOKEN, root, ".streamsx", root, name, True),
+            lambda name=name: chain.link(TOKEN, streams.file, root, name),
+            lambda name=name: chain.symlink(TOKEN, "/etc", root, name),
+        ):
+            with pytest.raises(PermissionError):
+                take()
+        for remove in (
+            lambda name=name: chain.unlink(TOKEN, root, name),
+            lambda name=name: chain.rmdir(TOKEN, root, name),
+            lambda name=name: chain.rename(TOKEN, root, name, root, "moved", False),
+        ):
+            with pytest.raises(FileNotFoundError):
+                remove()
+    assert streams.read("stream") == b"data"
 
 
 @pytest.mark.parametrize("delete", [False, True])
