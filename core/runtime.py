@@ -233,6 +233,9 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
 
 
 def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountStore) -> Share:
+    security = ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name, accounts.sid_of_uid)
+    for unknown in security.unknown_names():
+        log.warning("share %s: nobody is called %r: what its access list says of him has no effect yet", name, unknown)
     return Share(
         name=name,
         volume=volume,
@@ -241,7 +244,7 @@ def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountS
         encrypt=spec.encrypt,
         hidden=spec.hidden,
         guest=spec.guest,
-        security=ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name, accounts.sid_of_uid),
+        security=security,
     )
 
 

@@ -87,6 +87,10 @@ class ShareSecurity:
     def _sid(self, name: str) -> str | None:
         return name if name.startswith("S-1-") else self.resolve(name) or WELL_KNOWN.get(name.lower())
 
+    def unknown_names(self) -> list[str]:
+        """Names that mean nobody now, so that their entries have no effect."""
+        return sorted(name for name in {*self.access, *self.allow, *self.deny} if self._sid(name) is None)
+
     def maximal_access(self, token: ImpersonationToken) -> int:
         """All that the list lets `token` do; 0 keeps him out. Privileges and ownership give nothing here."""
         # Of several accounts with one uid each owns the files of all, but is not meant where another is named.

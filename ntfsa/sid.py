@@ -34,6 +34,7 @@ WELL_KNOWN: Final = {
     "administrators": BUILTIN_ADMINISTRATORS,
     "users": BUILTIN_USERS,
     "guests": BUILTIN_GUESTS,
+    "guest": BUILTIN_GUESTS,
     "backup operators": BUILTIN_BACKUP_OPERATORS,
 }
 """Well-known SIDs by the names that people write, in lower case (MS-DTYP 2.4.2.4 Well-Known SID Structures)."""

@@ -43,6 +43,11 @@ def test_what_a_list_lets_do(arguments: dict[str, object], alice: int, bob: int)
     assert security(**arguments).maximal_access(BOB) == bob
 
 
+def test_names_that_mean_nobody_are_told() -> None:
+    made = security(access={"alise": READ, "Everyone": READ}, deny=frozenset({"bob", "eve", "S-1-5-7"}))
+    assert made.unknown_names() == ["alise", "eve"]
+
+
 def test_the_descriptor_denies_first() -> None:
     made = security(access={"everyone": READ, "bob": NONE}).descriptor()
     assert to_sddl(made) == f"O:BAG:BAD:(D;;FA;;;{NAMES['bob']})(A;;0x1200a9;;;WD)"

@@ -195,7 +195,8 @@ def test_the_least_file_has_safe_defaults(folder: Path) -> None:
     share = plan.shares["data"]
     assert share.path == folder / "data"
     assert not share.guest
-    assert [link.module for link in share.chain if isinstance(link, ModuleSpec)] == ["streams_xattr", "dos_attributes", "posix"]
+    modules = [link.module for link in share.chain if isinstance(link, ModuleSpec)]
+    assert modules == ["streams_xattr", "dos_attributes", "posix"]
 
 
 def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
