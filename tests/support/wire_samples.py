@@ -87,6 +87,7 @@ _ALL_CONTEXTS = negotiated.NegotiateContexts(
     negotiated.SigningCapabilities((2, 1, 0)),
 )
 _INFORMATION = close_.CloseResponse(1, 11, 12, 13, 14, 4096, 5, 0x20)
+_LEASE_V1 = contexts.LeaseContext(bytes(range(16)), 7, 2)
 _CREATE_CONTEXTS = {b"MxAc": b"", b"QFid": b"12345678", contexts.APP_INSTANCE_ID: bytes(20), b"AlSi": bytes(8)}
 _IOCTL = ioctl_.IoctlRequest(0x0011C017, *FILE, b"input", 1024, 16, 1, b"out")
 _SYMLINK = error_.SymbolicLinkError(6, "..\\target", "shown", True)
@@ -242,6 +243,7 @@ _PARTS = [
            contexts.encode_maximal_access_response(0, 0x1FF), contexts.MaximalAccess(0, 0x1FF)),
     Sample("QFid response", contexts.decode_on_disk_id_response,
            contexts.encode_on_disk_id_response(5, 6), contexts.OnDiskId(5, 6)),
+    Sample("RqLs version 1", contexts.decode_lease, contexts.encode_lease(_LEASE_V1), _LEASE_V1),
     Sample("error contexts", error_contexts,
            error_.encode_error_contexts([error_.ErrorContext(0, b"abc"), error_.ErrorContext(5, b"data")]),
            [error_.ErrorContext(0, b"abc"), error_.ErrorContext(5, b"data")]),
