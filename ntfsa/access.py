@@ -35,6 +35,9 @@ MODIFIES: Final = (
 )
 """Rights that no one has on a read-only volume."""
 
+_REMEMBERED: Final = 4096
+"""Bytes of a descriptor up to which what it gives is remembered: so memory is bounded whatever clients store."""
+
 _PATH_HOW: Final = OpenHow(Access.PATH)
 
 
@@ -52,7 +55,8 @@ def rights_to(
 
 def _rights(token: "ImpersonationToken", stored: bytes | None, stat: FileStat, backup_intent: bool = False) -> Rights:
     if stored is not None:
-        return _stored_rights(stored, token, backup_intent)
+        evaluate = _stored_rights if len(stored) <= _REMEMBERED else _stored_rights.__wrapped__
+        return evaluate(stored, token, backup_intent)
     rights = maximal_posix_access(stat.mode, stat.uid, stat.gid, token)
     if token.privileges:
         rights |= granted_by_privilege(token.privileges, backup_intent)

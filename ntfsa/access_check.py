@@ -76,12 +76,14 @@ def granted_by_privilege(privileges: frozenset[str], backup_intent: bool) -> int
 def _evaluate(descriptor: SecurityDescriptor, dacl: Acl, token: ImpersonationToken, is_owner: bool) -> int:
     # In order: what has been allowed can no longer be denied, nor the reverse.
     allowed = denied = 0
+    subject: Subject | None = None
     for ace_type, flags, mask, sid, data in dacl.aces:
         if flags & INHERIT_ONLY_ACE or not (token.has_sid(sid) or (is_owner and sid == OWNER_RIGHTS)):
             continue
         mask = c.map_generic(mask)  # noqa: PLW2901 # the rights it stands for
         if ace_type in _CONDITIONAL:
-            ace_type = _by_condition(ace_type, data, descriptor, token)  # noqa: PLW2901 # what it comes to
+            subject = subject or subject_of(descriptor, token)
+            ace_type = _by_condition(ace_type, data, subject)  # noqa: PLW2901 # what it comes to
         if ace_type == ACCESS_ALLOWED_ACE_TYPE:
             allowed |= mask & ~denied
         elif ace_type == ACCESS_DENIED_ACE_TYPE:
@@ -93,16 +95,16 @@ _CONDITIONAL: Final = frozenset({ACCESS_ALLOWED_CALLBACK_ACE_TYPE, ACCESS_DENIED
 _NO_TYPE: Final = -1
 
 
-def _by_condition(ace_type: int, data: bytes, descriptor: SecurityDescriptor, token: ImpersonationToken) -> int:
+def _by_condition(ace_type: int, data: bytes, subject: Subject) -> int:
     """The plain type that an entry with a condition stands for, or none (MS-DTYP 2.4.4.17.3)."""
-    fulfilled = evaluate(data, subject_of(descriptor, token))
+    fulfilled = evaluate(data, subject)
     if ace_type == ACCESS_ALLOWED_CALLBACK_ACE_TYPE:
         return ACCESS_ALLOWED_ACE_TYPE if fulfilled else _NO_TYPE
     return _NO_TYPE if fulfilled is False else ACCESS_DENIED_ACE_TYPE
 
 
 def subject_of(descriptor: SecurityDescriptor, token: ImpersonationToken) -> Subject:
-    """What a condition in `descriptor` is evaluated over."""
+    """What the conditions in `descriptor` are evaluated over: made once for all of them."""
     claims = {name: Claim(values) for name, values in token.claims.items()}
     return Subject(token.group_sids | {token.user_sid}, claims, resource_attributes(descriptor.sacl))
 

@@ -3,10 +3,12 @@
 A condition is "artx" and a series of tokens in postfix order. Its value is true, false or unknown, here True, False and
 None. Unknown comes of attributes that are missing and of values that cannot be compared; what breaks the rules of the
 language (an operand that is missing or of the wrong sort, a token that nobody knows) makes the whole condition unknown.
-Reading one takes time in proportion to its length, which the entry's 16-bit size bounds, and so does evaluating it.
+Reading one takes time in proportion to its length, which the entry's 16-bit size bounds; comparing values, of which a
+short condition may ask for long ones again and again, is bounded by `EFFORT` for all the conditions of a descriptor.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import ge, gt, le, lt
 from struct import Struct, error
@@ -18,6 +20,8 @@ from lamina.ntfsa.status import NtStatusError
 
 SIGNATURE: Final = b"artx"
 MAX_TOKENS: Final = 2000
+EFFORT: Final = 200_000
+"""Values and their characters that are compared for one access check; conditions that take more are unknown."""
 
 _PADDING: Final = 0x00
 _INTEGERS: Final = frozenset({0x01, 0x02, 0x03, 0x04})
@@ -58,12 +62,23 @@ Literal = Scalar | Composite
 Token = Literal | Attribute | Operator
 
 
-class Subject(NamedTuple):
-    """What a condition is about: whose SIDs and claims, and the file's resource attributes. There are no devices."""
+@dataclass(slots=True)
+class Subject:
+    """What conditions are about: whose SIDs and claims, and the file's resource attributes. There are no devices.
+
+    One for all the conditions of one access check: `effort` is what may still be spent on them.
+    """
 
     sids: Collection[str]
     claims: Claims
     resource: Claims
+    effort: int = EFFORT
+
+    def spend(self, claim: Claim) -> None:
+        """Take the cost of comparing a claim's values; ConditionError where there is not so much left."""
+        self.effort -= sum(len(value) if isinstance(value, str | bytes) else 1 for value in claim.values) + 1
+        if self.effort < 0:
+            raise ConditionError("too much to compare")
 
 
 class _Result(NamedTuple):
@@ -79,7 +94,7 @@ _Item = Literal | _Found | _Result
 # --- Reading -------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def parse_condition(data: bytes) -> tuple[Token, ...]:
     """The tokens of an entry's application data. Raises ConditionError."""
     if data[:4] != SIGNATURE:
@@ -263,6 +278,8 @@ def _relation(stack: list[_Item], code: int, subject: Subject) -> None:
     if left.claim is None or compared is None:
         stack.append(_Result(None))
         return
+    subject.spend(left.claim)
+    subject.spend(compared)
     sensitive = left.claim.case_sensitive or compared.case_sensitive
     stack.append(_Result(_compare(code, _keys(left.claim, sensitive), _keys(compared, sensitive))))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import grant, subject_of
-from lamina.ntfsa.ace_condition import evaluate
+from lamina.ntfsa.ace_condition import Subject, evaluate
 from lamina.ntfsa.security_descriptor import (
     INHERIT_ONLY_ACE,
     SYSTEM_AUDIT_ACE_TYPE,
@@ -80,20 +80,24 @@ def audited(descriptor: SecurityDescriptor, token: "ImpersonationToken") -> Audi
     if descriptor.sacl is None:
         return NOT_AUDITED
     success = failure = 0
+    subject: Subject | None = None
     for ace in descriptor.sacl.aces:
-        if ace.type in _AUDIT and not ace.flags & INHERIT_ONLY_ACE and _concerns(ace, descriptor, token):
+        if ace.type in _AUDIT and not ace.flags & INHERIT_ONLY_ACE and _names(ace, descriptor, token):
+            if ace.type == SYSTEM_AUDIT_CALLBACK_ACE_TYPE:
+                subject = subject or subject_of(descriptor, token)
+                # A condition that is unknown is told of: better once too often.
+                if evaluate(ace.data, subject) is False:
+                    continue
             mask = c.map_generic(ace.mask)
             success |= mask if ace.flags & SUCCESSFUL_ACCESS_ACE_FLAG else 0
             failure |= mask if ace.flags & FAILED_ACCESS_ACE_FLAG else 0
     return Audited(success, failure) if success or failure else NOT_AUDITED
 
 
-def _concerns(ace: Ace, descriptor: SecurityDescriptor, token: "ImpersonationToken") -> bool:
-    owner = ace.sid == OWNER_RIGHTS and descriptor.owner is not None and token.has_sid(descriptor.owner)
-    if not owner and not token.has_sid(ace.sid):
-        return False
-    # A condition that is unknown is told of: better once too often.
-    return ace.type == SYSTEM_AUDIT_ACE_TYPE or evaluate(ace.data, subject_of(descriptor, token)) is not False
+def _names(ace: Ace, descriptor: SecurityDescriptor, token: "ImpersonationToken") -> bool:
+    if ace.sid == OWNER_RIGHTS and descriptor.owner is not None:
+        return token.has_sid(descriptor.owner)
+    return token.has_sid(ace.sid)
 
 
 def audited_grant(

@@ -5,7 +5,7 @@ CLAIM_SECURITY_ATTRIBUTE_RELATIVE_V1. Names ignore case. What is malformed count
 "unknown".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from struct import Struct, error
 from typing import Final, NamedTuple
@@ -65,10 +65,21 @@ def _parse(data: bytes) -> tuple[str, Claim] | None:
             return None
         read = _READERS[kind]
         offsets = (_OFFSET.unpack_from(data, _HEADER.size + 4 * index)[0] for index in range(count))
-        values = tuple(read(data, offset) for offset in offsets)
-        return _text(data, name).lower(), Claim(values, bool(flags & _CASE_SENSITIVE))
+        return _text(data, name).lower(), Claim(_values(data, offsets, read), bool(flags & _CASE_SENSITIVE))
     except (error, ValueError, NtStatusError):
         return None
+
+
+def _values(data: bytes, offsets: Iterable[int], read: Callable[[bytes, int], Scalar]) -> tuple[Scalar, ...]:
+    # Values do not overlap: together they are no longer than the data, however many there are said to be.
+    values, length = [], 0
+    for offset in offsets:
+        value = read(data, offset)
+        length += len(value) if isinstance(value, str | bytes) else 8
+        if length > len(data):
+            raise ValueError("values that overlap")
+        values.append(value)
+    return tuple(values)
 
 
 def _text(data: bytes, offset: int) -> str:

@@ -37,6 +37,8 @@ UNPROTECTED = "user.NTACL"
 """Where whoever may write to the file may write."""
 
 _PROBE = "security.lamina.probe"
+_REMEMBERED = 4096
+"""Bytes of a value up to which the reading of it is remembered, which bounds the memory."""
 _FILETIME_1970 = 116_444_736_000_000_000
 _NEVER_SHOWN = frozenset({PROTECTED, UNPROTECTED})
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no such attributes.
@@ -141,7 +143,7 @@ class AclXattrModule(VfsModule):
             if error.errno not in _ABSENT:
                 raise
             return None
-        descriptor, seal = _read(value)
+        descriptor, seal = _read(value) if len(value) <= _REMEMBERED else _read.__wrapped__(value)
         if seal and self._checks and not self._still_fits(handle, stat, seal):
             return None
         return descriptor

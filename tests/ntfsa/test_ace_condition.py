@@ -283,6 +283,23 @@ def test_malformed_conditions_are_refused(data: bytes) -> None:
     assert evaluate(data, SUBJECT) is None
 
 
+def test_long_values_compared_again_and_again_are_given_up() -> None:
+    long_ = claim_data("x", 3, [("y" * 20_000 + "\0").encode("utf-16-le")])
+    again = condition(*[resource("x"), resource("x"), EQ, NOT] * 20, *[AND] * 19)
+    token = ImpersonationToken(ALICE, frozenset(), 1, 1)
+    allowed = Acl((Ace(9, 0, 1, ALICE, condition(resource("x"), resource("x"), EQ)), Ace(9, 0, 2, ALICE, again)))
+    assert maximal_access(SecurityDescriptor(None, None, allowed, attribute(long_)), token) == 1
+    denied = Acl((Ace(10, 0, 2, ALICE, again), Ace(0, 0, 3, ALICE)))
+    assert maximal_access(SecurityDescriptor(None, None, denied, attribute(long_)), token) == 1
+
+
+def test_values_that_lie_upon_each_other_are_malformed() -> None:
+    one = claim_data("x", 3, [("y" * 200 + "\0").encode("utf-16-le")])
+    at = struct.unpack_from("<I", one, 16)[0] + 4 * 99
+    head = struct.pack("<IHHII", 16 + 400, 3, 0, 0, 100) + struct.pack("<I", at) * 100
+    assert resource_attributes(attribute(head + one[20:])) == {}
+
+
 def tokens() -> st.SearchStrategy[bytes]:
     operators = st.sampled_from([bytes([code]) for code in (*range(0x80, 0x94), 0xA0, 0xA1, 0xA2)])
     names = st.sampled_from(["level", "city", "projects", "nothing", "who"])
