@@ -76,7 +76,8 @@ class Subject:
 
     def spend(self, claim: Claim) -> None:
         """Take the cost of comparing a claim's values; ConditionError where there is not so much left."""
-        self.effort -= sum(len(value) if isinstance(value, str | bytes) else 1 for value in claim.values) + 1
+        if self.effort >= 0:
+            self.effort -= sum(len(value) if isinstance(value, str | bytes) else 1 for value in claim.values) + 1
         if self.effort < 0:
             raise ConditionError("too much to compare")
 
