@@ -113,7 +113,8 @@ class ServerFuzzer:
             self._client = self._connect(dialect, encrypt=encrypt or None)
             self._file = None
         if self._file is None or self.chance.random() < 0.05:
-            self._file = self._client.create(f"f{self.chance.randrange(5)}", disposition=3)
+            stream = self.chance.choice(("", "", ":s", ":T:$DATA"))
+            self._file = self._client.create(f"f{self.chance.randrange(5)}{stream}", disposition=3)
         return self._client, self._file
 
     def _drop(self) -> None:
