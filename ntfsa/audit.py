@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUCCESSFUL_ACCESS_ACE_FLAG: Final = 0x40
 FAILED_ACCESS_ACE_FLAG: Final = 0x80
 
-_AUDIT: Final = frozenset({SYSTEM_AUDIT_ACE_TYPE, SYSTEM_AUDIT_CALLBACK_ACE_TYPE})
+AUDIT_TYPES: Final = frozenset({SYSTEM_AUDIT_ACE_TYPE, SYSTEM_AUDIT_CALLBACK_ACE_TYPE})
 _RIGHTS: Final = (
     (c.FILE_READ_DATA, "read_data"),
     (c.FILE_WRITE_DATA, "write_data"),
@@ -82,7 +82,7 @@ def audited(descriptor: SecurityDescriptor, token: "ImpersonationToken") -> Audi
     success = failure = 0
     subject: Subject | None = None
     for ace in descriptor.sacl.aces:
-        if ace.type in _AUDIT and not ace.flags & INHERIT_ONLY_ACE and _names(ace, descriptor, token):
+        if ace.type in AUDIT_TYPES and not ace.flags & INHERIT_ONLY_ACE and _names(ace, descriptor, token):
             if ace.type == SYSTEM_AUDIT_CALLBACK_ACE_TYPE:
                 subject = subject or subject_of(descriptor, token)
                 # A condition that is unknown is told of: better once too often.

@@ -9,8 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access_check import SE_RESTORE, SE_TAKE_OWNERSHIP
+from lamina.ntfsa.access_check import SE_RESTORE, SE_SECURITY, SE_TAKE_OWNERSHIP
 from lamina.ntfsa.acl_inheritance import Creator, create_descriptor, passes_on
+from lamina.ntfsa.audit import AUDIT_TYPES
 from lamina.ntfsa.borders import translated
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.fscc.fields import UINT32
@@ -250,6 +251,7 @@ def apply_new_descriptor(  # what is known of the new file
         return
     if asked is not None:
         _check_new_owner(token, volume, asked, stat)
+        _check_new_sacl(token, asked)
     creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
     descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
     if Capability.MODE_IGNORED not in volume.capabilities or Capability.POSIX_ACLS in volume.capabilities:
@@ -271,6 +273,13 @@ def _check_new_owner(
     if asked.owner is None or asked.owner == volume.identities.sid_of_uid(stat.uid) or _may_own(token, asked.owner):
         return
     raise NtStatusError(NtStatus.INVALID_OWNER)
+
+
+def _check_new_sacl(token: "ImpersonationToken", asked: SecurityDescriptor) -> None:
+    """PRIVILEGE_NOT_HELD for audit entries of who may not set any on a file that exists."""
+    aces = asked.sacl.aces if asked.sacl is not None else ()
+    if SE_SECURITY not in token.privileges and any(ace.type in AUDIT_TYPES for ace in aces):
+        raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
 
 
 def _may_own(token: "ImpersonationToken", sid: str) -> bool:

@@ -230,6 +230,14 @@ def test_what_is_added_to_an_audited_folder_is_told_of(
     ]
 
 
+def test_audit_entries_are_not_brought_along_either(share: Callable[..., Served]) -> None:
+    served = share()
+    entry = Ace(2, SUCCESSFUL_ACCESS_ACE_FLAG, c.FILE_READ_DATA, EVERYONE)
+    client = served.connected()
+    assert refused(lambda: guarded(client, "file", allow(c.GENERIC_ALL), sacl=(entry,))) == "PRIVILEGE_NOT_HELD"
+    assert not list(served.folder.iterdir())
+
+
 def test_auditing_is_for_who_has_the_privilege(share: Callable[..., Served], second: Any) -> None:
     served = share()
     guarded(administrator(served), "file", allow(c.GENERIC_ALL))
