@@ -14,7 +14,10 @@ OPEN_DELETE_ON_CLOSE: Final = 0x1
 """Flag of an open: its close marks the file for deletion (MS-FSA 2.1.5.5, FILE_DELETE_ON_CLOSE)."""
 
 FileKey = tuple[int, int, str]
-"""What a record is kept under: device, inode, and the stream's folded name ("" for the file's own data)."""
+"""What a record is kept under: device, inode, and the stream's folded name.
+
+"" is for the file's own data, ":" for all its named streams together (see `stream_opens`).
+"""
 
 
 class OpenEntry(NamedTuple):
