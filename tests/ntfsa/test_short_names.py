@@ -16,6 +16,14 @@ from lamina.ntfsa.volume import VolumeSettings
 RULE = ShortNames()
 LONG = "A long name.document"
 
+
+def made_of(name: str, prefix: int = 1) -> str:
+    """The short name of a name that has one."""
+    short = ShortNames("yes", prefix).of(name)
+    assert short is not None
+    return short
+
+
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
     lambda name: name not in {".", ".."}
 )
@@ -45,12 +53,12 @@ def test_what_is_made_is_short_and_always_the_same(name, prefix, number):
 
 
 def test_the_form():
-    assert RULE.of(LONG)[0] == "A"
-    assert RULE.of(LONG).endswith(".DOC")
-    assert ShortNames("yes", 5).of(LONG)[:5] == "ALONG"
-    assert RULE.of("no extension in this")[-2] == "~"
-    assert RULE.of(".hidden file").startswith("H")
-    assert RULE.of(LONG) == RULE.of(LONG.upper())
+    assert made_of(LONG)[0] == "A"
+    assert made_of(LONG).endswith(".DOC")
+    assert made_of(LONG, 5)[:5] == "ALONG"
+    assert made_of("no extension in this")[-2] == "~"
+    assert made_of(".hidden file").startswith("H")
+    assert made_of(LONG) == made_of(LONG.upper())
 
 
 def test_only_names_that_nt_forbids():
@@ -125,7 +133,7 @@ def alternate(share, opened):
 def test_they_are_told_in_listings_and_of_a_file(old):
     old.make(LONG)
     old.make("short.txt")
-    short = ShortNames("yes", 3).of(LONG)
+    short = made_of(LONG, 3)
     for info_class, at in ((3, 68), (37, 68), (63, 88)):
         assert listed(old, info_class, at) == {".": "", "..": "", LONG: short, "short.txt": ""}
     assert alternate(old, old.open(LONG)) == short
@@ -135,8 +143,7 @@ def test_they_are_told_in_listings_and_of_a_file(old):
 def test_they_open_what_they_stand_for(old):
     old.open("A long directory", c.FILE_CREATE, options=c.FILE_DIRECTORY_FILE)
     old.make(f"A long directory\\{LONG}", b"content")
-    rule = ShortNames("yes", 3)
-    directory, name = rule.of("A long directory"), rule.of(LONG)
+    directory, name = made_of("A long directory", 3), made_of(LONG, 3)
     for path in (f"{directory}\\{name}", f"{directory.lower()}\\{name.lower()}"):
         opened = old.open(path)
         assert opened.path == f"A long directory\\{LONG}"
@@ -145,11 +152,11 @@ def test_they_open_what_they_stand_for(old):
     assert old.names(old.directory(directory), name) == [LONG]
     old.rename(old.open(f"{directory}\\{name}"), "Another long name")
     assert old.status(f"{directory}\\{name}") is S.OBJECT_NAME_NOT_FOUND
-    assert old.status(rule.of("Another long name")) is S.SUCCESS
+    assert old.status(made_of("Another long name", 3)) is S.SUCCESS
 
 
 def test_what_others_do_is_seen(old):
-    short = ShortNames("yes", 3).of(LONG)
+    short = made_of(LONG, 3)
     assert old.status(short) is S.OBJECT_NAME_NOT_FOUND
     (old.path / LONG).write_text("x")
     assert old.status(short) is S.SUCCESS
@@ -161,6 +168,6 @@ def test_what_others_do_is_seen(old):
 
 def test_without_the_setting_there_are_none(share):
     share.make(LONG)
-    assert share.status(RULE.of(LONG)) is S.OBJECT_NAME_NOT_FOUND
+    assert share.status(made_of(LONG)) is S.OBJECT_NAME_NOT_FOUND
     assert set(listed(share, 37, 68).values()) == {""}
     assert alternate(share, share.open(LONG)) == LONG
