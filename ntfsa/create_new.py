@@ -5,7 +5,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access import MODIFIES, require_child_creation
+from lamina.ntfsa.access import MODIFIES, opens_by_privilege, require_child_creation
 from lamina.ntfsa.create_check import Request
 from lamina.ntfsa.create_existing import register_after_breaks, unregister
 from lamina.ntfsa.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
@@ -17,9 +17,11 @@ from lamina.ntfsa.names import fold
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.handle import VfsHandle
+    from lamina.vfs_modules.token import ImpersonationToken
 
 _Made = tuple[NtOpen, int, NetworkOpenInformation, int]
 _DIRECTORY_HOW: Final = OpenHow(Access.READ, directory=True)
@@ -37,7 +39,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     )
     path = where.vfs_path
     try:
-        handle = _make_directory(request, path) if directory else _make_file(request, path)
+        handle = _make(request, path, directory)
     except FileExistsError:
         if request.must_be_new:
             raise
@@ -62,25 +64,46 @@ def _check(request: Request, directory: bool) -> None:
         raise NtStatusError(NtStatus.CANNOT_DELETE)
 
 
-def _make_file(request: Request, path: str) -> "VfsHandle":
+def _make(request: Request, path: str, directory: bool) -> "VfsHandle":
+    """Make it as the user; where the kernel refuses him and he restores a backup, as the server, and give it to him."""
+    make = _make_directory if directory else _make_file
+    try:
+        return make(request, request.token, path)
+    except PermissionError:
+        if not _restores(request):
+            raise
+    handle = make(request, SERVER_TOKEN, path)
+    try:
+        request.volume.chain.fchown(SERVER_TOKEN, handle, request.token.uid, request.token.gid)
+    except BaseException:
+        _unmake(request, handle, path)
+        raise
+    return handle
+
+
+def _restores(request: Request) -> bool:
+    return opens_by_privilege(request.token, Access.WRITE, request.backup_intent)
+
+
+def _make_file(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
     volume = request.volume
     # A new file may be written through the handle that made it, whatever its mode will be.
     how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=volume.settings.file_mode)
     try:
-        return volume.chain.open(request.token, volume.root, path, how)
+        return volume.chain.open(token, volume.root, path, how)
     except PermissionError:
         if volume.settings.file_mode & 0o400:
             raise
     return volume.chain.open(
-        request.token,
+        token,
         volume.root,
         path,
         OpenHow(Access.WRITE, create=True, exclusive=True, mode=volume.settings.file_mode),
     )
 
 
-def _make_directory(request: Request, path: str) -> "VfsHandle":
-    chain, token, root = request.volume.chain, request.token, request.volume.root
+def _make_directory(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
+    chain, root = request.volume.chain, request.volume.root
     chain.mkdir(token, root, path, request.volume.settings.directory_mode)
     try:
         return chain.open(token, root, path, _DIRECTORY_HOW)
@@ -143,6 +166,6 @@ def _unmake(request: Request, handle: "VfsHandle", path: str) -> None:
     chain, root = request.volume.chain, request.volume.root
     remove = chain.rmdir if handle.is_directory else chain.unlink
     with contextlib.suppress(OSError):
-        remove(request.token, root, path)
+        remove(SERVER_TOKEN if _restores(request) else request.token, root, path)
     with contextlib.suppress(OSError):
         chain.close(request.token, handle)

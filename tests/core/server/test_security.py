@@ -386,6 +386,13 @@ def test_what_the_kernel_refuses_privileges_open_for_backup(asking_the_kernel: S
         assert operator.read(opened, 9) == content
         operator.write(opened, b"new", 0)
     assert (served.folder / "secret").read_bytes() == b"newt's"
+    # And he may put back what is not there any more.
+    served.folder.chmod(0o755)
+    assert refused(lambda: operator.create("new", access=c.FILE_WRITE_DATA, disposition=CREATE)) == "ACCESS_DENIED"
+    for name, options in (("new", 0), ("folder", c.FILE_DIRECTORY_FILE)):
+        how = c.FILE_OPEN_FOR_BACKUP_INTENT | options
+        operator.close(operator.create(name, access=c.FILE_WRITE_DATA, disposition=CREATE, options=how))
+        assert (served.folder / name).stat().st_uid == 12002
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="run as root: nobody could be given a file otherwise")
