@@ -7,17 +7,22 @@ from pathlib import Path
 import pytest
 
 from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.count import CountModule
 from lamina.vfs_modules.delay import DelayModule
 from lamina.vfs_modules.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.faults import FaultsModule
 from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.readonly import ReadonlyModule, ReadonlyOptions
 from lamina.vfs_modules.stream_values import StreamsXattrOptions
 from lamina.vfs_modules.streams_depot import StreamsDepotModule, StreamsDepotOptions
 from lamina.vfs_modules.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.syscalls import libc
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Check, applicable, checks
+from lamina.vfs_modules.transparent import TransparentModule, TransparentOptions
+from lamina.vfs_modules.worm import WormModule
 
 CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "memory": lambda: [MemoryBackend()],
@@ -52,6 +57,11 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "streams_depot-posix": lambda: [StreamsDepotModule(), DosAttributesModule(), PosixBackend()],
     "streams_depot-unmarked": lambda: [StreamsDepotModule(StreamsDepotOptions(check_valid=False)), PosixBackend()],
     "delay-posix": lambda: [DelayModule(), PosixBackend()],
+    "transparent-posix": lambda: [TransparentModule(TransparentOptions(operations={"all"})), PosixBackend()],
+    "count-memory": lambda: [CountModule(), MemoryBackend()],
+    "faults-posix": lambda: [FaultsModule(), DosAttributesModule(), PosixBackend()],
+    "readonly-not-yet": lambda: [ReadonlyModule(ReadonlyOptions(period=("tomorrow", "tomorrow 1:00"))), PosixBackend()],
+    "worm-within-grace": lambda: [WormModule(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
 }
 
 

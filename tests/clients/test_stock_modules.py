@@ -1,0 +1,93 @@
+"""Stock modules with a real client: each in a share of its own of one server."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import (
+    Folder,
+    Layout,
+    ServerProcess,
+    give_to,
+    owned_folder,
+    server_kind,
+    serving,
+    shared_scratch,
+    two_users,
+)
+from tests.support.smbclient import SmbClient, installed
+
+pytestmark = [
+    pytest.mark.skipif(not installed(), reason="smbclient is not installed: apt install smbclient"),
+    pytest.mark.skipif(server_kind() != "lamina", reason="chains are Lamina's"),
+]
+
+BELOW = (("streams_xattr", {}), ("dos_attributes", {}), ("posix", {}))
+CHAINS = {
+    "readonly": ("readonly", {}),
+    "worm": ("worm", {"grace_period": 0}),
+    "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server with a share for each module, named like it."""
+    users = two_users()
+    with shared_scratch() as scratch:
+        shares = {
+            name: Folder(str(owned_folder(scratch / name, users[0])), chain=(module, *BELOW))
+            for name, module in CHAINS.items()
+        }
+        with serving(Layout(shares, users), scratch / "state") as running:
+            yield running
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    (tmp_path / "new").write_bytes(b"new data")
+    return tmp_path
+
+
+def put(server: ServerProcess, share: str, name: str, data: bytes = b"old data") -> Path:
+    """A file in a share's folder that was not made through it."""
+    path = server.folder(share) / name
+    path.write_bytes(data)
+    give_to(server.folder(share), server.user)
+    return path
+
+
+def test_a_readonly_share_is_read_and_not_written(server: ServerProcess, local: Path) -> None:
+    path = put(server, "readonly", "file")
+    client = SmbClient(server, "readonly")
+    client.do("get file back", local=local).check()
+    assert (local / "back").read_bytes() == b"old data"
+    for command in ("put new file", "put new other", "del file", "mkdir folder", "rename file other"):
+        assert "NT_STATUS_" in client.do(command, local=local).output, command
+    assert os.listdir(path.parent) == ["file"]
+    assert path.read_bytes() == b"old data"
+
+
+def test_worm_keeps_what_is_there_and_takes_what_is_new(server: ServerProcess, local: Path) -> None:
+    path = put(server, "worm", "kept")
+    client = SmbClient(server, "worm")
+    for command in ("put new kept", "del kept", "rename kept other", "setmode kept +h"):
+        assert "NT_STATUS_" in client.do(command, local=local).output, command
+    client.do("mkdir folder").check()
+    client.do("get kept back", local=local).check()
+    assert sorted(os.listdir(path.parent)) == ["folder", "kept"]
+    assert path.read_bytes() == b"old data"
+
+
+def test_worm_lets_nothing_be_renamed_over_what_is_there(server: ServerProcess, local: Path) -> None:
+    """CVE-2026-2340, as its finder did it."""
+    path = put(server, "worm", "evidence")
+    output = SmbClient(server, "worm").do("put new forgery", "rename forgery evidence -f", local=local).output
+    assert "NT_STATUS_ACCESS_DENIED" in output
+    assert path.read_bytes() == b"old data"
+
+
+def test_an_injected_fault_reaches_the_client(server: ServerProcess, local: Path) -> None:
+    assert "NT_STATUS_DISK_FULL" in SmbClient(server, "faults").do("put new file", local=local).output

@@ -1,0 +1,165 @@
+"""A module that makes operations fail: errors, delays, short reads and torn writes, the same ones for the same seed.
+
+For tests of what stands above it: a client, a module, an application. Each rule draws its own random numbers, so that
+what one rule does is not changed by another.
+"""
+
+import asyncio
+import errno
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lamina.vfs_modules.chosen import OperationNames
+from lamina.vfs_modules.engine import current_task, wait
+from lamina.vfs_modules.module import ModuleOptions, VfsModule
+from lamina.vfs_modules.operations import OPERATIONS, Operation
+
+_NUMBERS: Final[Mapping[str, int]] = MappingProxyType({name: number for number, name in errno.errorcode.items()})
+
+_REMEMBERED: Final = 10_000
+
+
+def _known_error(name: str) -> str:
+    if name not in _NUMBERS:
+        raise ValueError(f"no error is called {name!r}; write one such as EIO or ENOSPC")
+    return name
+
+
+class Fault(ModuleOptions):
+    """One rule: to which operations something happens, how often, and what."""
+
+    operations: OperationNames = Field(description='the operations that it happens to, or "all"')
+    error: Annotated[str, AfterValidator(_known_error)] | None = Field(
+        default=None, description='the error that they fail with instead of being done, such as "EIO"'
+    )
+    delay: float = Field(default=0.0, ge=0, description="seconds that they wait before they are done")
+    short_read: bool = Field(default=False, description="a `pread` that answers with fewer bytes than there are")
+    torn_write: bool = Field(default=False, description="a `pwrite` that writes a part, and fails then")
+    probability: float = Field(default=1.0, ge=0, le=1, description="how likely it is each time")
+    after: int = Field(default=0, ge=0, description="how many calls are spared first")
+    times: int | None = Field(default=None, ge=1, description="how often it happens at most; without, for ever")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.error is None and not (self.delay or self.short_read or self.torn_write):
+            raise ValueError("a fault needs error, delay, short_read or torn_write")
+        if self.short_read and self.operations != {"pread"}:
+            raise ValueError("short_read is for pread, and no other operation")
+        if self.torn_write and self.operations != {"pwrite"}:
+            raise ValueError("torn_write is for pwrite, and no other operation")
+        return self
+
+
+class FaultsOptions(ModuleOptions):
+    """Options of `faults`."""
+
+    seed: int = Field(default=0, description="what chance starts from: the same number, the same faults")
+    faults: tuple[Fault, ...] = Field(default=(), description="the rules; all that fit an operation happen to it")
+
+
+class Injected(NamedTuple):
+    """One fault that happened: the operation, the rule's number, and which call it was for that rule."""
+
+    operation: str
+    rule: int
+    call: int
+
+
+class _Rule:
+    """A fault and where it has come to."""
+
+    def __init__(self, number: int, fault: Fault, seed: int) -> None:
+        self.number = number
+        self.fault = fault
+        self.chance = random.Random(f"{seed}/{number}")  # noqa: S311 - it is to be repeatable
+        self.calls = 0
+        self.happened = 0
+
+    def strikes(self) -> bool:
+        """Whether it happens this time."""
+        self.calls += 1
+        fault = self.fault
+        if self.calls <= fault.after or (fault.times is not None and self.happened >= fault.times):
+            return False
+        if self.chance.random() >= fault.probability:
+            return False
+        self.happened += 1
+        return True
+
+
+class FaultsModule(VfsModule, public=("injected",)):
+    """Makes operations fail. `injected` are the last faults that happened, in order."""
+
+    Options = FaultsOptions
+    name: ClassVar[str] = "faults"
+
+    options: FaultsOptions
+
+    def __init__(self, options: FaultsOptions | None = None) -> None:
+        super().__init__(options)
+        self.injected: deque[Injected] = deque(maxlen=_REMEMBERED)
+        self._rules = [_Rule(number, fault, self.options.seed) for number, fault in enumerate(self.options.faults)]
+
+    def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Let faults happen to the operations that a rule names."""
+        name = operation.name
+        rules = [rule for rule in self._rules if name in rule.fault.operations]
+        if not rules or name not in OPERATIONS:
+            return call
+
+        def faulty(*arguments: Any, **keywords: Any) -> Any:
+            struck = [rule for rule in rules if rule.strikes()]
+            done = call
+            for rule in struck:
+                self.injected.append(Injected(name, rule.number, rule.calls))
+                done = self._with_fault(rule, name, done)
+            return done(*arguments, **keywords)
+
+        return faulty
+
+    def _with_fault(self, rule: _Rule, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        fault = rule.fault
+
+        def act(*arguments: Any, **keywords: Any) -> Any:
+            if fault.delay:
+                _sleep(fault.delay, OPERATIONS[name].waits)
+            if fault.torn_write:
+                _tear(rule, call, *arguments)
+            if fault.error is not None and not fault.short_read:
+                # What `close` had to give back it gives back: a failing close is no leak (`Operations.close`).
+                if name == "close":
+                    call(*arguments, **keywords)
+                _fail(fault.error)
+            return _read_short(rule, call, *arguments) if fault.short_read else call(*arguments, **keywords)
+
+        return act
+
+
+def _fail(name: str) -> None:
+    raise OSError(_NUMBERS[name], f"{os.strerror(_NUMBERS[name])} (injected)")
+
+
+def _sleep(seconds: float, may_wait: bool) -> None:
+    if current_task() is not None and may_wait:
+        wait(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
+
+
+def _tear(rule: _Rule, write: Callable[..., int], token: Any, handle: Any, data: memoryview, offset: int) -> None:
+    part = rule.chance.randrange(len(data)) if data else 0
+    if part:
+        write(token, handle, data[:part], offset)
+    _fail(rule.fault.error or "EIO")
+
+
+def _read_short(rule: _Rule, read: Callable[..., int], token: Any, handle: Any, buffer: memoryview, offset: int) -> int:
+    got = read(token, handle, buffer, offset)
+    return rule.chance.randrange(got) if got else 0
