@@ -38,14 +38,18 @@ class ShortNames(NamedTuple):
     prefix: int = 1
 
     def of(self, stored: str, number: int = 0) -> str | None:
-        """The short name of a name on disk, None where it has none. `number` makes others of the same."""
+        """The short name of a name on disk, None where it has none. `number` makes others of the same.
+
+        Those have one letter only, however many the first has, so that there are always enough of them.
+        """
         shown = present(stored)
         if is_short(shown) if self.mode == "yes" else shown == stored:
             return None
         stem, _, extension = shown.rpartition(".") if "." in shown.lstrip(".") else (shown, "", "")
-        beginning = _unfit("", fold(stem))[: self.prefix].ljust(self.prefix, "_")
+        prefix = 1 if number else self.prefix
+        beginning = _unfit("", fold(stem))[:prefix].ljust(prefix, "_")
         hashed = blake2b(f"{number}:{fold(shown)}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        digits = _to_digits(int.from_bytes(hashed), _BASE - 1 - self.prefix)
+        digits = _to_digits(int.from_bytes(hashed), _BASE - 1 - prefix)
         short = f"{beginning}{digits[:-1]}~{digits[-1]}"
         ending = _unfit("", fold(extension))[:_EXTENSION]
         return f"{short}.{ending}" if ending else short
@@ -62,61 +66,65 @@ def _to_digits(value: int, count: int) -> str:
 class ShortNameIndex:
     """The short names of one directory. Names are given as they are on disk; `real` are their folded, shown forms."""
 
-    __slots__ = ("_by_short", "_real", "_resolved", "rule")
+    __slots__ = ("_by_name", "_by_number", "_by_short", "_real", "rule")
 
     def __init__(self, rule: ShortNames, real: "dict[str, str | tuple[str, ...]]") -> None:
         self.rule = rule
         self._real = real
-        self._by_short: dict[str, tuple[str, ...]] = {}
-        self._resolved: dict[str, str] | None = None
+        self._by_short: dict[str, set[str]] = {}
+        # The short names with a number, both ways; None until they are needed and after every change.
+        self._by_number: dict[str, str] | None = None
+        self._by_name: dict[str, str] = {}
 
     def add(self, name: str) -> None:
         """A name has come."""
         short = self.rule.of(name)
-        if short is not None and name not in self._by_short.get(short, ()):
-            self._by_short[short] = tuple(sorted((*self._by_short.get(short, ()), name)))
-        self._resolved = None
+        if short is not None:
+            self._by_short.setdefault(short, set()).add(name)
+        self._by_number = None
 
     def remove(self, name: str) -> None:
         """A name has gone."""
         short = self.rule.of(name)
-        if short is not None:
-            rest = tuple(other for other in self._by_short.pop(short, ()) if other != name)
-            if rest:
-                self._by_short[short] = rest
-        self._resolved = None
+        if short is not None and short in self._by_short:
+            self._by_short[short].discard(name)
+            if not self._by_short[short]:
+                del self._by_short[short]
+        self._by_number = None
 
     def short_of(self, name: str) -> str | None:
         """The short name of a name in this directory, None where it has none."""
         short = self.rule.of(name)
-        if short is None or (self._by_short.get(short) == (name,) and short not in self._real):
+        if short is None or (len(self._by_short.get(short, ())) == 1 and short not in self._real):
             return short
-        return next((made for made, meant in self._collisions().items() if meant == name), short)
+        self._number()
+        return self._by_name.get(name, short)
 
     def find(self, short: str) -> str | None:
         """The name on disk that a short name (folded) stands for, or None. Real names have been looked for before."""
         if not _mangled(short):
             return None
         found = self._by_short.get(short)
-        if found is not None and short not in self._real:
-            return found[0]
-        return self._collisions().get(short)
+        if found and short not in self._real:
+            return min(found)
+        return self._number().get(short)
 
-    def _collisions(self) -> dict[str, str]:
-        """The short names with a number, of all the names that do not have their first one."""
-        if self._resolved is None:
-            self._resolved = {}
+    def _number(self) -> dict[str, str]:
+        if self._by_number is None:
+            self._by_number = {}
             for short, names in sorted(self._by_short.items()):
-                for name in names if short in self._real else names[1:]:
-                    self._resolved[self._free(name)] = name
-        return self._resolved
+                if len(names) > 1 or short in self._real:
+                    for name in sorted(names)[0 if short in self._real else 1 :]:
+                        self._by_number[self._free(name)] = name
+            self._by_name = {name: short for short, name in self._by_number.items()}
+        return self._by_number
 
     def _free(self, name: str) -> str:
-        assert self._resolved is not None
+        assert self._by_number is not None
         number = 1
         while True:
             short = self.rule.of(name, number)
             assert short is not None
-            if short not in self._real and short not in self._by_short and short not in self._resolved:
+            if short not in self._real and short not in self._by_short and short not in self._by_number:
                 return short
             number += 1
