@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -76,6 +77,24 @@ def test_the_example_module_is_what_the_readme_says_it_is(lamina_server_factory,
     session.close()
     assert [entry.name for entry in (tmp_path / "share").iterdir()] == ["letter.txt"]
     assert len(path.read_text().splitlines()) <= 30
+
+
+def test_the_module_that_keeps_streams_is_one_that_does():
+    from lamina.vfs_modules.memory import MemoryBackend
+    from lamina.vfs_modules.operations import Capability
+    from lamina.vfs_modules.testing import local_chain, make_token
+    from lamina.vfs_modules.testing.hand import NEEDS
+    from lamina.vfs_modules.testing.suite import checks
+
+    path = REPOSITORY / "docs/examples/streams_in_memory.py"
+    assert f"```python\n{path.read_text()}```" in (REPOSITORY / "docs/modules.md").read_text()
+    example = runpy.run_path(str(path))
+    about_streams = [check for check in checks() if Capability.STREAMS in NEEDS[check]]
+    assert len(about_streams) >= 9
+    for check in about_streams:
+        chain = local_chain("/nowhere", example["StreamsInMemory"](), MemoryBackend())
+        check(chain, make_token())
+        chain.disconnect()
 
 
 class _Address:
