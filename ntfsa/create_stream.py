@@ -29,6 +29,7 @@ from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_changes import tell_data_changed, tell_stream_name
 from lamina.ntfsa.stream_opens import attach, key_of_file
+from lamina.vfs_modules.extensions import ClientTrait
 from lamina.vfs_modules.operations import Access, OpenHow
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
             return None
         name, others = find_stream(volume, token, handle, asked)
         key = (stat.dev, stat.ino, fold(name or asked))
+        if name is not None and ClientTrait.EMPTY_STREAMS_VANISH in request.context.client.traits:
+            name = _not_if_empty(request, handle, name)
         _check(request, key, name)
         if others >= MAX_STREAMS and name is None:
             raise NtStatusError(NtStatus.FILE_SYSTEM_LIMITATION, "a file has no more streams than this")
@@ -112,6 +115,14 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
     except BaseException:
         unregister(open_)
         raise
+
+
+def _not_if_empty(request: Request, handle: "VfsHandle", name: str) -> str | None:
+    """The stream, or None where only opening it is asked and there is nothing in it, for clients that see it so."""
+    if request.disposition != c.FILE_OPEN:
+        return name
+    streams = request.volume.whole_chain.list_streams(request.token, handle)
+    return next((entry.name for entry in streams if entry.name == name and entry.size), None)
 
 
 def _check(request: Request, key: FileKey, name: str | None) -> None:

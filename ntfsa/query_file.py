@@ -18,7 +18,7 @@ from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.short_name_query import short_name_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_opens import key_of_file
-from lamina.vfs_modules.extensions import InfoType
+from lamina.vfs_modules.extensions import ClientTrait, InfoType
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.operations import FileStat
@@ -109,7 +109,13 @@ def _streams(query: _Query) -> bytes:
         streams.append(fi.StreamEntry("::$DATA", end_of_file(stat), allocation_size(stat)))
     if open_.volume.has_streams:
         found = open_.volume.chain.list_streams(token, open_.handle)
-        streams += [fi.StreamEntry(f":{name}:$DATA", size, allocated) for name, size, allocated in found]
+        hides_empty = ClientTrait.EMPTY_STREAMS_VANISH in query.context.client.traits
+        streams += [
+            fi.StreamEntry(f":{name}:$DATA", size, allocated)
+            for name, size, allocated in found
+            # A stored name that no client could say is not told.
+            if ":" not in name and (size or not hides_empty)
+        ]
     return fi.pack_streams(streams)
 
 

@@ -67,7 +67,7 @@ def _enrich(  # one entry, and all that is known of it
         rights = 0
         if details.maximal_access:
             dos = volume.chain.get_dos_attributes(token, handle, stat)
-            rights = rights_to(volume, token, handle, stat).all | rights_by_directory(volume, token, path, stat)
+            rights = rights_to(volume, token, handle, stat)[0] | rights_by_directory(volume, token, path, stat)
             rights = limit(volume, context, rights, stat, dos.attributes)
         buffer.enrich(rights if details.maximal_access else c.FILE_ALL_ACCESS, details.short_name, details.reserved)
     except OSError:

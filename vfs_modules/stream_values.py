@@ -85,7 +85,7 @@ class StreamValues:
         if not attribute.startswith(prefix) or not attribute.endswith(self._type) or attribute in _NEVER_STREAMS:
             return None
         name = attribute[len(prefix) : len(attribute) - len(self._type)]
-        return name if name and ":" not in name else None
+        return name or None
 
     def is_there(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bool:
         """Whether the file has a stream of this name."""

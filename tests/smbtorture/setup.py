@@ -12,6 +12,16 @@ TIMEOUT = 75.0
 SLOW_TIMEOUT = 240.0
 """The same for a test that is marked slow: some sleep through more than a minute, whatever the server does."""
 
+_SMBD_FRUIT = {
+    "vfs objects": "catia fruit streams_xattr acl_xattr",
+    "fruit:resource": "file",
+    "fruit:metadata": "netatalk",
+    "fruit:locking": "netatalk",
+    "fruit:encoding": "native",
+    "fruit:veto_appledouble": "no",
+    "posix locking": "yes",
+}
+
 SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "noperm": {},
     "slow_reads": {},
@@ -23,8 +33,29 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "local_programs": {"kernel oplocks": "yes"},
     "nostreams": {"vfs objects": "xattr_tdb"},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
+    "fruit": _SMBD_FRUIT,
+    "fruit_zero_fileid": {**_SMBD_FRUIT, "fruit:zero_file_id": "yes"},
+    "fruit_timemachine": {
+        **_SMBD_FRUIT,
+        "fruit:metadata": "stream",
+        "fruit:time machine": "yes",
+        "fruit:time machine max size": "32K",
+    },
+    "fruit_delete_empty_adfiles": {
+        "vfs objects": "fruit streams_xattr acl_xattr xattr_tdb",
+        "fruit:resource": "file",
+        "fruit:veto_appledouble": "no",
+        "fruit:metadata": "stream",
+        "fruit:wipe_intentionally_left_blank_rfork": "true",
+        "fruit:delete_empty_adfiles": "true",
+    },
+    "wo_fruit": {"vfs objects": "streams_xattr acl_xattr"},
+    "fruit_conversion": {},
 }
 """Shares for one test each, with the settings that make smbd fit for it."""
+
+FOLDERS = {"wo_fruit": "fruit", "fruit_delete_empty_adfiles": "fruit_conversion"}
+"""Shares of a folder that another share has, too."""
 
 HIDDEN = {"dosmode": ("hidefile",)}
 """What such a share hides, for Lamina."""
@@ -43,7 +74,22 @@ CHAIN: tuple[tuple[str, dict[str, object]], ...] = (
 )
 """Lamina's chain of the main shares: descriptors alone decide, as they do in the smbd that the list was made with."""
 
+_FRUIT = {"encoding": "native", "veto_appledouble": False, "zero_file_id": False, "copyfile": True}
+
+
+def _fruit(**options: object) -> tuple[tuple[str, dict[str, object]], ...]:
+    return (("catia", {}), ("fruit", {**_FRUIT, **options}), *CHAIN)
+
+
 CHAINS = {
+    "fruit": _fruit(),
+    "fruit_zero_fileid": _fruit(zero_file_id=True),
+    "fruit_timemachine": _fruit(metadata="stream", time_machine=True, time_machine_max_size="32K"),
+    "fruit_delete_empty_adfiles": _fruit(
+        metadata="stream", wipe_intentionally_left_blank_rfork=True, delete_empty_adfiles=True
+    ),
+    "fruit_conversion": CHAIN,
+    "wo_fruit": CHAIN,
     "slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN),
     "nostreams": CHAIN[1:],
     "hideunread": CHAIN,
@@ -67,7 +113,7 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
     folders = {
         name: Folder(
-            str(owned_folder(folder / name, users[0])),
+            str(owned_folder(folder / FOLDERS.get(name, name), users[0])),
             hide=HIDDEN.get(name, ()),
             settings=settings,
             chain=CHAIN if name in names else CHAINS.get(name, ()),
