@@ -285,7 +285,7 @@ def test_an_administrator_takes_ownership_and_then_the_file(share: Callable[...,
     admin.close(admin.create("theirs", access=c.FILE_READ_DATA))
 
 
-# -- what a new logon of the same session changes ------------------------------------------------------------------
+# -- what a new logon of the same session changes (CVE-2025-0620: there a group that was left still counted) ---------
 
 
 @pytest.fixture
