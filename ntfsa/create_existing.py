@@ -107,9 +107,7 @@ def _require_knowledge(
     require_no_link(request, handle, vfs_path, stat, dos)
 
 
-def require_no_link(
-    request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, dos: DosAttributes
-) -> None:
+def require_no_link(request: Request, handle: "VfsHandle", vfs_path: str, stat: FileStat, dos: DosAttributes) -> None:
     """Let the client follow a reparse point that it has not asked to open itself."""
     if dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not request.options & c.FILE_OPEN_REPARSE_POINT:
         raise stop(data_of(request.volume, request.token, handle, vfs_path, stat), ())

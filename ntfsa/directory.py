@@ -112,9 +112,7 @@ def _fill(  # one loop, and everything it needs
             return
 
 
-def _append(
-    token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed, hidden: bool
-) -> bool:
+def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed, hidden: bool) -> bool:
     name, stat, dos = entry
     volume, directory = open_.volume, open_.vfs_path
     assert stat is not None

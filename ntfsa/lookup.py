@@ -91,9 +91,7 @@ def _in_directory(
     return Resolved(parent, stat, name, True)
 
 
-def stat_or_none(
-    volume: "NtVolume", token: "ImpersonationToken", path: str, follow: bool = True
-) -> FileStat | None:
+def stat_or_none(volume: "NtVolume", token: "ImpersonationToken", path: str, follow: bool = True) -> FileStat | None:
     """The stat of what a chain path leads to, or None where there is nothing. `follow` False: of a link itself."""
     if not path:
         return volume.chain.fstat(token, volume.root)
