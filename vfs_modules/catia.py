@@ -74,6 +74,31 @@ def _at_the_top(char: str) -> str:
     return plain if plain in _RESERVED else char
 
 
+_Table = dict[int, str]
+
+
+def _tables(pairs: Mapping[str, str]) -> tuple[_Table, _Table]:
+    """From stored to shown, and back."""
+    whole = {stored: shown for stored, shown in completed(pairs).items() if stored != shown}
+    return str.maketrans(whole), str.maketrans({shown: stored for stored, shown in whole.items()})
+
+
+def completed(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The mapping with what makes every name come back as it went.
+
+    A character that stands for another must itself be stored as something: as the one at the other end, which nothing
+    else is shown as.
+    """
+    whole = dict(pairs)
+    backwards = {shown: stored for stored, shown in pairs.items()}
+    for last in backwards.keys() - pairs.keys():
+        first = last
+        while first in backwards:
+            first = backwards[first]
+        whole[last] = first
+    return whole
+
+
 class CatiaModule(VfsModule):
     """Maps characters."""
 
@@ -86,11 +111,8 @@ class CatiaModule(VfsModule):
     def connect(self, share: ShareInfo) -> None:
         """Make the tables, in both directions."""
         pairs = self.options.mappings
-        files = {stored: _at_the_top(shown) for stored, shown in pairs.items()}
-        self._shown = str.maketrans(files)
-        self._stored = str.maketrans({shown: stored for stored, shown in files.items()})
-        self._shown_stream = str.maketrans(pairs)
-        self._stored_stream = str.maketrans({shown: stored for stored, shown in pairs.items()})
+        self._shown, self._stored = _tables({stored: _at_the_top(shown) for stored, shown in pairs.items()})
+        self._shown_stream, self._stored_stream = _tables(pairs)
 
     def _down(self, path: str) -> str:
         return path.translate(self._stored)

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.apple.options import FruitOptions
+from lamina.vfs_modules.catia import CatiaModule
 from lamina.vfs_modules.count import CountModule
 from lamina.vfs_modules.delay import DelayModule
 from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.faults import FaultsModule
+from lamina.vfs_modules.fruit import FruitModule
 from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
@@ -56,6 +59,19 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "streams_depot-memory": lambda: [StreamsDepotModule(), MemoryBackend()],
     "streams_depot-posix": lambda: [StreamsDepotModule(), DosAttributesModule(), PosixBackend()],
     "streams_depot-unmarked": lambda: [StreamsDepotModule(StreamsDepotOptions(check_valid=False)), PosixBackend()],
+    "catia-fruit-streams_xattr-posix": lambda: [
+        CatiaModule(),
+        FruitModule(),
+        StreamsXattrModule(),
+        DosAttributesModule(),
+        PosixBackend(),
+    ],
+    "catia-fruit-streams_depot-memory": lambda: [
+        CatiaModule(),
+        FruitModule(FruitOptions(metadata="stream", resource="stream")),
+        StreamsDepotModule(),
+        MemoryBackend(),
+    ],
     "delay-posix": lambda: [DelayModule(), PosixBackend()],
     "transparent-posix": lambda: [TransparentModule(TransparentOptions(operations={"all"})), PosixBackend()],
     "count-memory": lambda: [CountModule(), MemoryBackend()],
