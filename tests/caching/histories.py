@@ -20,6 +20,7 @@ from lamina.ntfsa.breaking import (
     acknowledge_oplock,
     break_and_wait,
     break_now,
+    break_one,
     end_overdue,
     stop_waiting,
 )
@@ -122,7 +123,7 @@ class History:
             self.differs("a lock was granted over another", waiting[0], self.locks.held)
         self.locks.waiting.remove(waiting[0])
         self.locks.held.append((owner, waiting[0][2]))
-        self.model.locked = True
+        self.model.locked_from = self.locks.first()
 
     def expect(self, what: str, is_: object, should_be: object) -> None:
         """Raise `DifferenceError` where the rules say one thing and the model another."""
@@ -234,9 +235,11 @@ class History:
             self.expect("the oplock", level, LEVEL[self.model.grant_oplock(owner, asked, address)])
             return
         self.lease_of[owner] = lease
-        epoch = self.random.randrange(100)
-        state, count, breaking = self.rule(grant_lease, owner, address, LeaseWish(lease.encode(), STATE[asked], epoch))
-        granted = self.model.grant_lease(owner, lease, asked if asked in LEASES else "", epoch, address)
+        epoch, end_of_file = self.random.randrange(100), self.random.choice([0, 6, 1 << 64])
+        wish = LeaseWish(lease.encode(), STATE[asked], epoch, end_of_file=end_of_file)
+        state, count, breaking = self.rule(grant_lease, owner, address, wish)
+        possible = asked if asked in LEASES else ""
+        granted = self.model.grant_lease(owner, lease, possible, epoch, address, end_of_file)
         self.expect("the lease", (letters(state), count, breaking), granted)
 
     def _any_open(self) -> int | None:
@@ -250,7 +253,7 @@ class History:
             return
         self.note(owner, "closes")
         self.locks.leave(owner)
-        self.model.locked = bool(self.locks.held)
+        self.model.locked_from = self.locks.first()
         deletes = self.rule(close_file, owner).delete
         self.expect("whether the close deletes", deletes, self.model.close(owner))
         self.lease_of.pop(owner, None)
@@ -314,6 +317,13 @@ class History:
         self.rule(break_now, getattr(caching, operation), owner, lease.encode(), self.now)
         self.model.breaks(operation, owner, lease, self.now)
 
+    def change_entry(self) -> None:
+        """Something in a leased directory changes, as its watcher has seen."""
+        key = self.random.choice(KEYS)
+        self.note("the entry changes for", key)
+        self.rule(break_one, key.encode(), caching.CHANGE_ENTRY, self.now)
+        self.model.break_one("CHANGE_ENTRY", key, self.now)
+
     def _some_range(self) -> LockRange:
         return LockRange(self.random.randrange(12), self.random.randrange(6), self.random.random() < 0.5)
 
@@ -347,7 +357,7 @@ class History:
             self.locks.held.append((owner, wanted))
         elif ticket is not None:
             self.locks.waiting.append((owner, ticket, wanted))
-        self.model.locked = bool(self.locks.held)
+        self.model.locked_from = self.locks.first()
 
     def unlock(self) -> None:
         """Somebody lets go of a lock, or of what it has not locked."""
@@ -362,7 +372,7 @@ class History:
             self.locks.held.remove((owner, gone))
         status = self.rule(byte_range.unlock, owner, held.offset, held.length)
         self.expect("the unlock", status, NtStatus.RANGE_NOT_LOCKED if gone is None else NtStatus.SUCCESS)
-        self.model.locked = bool(self.locks.held)
+        self.model.locked_from = self.locks.first()
 
     def cancel_lock(self) -> None:
         """Somebody waits no longer for a lock."""
@@ -371,7 +381,7 @@ class History:
             self.note(waiting[0], "waits no longer for lock", waiting[1])
             self.locks.waiting.remove(waiting)
             self.expect("the cancel", self.rule(byte_range.cancel_wait, waiting[0], waiting[1]), True)
-            self.model.locked = bool(self.locks.held)
+            self.model.locked_from = self.locks.first()
 
     def cancel(self) -> None:
         """Somebody waits no longer for a break."""
@@ -399,9 +409,9 @@ class History:
 
     _ACTIONS = (
         open_file, close, answer, answer_nothing, change_and_wait, change_and_go_on, write, lock, unlock, cancel_lock,
-        cancel, let_time_pass, lose_time,
+        cancel, let_time_pass, lose_time, change_entry,
     )  # fmt: skip
-    _WEIGHTS = (30, 14, 24, 1, 6, 2, 5, 6, 5, 1, 2, 4, 1)
+    _WEIGHTS = (30, 14, 24, 1, 6, 2, 5, 6, 5, 1, 2, 4, 1, 1)
 
 
 def letters(state: int) -> str:

@@ -1,5 +1,7 @@
 """What must be true of the byte-range locks of one file, whoever grants them in which order (MS-FSA 2.1.5.8)."""
 
+from math import inf
+
 from lamina.ntfsa.record import LockRange
 
 
@@ -40,6 +42,10 @@ class LockBook:
             if not behind and self.is_free(owner, wanted):
                 return owner, ticket, wanted
         return None
+
+    def first(self) -> float:
+        """Where the first lock begins; infinity where there is none."""
+        return min((lock.offset for _, lock in self.held), default=inf)
 
     def leave(self, owner: int) -> None:
         """An open closes."""

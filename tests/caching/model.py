@@ -6,6 +6,7 @@ to is MS-FSA 2.1.5.19 with MS-SMB2 3.3.5.22; sharing is MS-FSA 2.1.5.1.2.2.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from tests.support.specified_breaks import WHAT_IS_LEFT
@@ -64,7 +65,8 @@ class ModelFile:
     def __init__(self) -> None:
         self.opens: dict[int, ModelOpen] = {}
         self.holdings: list[Holding] = []
-        self.locked = False
+        self.locked_from = inf
+        """Where the first lock begins."""
         self.deleted = False
         self.said: Said = []
 
@@ -107,7 +109,8 @@ class ModelFile:
                     self.holdings.remove(holding)
         deletes = self.deleted and not self.opens
         if not self.opens:
-            self.deleted = self.locked = False
+            self.deleted = False
+            self.locked_from = inf
         return deletes
 
     # -- granting ------------------------------------------------------------------------------------------------
@@ -118,17 +121,19 @@ class ModelFile:
         alone = not self._caching("") and all(open_.access <= LOOKING for open_ in others)
         if level != "none" and not (alone and level in {"exclusive", "batch"}):
             level = "II"
-            if self.locked or any(holding.rights in {"RH", "RW", "RWH"} for holding in self.holdings):
+            if self.locked_from < inf or any(holding.rights in {"RH", "RW", "RWH"} for holding in self.holdings):
                 level = "none"
         if level != "none":
             self.holdings.append(Holding("", [owner], address, LEVELS[level]))
         return level
 
-    def grant_lease(self, owner: int, key: str, asked: str, epoch: int, address: int) -> tuple[str, int, bool]:
+    def grant_lease(
+        self, owner: int, key: str, asked: str, epoch: int, address: int, end_of_file: int
+    ) -> tuple[str, int, bool]:
         """The rights that the lease is now, its epoch, and whether it breaks."""
         lease = next((holding for holding in self.holdings if holding.key == key), None)
         sharing = [owner] if lease is None else [*lease.opens, owner]
-        can_have = self._lease_beside_others(key, asked, sharing)
+        can_have = self._lease_beside_others(key, asked, sharing, end_of_file)
         if lease is None:
             lease = Holding(key, sharing, address, can_have, epoch + 1 if can_have else epoch)
             self.holdings.append(lease)
@@ -140,7 +145,7 @@ class ModelFile:
                 lease.epoch += 1
         return lease.rights, lease.epoch, lease.offered is not None
 
-    def _lease_beside_others(self, key: str, asked: str, sharing: list[int]) -> str:
+    def _lease_beside_others(self, key: str, asked: str, sharing: list[int], end_of_file: int) -> str:
         others = self._caching(key)
         opens = [open_ for owner, open_ in self.opens.items() if owner not in sharing]
         if any("W" in holding.rights for holding in others):
@@ -149,7 +154,7 @@ class ModelFile:
             asked = asked.replace("W", "")
         if any(not holding.key for holding in others):
             asked = asked.replace("H", "")
-        return "" if self.locked and "W" not in asked else asked
+        return "" if self.locked_from < end_of_file and "W" not in asked else asked
 
     def _caching(self, but: str) -> list[Holding]:
         return [holding for holding in self.holdings if holding.rights and not (but and holding.key == but)]
@@ -168,6 +173,12 @@ class ModelFile:
             elif holding in broken:
                 has_to_wait |= self._break(holding, operation, waiter, now)
         return has_to_wait
+
+    def break_one(self, operation: str, key: str, now: float) -> None:
+        """Do what an operation does to one lease."""
+        for holding in self.holdings:
+            if holding.key == key and holding.holder and WHAT_IS_LEFT[operation][holding.holder]:
+                self._break(holding, operation, 0, now)
 
     @staticmethod
     def _is_broken_by(holding: Holding, operation: str, owner: int, lease: str, seen_by_leases: bool) -> bool:
