@@ -47,6 +47,7 @@ _RETRIED = frozenset(
     {
         "stat", "unlink", "rmdir", "rename", "link", "symlink", "readlink", "set_times", "fallocate", "fsync", "watch",
         "getxattr", "setxattr", "removexattr", "listxattr", "get_dos_attributes", "set_dos_attributes",
+        "allocated_ranges", "set_compressed",
     }
 )  # fmt: skip
 _DIRECTORY_ITSELF = OpenHow(Access.PATH, directory=True, follow=False)
