@@ -26,6 +26,15 @@ from lamina.ntfsa import caching
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.fields import UINT32
 from lamina.ntfsa.record import LockRange
+from lamina.ntfsa.security_descriptor import (
+    SE_DACL_PRESENT,
+    SE_SELF_RELATIVE,
+    Ace,
+    Acl,
+    SecurityDescriptor,
+    pack_security_descriptor,
+)
+from lamina.ntfsa.sid import EVERYONE
 from lamina.ntfsa.status import NtStatus as S
 from tests.caching.beliefs import Asked, Holding, OpenFile
 from tests.caching.memory_server import MemoryClient
@@ -51,6 +60,14 @@ ACCESSES: Final = (
     c.READ_CONTROL,
 )
 _LOCK, _SHARED, _UNLOCK, _AT_ONCE = 0x2, 0x1, 0x4, 0x10
+_SECURITY: Final = 3
+_OPENED, _CREATED = 1, 2
+FOLDER_KEY: Final = b"the share's root"
+_EVERYBODY: Final = pack_security_descriptor(
+    SecurityDescriptor(
+        None, None, Acl((Ace(0, 0, c.FILE_ALL_ACCESS, EVERYONE),)), None, SE_SELF_RELATIVE | SE_DACL_PRESENT
+    )
+)
 
 
 class Actor:
@@ -167,6 +184,14 @@ class Actor:
         body = encode_set_info_request(SetInfoRequest(*file.file_id, 1, info_class, memoryview(value), 0))
         self.ask(kind, Command.SET_INFO, body, file, *details)
 
+    def secure(self) -> None:
+        """Set the security descriptor, to what everybody may do."""
+        file = self._some_file(c.WRITE_DAC)
+        if file is not None:
+            value = memoryview(_EVERYBODY)
+            request = SetInfoRequest(*file.file_id, _SECURITY, 0, value, c.DACL_SECURITY_INFORMATION)
+            self.ask("secure", Command.SET_INFO, encode_set_info_request(request), file)
+
     def lock(self) -> None:
         """Lock a range, waiting for it or not."""
         file = self._some_file(c.FILE_READ_DATA)
@@ -192,6 +217,13 @@ class Actor:
         if not any(asked.kind == "watch" for asked in self.asked.values()):
             request = CreateRequest("", c.FILE_READ_DATA, 0, 7, c.FILE_OPEN, c.FILE_DIRECTORY_FILE, 0)
             self.ask("open folder", Command.CREATE, encode_create_request(request), None)
+
+    def lease_folder(self) -> None:
+        """Open the share's folder with a lease, to keep what one lists."""
+        wish = encode_lease(LeaseContext(FOLDER_KEY, caching.READ_CACHING | caching.HANDLE_CACHING, version=2))
+        request = CreateRequest("", c.FILE_READ_DATA, 0, 7, c.FILE_OPEN, c.FILE_DIRECTORY_FILE, 0xFF)
+        body = encode_create_request(request._replace(contexts={REQUEST_LEASE: wish}))
+        self.ask("lease folder", Command.CREATE, body, None)
 
     def cancel(self) -> None:
         """Give up waiting."""
@@ -280,8 +312,10 @@ class Actor:
         key = self.world.key_of(answer.volatile)
         file = OpenFile((answer.persistent, answer.volatile), key, access)
         self.files.append(file)
-        if answer.create_action != 1:
+        if answer.create_action != _OPENED:
             self.world.contents[key] = b""
+        if answer.create_action == _CREATED:
+            self.world.check_nobody_lists_from_memory()
         if answer.oplock_level == caching.OPLOCK_LEVEL_LEASE:
             context = decode_lease(answer.contexts[REQUEST_LEASE])
             file.lease = context.key
@@ -297,6 +331,10 @@ class Actor:
         folder = self._opened(asked, response)
         body = encode_change_notify_request(ChangeNotifyRequest(*folder.file_id, 0x17, 1000, 0))
         self.ask("watch", Command.CHANGE_NOTIFY, body, folder)
+
+    def _lease_folder(self, asked: Asked, response: Response) -> None:
+        response.check()
+        self._opened(asked, response)
 
     def _watch(self, asked: Asked, response: Response) -> None:
         expected = [S.SUCCESS, S.NOTIFY_ENUM_DIR, S.NOTIFY_CLEANUP]
@@ -371,6 +409,10 @@ class Actor:
         self.world.expect_one_of(
             "the deletion", response.status, S.SUCCESS, S.ACCESS_DENIED, *([S.CANCELLED] if stopped else [])
         )
+
+    def _secure(self, asked: Asked, response: Response) -> None:
+        stopped = asked.cancelled or (asked.file and asked.file.closing)
+        self.world.expect_one_of("the descriptor", response.status, S.SUCCESS, *([S.CANCELLED] if stopped else []))
 
     def _lock_(self, asked: Asked) -> LockRange:
         wanted = asked.details[0]

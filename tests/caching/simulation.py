@@ -10,12 +10,13 @@ import random
 from collections import defaultdict, deque
 from math import inf
 from typing import Final
+from unittest.mock import patch
 
 from lamina.core.session import SmbOpen
-from lamina.ntfsa import caching
+from lamina.ntfsa import caching, grant_holders
 from lamina.ntfsa.record import STABLE, FileKey, FileRecord, LockRange
 from lamina.ntfsa.status import NtStatus
-from tests.caching.actor import Actor
+from tests.caching.actor import FOLDER_KEY, Actor
 from tests.caching.beliefs import Holding, OpenFile
 from tests.caching.memory_server import MemoryServer
 from tests.caching.virtual_time import VirtualLoop, clocks_of_ntfsa
@@ -35,8 +36,10 @@ _ACTIONS: Final = {
     Actor.unlock: 8,
     Actor.watch: 1,
     Actor.cancel: 2,
+    Actor.secure: 1,
+    Actor.lease_folder: 2,
 }
-_WAITS_FOR_BREAKS: Final = ("open", "open folder", "rename", "delete")
+_WAITS_FOR_BREAKS: Final = ("open", "open folder", "lease folder", "rename", "delete", "secure")
 
 
 class BrokenPromiseError(AssertionError):
@@ -131,7 +134,9 @@ class Simulation:
         elif chance < 0.1:
             await asyncio.sleep(self.random.choice([0.01, 0.5, 3.0, 3.0, 15.0, 36.0]))
         else:
-            self.random.choices(list(_ACTIONS), list(_ACTIONS.values()))[0](actor)
+            # Some at the same time: nobody has heard what came of the others' requests.
+            for each in self.random.sample(self.actors, self.random.choice([1, 1, 1, 2, 5])):
+                self.random.choices(list(_ACTIONS), list(_ACTIONS.values()))[0](each)
         await self._catch_up()
         self.check()
         self.done += 1
@@ -244,6 +249,13 @@ class Simulation:
             ):
                 self.fail(f"what somebody still caches of {file.key}", rights(holding.rights), "nothing")
 
+    def check_nobody_lists_from_memory(self) -> None:
+        """There is a new file: who had cached the listing has been told."""
+        for leases in self.leases.values():
+            holding = leases.get(FOLDER_KEY)
+            if holding is not None and holding.owed is None:
+                self.expect("what somebody still caches of the folder", rights(holding.rights), rights(0))
+
     def _beliefs(self, key: FileKey) -> list[Holding]:
         found: dict[int, Holding] = {}
         for actor, file in self.open_files():
@@ -287,7 +299,8 @@ class Simulation:
 async def _simulate(seed: int, steps: int) -> Simulation:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    with clocks_of_ntfsa(loop):
+    # Here all changes are made by clients, so that directories may be leased.
+    with clocks_of_ntfsa(loop), patch.object(grant_holders, "may_lease_directories", lambda volume: True):
         server = await MemoryServer.start(loop)
         try:
             simulation = Simulation(seed, server)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamina.ntfsa import breaking, grant_holders, sharing
+from lamina.ntfsa import breaking, directory_leases, grant_holders, sharing
 from lamina.ntfsa.record import Outcome
 from tests.caching.simulation import BrokenPromiseError, simulate
 from tests.caching.virtual_time import NothingWillHappen
@@ -43,9 +43,21 @@ def _breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lamina.ntfsa.grant_breaks.others_cache", lambda *arguments: False)
 
 
+def _lists_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_leases.LeaseWatcher, "add", lambda *arguments: None)
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [_never_loses_patience, _forgets_who_waits, _forgets_locks, _keeps_leases, _tells_nobody, _breaks_nothing],
+    [
+        _never_loses_patience,
+        _forgets_who_waits,
+        _forgets_locks,
+        _keeps_leases,
+        _tells_nobody,
+        _breaks_nothing,
+        _lists_what_was,
+    ],
 )
 def test_a_server_that_breaks_promises_is_found_out(spoil, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     spoil(monkeypatch)
