@@ -16,9 +16,10 @@ from lamina.core.session import SmbOpen
 from lamina.ntfsa import caching, grant_holders
 from lamina.ntfsa.record import STABLE, FileKey, FileRecord, LockRange
 from lamina.ntfsa.status import NtStatus
-from tests.caching.actor import FOLDER_KEY, Actor
+from tests.caching.actor import Actor
 from tests.caching.beliefs import Holding, OpenFile
 from tests.caching.memory_server import MemoryServer
+from tests.caching.requester import FOLDER_KEY
 from tests.caching.virtual_time import VirtualLoop, clocks_of_ntfsa
 from tests.support.granted import rights
 from tests.support.wire_client import status_name
