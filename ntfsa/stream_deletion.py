@@ -50,11 +50,13 @@ def end_stream(token: "ImpersonationToken", open_: "NtOpen") -> None:
 
 
 def _vanish_if_empty(token: "ImpersonationToken", open_: "NtOpen") -> None:
-    emptied = open_.volume.emptied
-    if open_.owner in emptied:
-        emptied.discard(open_.owner)
-        if not open_.chain.fstat(token, open_.data).size:
-            open_.delete_on_close = True
+    emptied, registry = open_.volume.emptied, open_.volume.registry
+    if open_.owner not in emptied:
+        return
+    emptied.discard(open_.owner)
+    # Whoever else has it open may be about to write to it.
+    if len(registry.read(open_.file_key).opens) == 1 and not open_.chain.fstat(token, open_.data).size:
+        registry.update(open_.file_key, _mark)
 
 
 def _remove(token: "ImpersonationToken", open_: "NtOpen") -> None:
