@@ -73,7 +73,7 @@ def allocation_size(stat: FileStat, stored: int = 0, reserved: int = 0) -> int:
     A file system that allocates late is believed to take what the file will need, and one that takes a block more than
     that to have put the extended attributes there, which NT does not count.
     """
-    if stat.mode & _TYPE == _DIRECTORY:
+    if stat.mode & _TYPE != _REGULAR:
         return 0
     wanted = max(stat.size, reserved)
     needed = (wanted + _CLUSTER - 1) & -_CLUSTER
@@ -83,8 +83,8 @@ def allocation_size(stat: FileStat, stored: int = 0, reserved: int = 0) -> int:
 
 
 def end_of_file(stat: FileStat) -> int:
-    """The size; 0 for a directory."""
-    return 0 if stat.mode & _TYPE == _DIRECTORY else stat.size
+    """The size; 0 for what is no regular file: a directory, a symbolic link."""
+    return stat.size if stat.mode & _TYPE == _REGULAR else 0
 
 
 def network_open(

@@ -15,9 +15,11 @@ from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
 
 _LINK_HOW: Final = OpenHow(Access.PATH, follow=False)
+_FILE_HOW: Final = OpenHow(Access.READ_WRITE, follow=False)
 
 
 def may_become_link(open_: "NtOpen", stat: FileStat) -> bool:
@@ -36,6 +38,7 @@ def become_link(token: "ImpersonationToken", open_: "NtOpen", target: str) -> No
     beside = _name_beside(open_)
     chain.symlink(token, target, root, beside)
     _put_in_place(token, open_, beside)
+    _move_over(token, open_, chain.open(token, root, open_.vfs_path, _LINK_HOW))
 
 
 def become_file(token: "ImpersonationToken", open_: "NtOpen") -> None:
@@ -47,6 +50,11 @@ def become_file(token: "ImpersonationToken", open_: "NtOpen") -> None:
     how = OpenHow(Access.WRITE, create=True, exclusive=True, mode=volume.settings.file_mode)
     volume.chain.close(token, volume.chain.open(token, volume.root, beside, how))
     _put_in_place(token, open_, beside)
+    try:
+        handle = volume.chain.open(token, volume.root, open_.vfs_path, _FILE_HOW)
+    except PermissionError:
+        handle = volume.chain.open(token, volume.root, open_.vfs_path, _LINK_HOW)
+    _move_over(token, open_, handle)
 
 
 def _name_beside(open_: "NtOpen") -> str:
@@ -68,12 +76,11 @@ def _put_in_place(token: "ImpersonationToken", open_: "NtOpen", beside: str) -> 
     except BaseException:
         chain.unlink(token, root, beside)
         raise
-    _move_over(token, open_)
+    volume.indexes.forget(*open_.file_key[:2])
 
 
-def _move_over(token: "ImpersonationToken", open_: "NtOpen") -> None:
+def _move_over(token: "ImpersonationToken", open_: "NtOpen", handle: "VfsHandle") -> None:
     volume = open_.volume
-    handle = volume.chain.open(token, volume.root, open_.vfs_path, _LINK_HOW)
     stat = volume.chain.fstat(token, handle)
     old_key, new_key = open_.file_key, (stat.dev, stat.ino, "")
     entry = volume.registry.read(old_key).find_open(open_.owner)
@@ -81,7 +88,8 @@ def _move_over(token: "ImpersonationToken", open_: "NtOpen") -> None:
     volume.remove_open(open_)
     volume.registry.update(new_key, open_file, open_.owner, entry.granted_access, entry.share_access, entry.flags)
     volume.registry.update(old_key, close_file, open_.owner)
-    old, open_.handle = open_.handle, handle
+    old = open_.handle
+    open_.handle = open_.data = handle
     open_.file_key, open_.file_id, open_.is_directory = new_key, stat.ino, False
     volume.add_open(open_)
     volume.chain.close(token, old)

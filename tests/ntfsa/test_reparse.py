@@ -232,6 +232,12 @@ def test_links_of_others_are_told_as_they_are(share):
         assert parse_symbolic_link(parse_reparse_data(data).data) == shown
 
 
+def test_a_link_has_no_data(share):
+    opened = made(share, "link", link_to("target"))
+    standard = share.query(opened, c.FILE_STANDARD_INFORMATION)
+    assert struct.unpack_from("<QQ", standard) == (0, 0)
+
+
 def test_a_link_is_changed_renamed_and_made_a_file(share, refused):
     opened = made(share, "link", link_to("one"))
     set_point(share, opened, link_to("two\\three"))
@@ -242,8 +248,8 @@ def test_a_link_is_changed_renamed_and_made_a_file(share, refused):
     delete_point(share, opened, link_to("")[:4] + bytes(4))
     refused(S.NOT_A_REPARSE_POINT, control, share, opened, c.FSCTL_GET_REPARSE_POINT)
     assert (share.path / "other").is_file()
-    share.close(opened)
-    assert share.read(share.open("other"), 0) == b""
+    share.write(opened, b"no link any more")
+    assert share.read(share.open("other"), 99) == share.read(opened, 99) == b"no link any more"
 
 
 def test_a_file_that_others_have_open_keeps_its_place(share):
