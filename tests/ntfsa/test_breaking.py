@@ -12,12 +12,14 @@ from lamina.ntfsa.breaking import (
     acknowledge_oplock,
     break_and_wait,
     break_now,
+    break_one,
     end_overdue,
     others_cache,
     stop_waiting,
 )
 from lamina.ntfsa.caching import (
     CHANGE_DATA,
+    CHANGE_ENTRY,
     CHANGE_NAME,
     LEASE_STATES,
     OPEN,
@@ -352,3 +354,19 @@ def test_whether_others_cache(record: FileRecord, owner: int, lease: bytes, expe
 @pytest.mark.parametrize("record", [breaking(BATCH), broken(leased(RWH), OPEN, OVERWRITE)], ids=["oplock", "lease"])
 def test_grants_have_a_plain_form(record: FileRecord) -> None:
     assert from_plain(to_plain(record)) == record
+
+
+# -- one lease of many ------------------------------------------------------------------------------------------------
+
+
+def test_one_lease_may_be_broken_alone() -> None:
+    record = with_lease(with_open(leased(RH), SECOND), SECOND, RH, OTHER_KEY)
+    outcome = break_one(record, OTHER_KEY, CHANGE_ENTRY, NOW)
+    assert outcome.messages == (told(RH, 0, epoch=2, deadline=LATE, owner=SECOND),)
+    assert [grant.breaking_to for grant in outcome.record.grants] == [STABLE, 0]
+    assert break_one(outcome.record, OTHER_KEY, CHANGE_ENTRY, NOW).messages == ()
+
+
+@pytest.mark.parametrize("record", [leased(0), held(II)], ids=["nothing", "oplock"])
+def test_a_lease_of_nothing_is_not_broken(record: FileRecord) -> None:
+    assert break_one(record, KEY, CHANGE_ENTRY, NOW) == (record, None, ())
