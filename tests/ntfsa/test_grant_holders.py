@@ -210,11 +210,6 @@ def test_any_open_of_a_lease_may_be_told(share):
     assert other.lease is None
 
 
-CHANGES = {
-    "rename": lambda share, open_: share.rename(open_, "moved"),
-    "delete": lambda share, open_: share.dispose(open_),
-    "secure": lambda share, open_: set_security(share.context, open_, c.DACL_SECURITY_INFORMATION, EVERYBODY),
-}
 EVERYBODY = memoryview(
     pack_security_descriptor(
         SecurityDescriptor(
@@ -222,6 +217,11 @@ EVERYBODY = memoryview(
         )
     )
 )
+CHANGES = {
+    "rename": lambda share, open_: share.rename(open_, "moved"),
+    "delete": lambda share, open_: share.dispose(open_),
+    "secure": lambda share, open_: set_security(share.context, open_, c.DACL_SECURITY_INFORMATION, EVERYBODY),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
