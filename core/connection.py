@@ -78,6 +78,7 @@ class Connection:
         self.signing_algorithm = 0
         self.preauth_hash = bytes(64)
         self.multi_credit = False
+        self.posix_extensions = False
 
     # -- messages in --------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class SettingsOverrides(TypedDict, total=False):
     require_signing: bool
     encryption: EncryptionPolicy
     multichannel: bool
+    posix_extensions: bool
     max_io: int
     limits: Limits
 

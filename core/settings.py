@@ -58,5 +58,6 @@ class ServerSettings:
     require_signing: bool = True
     encryption: EncryptionPolicy = EncryptionPolicy.OFFERED
     multichannel: bool = True
+    posix_extensions: bool = True
     max_io: int = 8 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)

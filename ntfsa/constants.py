@@ -190,6 +190,9 @@ FILE_ID_EXTD_BOTH_DIRECTORY_INFORMATION: Final = 63
 FILE_DISPOSITION_INFORMATION_EX: Final = 64
 FILE_RENAME_INFORMATION_EX: Final = 65
 
+FILE_POSIX_INFORMATION: Final = 100
+"""Of the POSIX extensions (POSIX-FSCC 2.3.1)."""
+
 # --- File system information classes: MS-FSCC 2.5 ------------------------------------------------------------------
 
 FILE_FS_VOLUME_INFORMATION: Final = 1
@@ -202,6 +205,9 @@ FILE_FS_FULL_SIZE_INFORMATION: Final = 7
 FILE_FS_OBJECT_ID_INFORMATION: Final = 8
 FILE_FS_DRIVER_PATH_INFORMATION: Final = 9
 FILE_FS_SECTOR_SIZE_INFORMATION: Final = 11
+
+FILE_FS_POSIX_INFORMATION: Final = 100
+"""Of the POSIX extensions (POSIX-FSCC 2.3.2)."""
 
 # FileSystemAttributes of MS-FSCC 2.5.1 FileFsAttributeInformation.
 FILE_CASE_SENSITIVE_SEARCH: Final = 0x00000001

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import opens_by_privilege
 from lamina.ntfsa.close import close
-from lamina.ntfsa.create_check import Request, check_request
+from lamina.ntfsa.create_check import Request, check_request, is_posix
 from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
 from lamina.ntfsa.create_stream import admit_stream
@@ -21,10 +21,11 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.extensions import NO_ANSWERS, answer_contexts
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
-from lamina.ntfsa.lookup import exact_path, nt_path, resolve, stat_or_none
-from lamina.ntfsa.names import parse_path
+from lamina.ntfsa.lookup import exact_path, nt_path, stat_or_none
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.reparse import find_stop, is_reparse_directory, open_link
+from lamina.ntfsa.posix_extensions import POSIX_CONTEXT, answer_posix_context
+from lamina.ntfsa.posix_names import parse_as, resolve_as
+from lamina.ntfsa.reparse import find_stop, is_reparse_directory, open_link, require_no_posix_link
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.extensions import NO_TRAITS, ClientTrait
 from lamina.vfs_modules.operations import Access, OpenHow
@@ -42,6 +43,7 @@ class CreateParameters:
 
     `path`: NT path relative to the share, "\\\\" separators, "" for the root; may carry ":stream:type".
     `module_contexts`: data of the create contexts that modules serve.
+    `posix_mode`: that of the create context of the POSIX extensions, permission bits for a new file.
     `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes. With a `lease`
     the `oplock_level` is not looked at.
     """
@@ -60,12 +62,13 @@ class CreateParameters:
     oplock_level: int = 0
     lease: LeaseRequest | None = None
     module_contexts: Mapping[bytes, bytes] | None = None
+    posix_mode: int | None = None
 
 
 class CreateResult(NamedTuple):
     """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level`, `lease`: what it got.
 
-    `module_answers`: those of modules to their create contexts.
+    `module_answers`: those of modules to their create contexts, and that to the one of the POSIX extensions.
     """
 
     open: NtOpen
@@ -100,7 +103,9 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
     shown = maximal if parameters.want_maximal_access else None
     if context.client.traits is not NO_TRAITS and ClientTrait.ZERO_FILE_IDS in context.client.traits:
         open_.file_id = 0
-    answers = _ask_modules(context, open_, parameters.module_contexts) if parameters.module_contexts else NO_ANSWERS
+    answers = NO_ANSWERS
+    if open_.posix or parameters.module_contexts:
+        answers = _ask_modules(context, open_, parameters.module_contexts or NO_ANSWERS)
     if parameters.lease is not None:
         lease = _request_lease(context, open_, request.lease, parameters.lease)
         return CreateResult(open_, action, information, shown, 0, lease, answers)
@@ -110,7 +115,10 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
 
 def _ask_modules(context: "NtContext", open_: NtOpen, asked: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
     try:
-        return answer_contexts(context, open_, asked)
+        answers = answer_contexts(context, open_, asked) if asked else {}
+        if open_.posix:
+            answers[POSIX_CONTEXT] = answer_posix_context(context.token, open_)
+        return answers
     except BaseException as error:
         close(context, open_)
         if isinstance(error, OSError):
@@ -125,7 +133,8 @@ def _where_it_stopped(
     missed = error.status is NtStatus.OBJECT_NAME_NOT_FOUND and volume.settings.follow_symlinks
     if missed and not volume.indexes.missed_in_empty:
         return error
-    return find_stop(volume, context.token, parse_path(parameters.path).components) or error
+    components = parse_as(is_posix(volume, parameters), parameters.path).components
+    return find_stop(volume, context.token, components) or error
 
 
 def _request_lease(context: "NtContext", open_: NtOpen, identity: bytes, asked: LeaseRequest) -> LeaseGranted | None:
@@ -144,7 +153,7 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
         path = exact_path(components)
         handle = None if request.must_be_new else _try_open(request, path)
         if handle is None:
-            where = resolve(request.volume, request.token, components)
+            where = resolve_as(request.posix, request.volume, request.token, components)
             if where.found and where.vfs_path != path:
                 path = where.vfs_path
                 handle = _found(request, path)
@@ -182,6 +191,8 @@ def _found(request: Request, path: str) -> "VfsHandle | None":
 
 def _try_open(request: Request, path: str) -> "VfsHandle | None":
     """A handle with the access the request needs, or None where the name is not there."""
+    if request.posix and not request.options & c.FILE_OPEN_REPARSE_POINT:
+        require_no_posix_link(request.volume, request.token, path)
     if request.options & c.FILE_OPEN_REPARSE_POINT and not request.overwrites:
         link = open_link(request.volume, request.token, path)
         if link is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access_check import SE_SECURITY
 from lamina.ntfsa.audit import NOT_AUDITED
-from lamina.ntfsa.names import DATA_STREAM, DIRECTORY_STREAM, NtPath, parse_path
+from lamina.ntfsa.names import DATA_STREAM, DIRECTORY_STREAM, NtPath
+from lamina.ntfsa.posix_names import parse_as
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, Capability
 
@@ -36,7 +37,7 @@ class Request:
     `must_be_new`: there must be no file of this name. `try_access`: what to open the file for, in turn, until the file
     system allows it. `lease`: the identity of the
     lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
-    descriptor wants to be told of, once that has been read.
+    descriptor wants to be told of, once that has been read. `posix`: the open is to have POSIX semantics.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Request:
         "overwrites",
         "parameters",
         "path",
+        "posix",
         "token",
         "try_access",
         "volume",
@@ -65,6 +67,7 @@ class Request:
         self.volume = volume
         self.parameters = parameters
         self.path = path
+        self.posix = is_posix(volume, parameters)
         self.options = parameters.options
         self.disposition = parameters.disposition
         self.desired = c.map_generic(parameters.desired_access)
@@ -75,6 +78,11 @@ class Request:
             self.options & c.FILE_DIRECTORY_FILE or path.trailing_separator or path.stream_type == DIRECTORY_STREAM
         )
         self.try_access = _chain_access(self)
+
+    @property
+    def posix_mode(self) -> int | None:
+        """The permission bits that a client of the POSIX extensions gives a new file."""
+        return self.parameters.posix_mode if self.posix else None
 
     @property
     def backup_intent(self) -> bool:
@@ -99,11 +107,16 @@ def _chain_access(request: Request) -> tuple[Access, ...]:
     return _ONE_ACCESS[bits]
 
 
+def is_posix(volume: "NtVolume", parameters: "CreateParameters") -> bool:
+    """Whether a client asks for POSIX semantics, and the share has them."""
+    return parameters.posix_mode is not None and volume.posix_extensions
+
+
 def check_request(context: "NtContext", volume: "NtVolume", parameters: "CreateParameters") -> Request:
     """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
     _check_access(context.token, parameters)
     _check_numbers(parameters)
-    path = parse_path(parameters.path)
+    path = parse_as(is_posix(volume, parameters), parameters.path)
     _check_path(volume, parameters, path)
     return Request(context, volume, parameters, path)
 

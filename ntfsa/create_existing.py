@@ -154,7 +154,7 @@ def grant_request(request: Request, maximal: int, path: str) -> int:
 def check_attributes(request: Request, stat: FileStat, attributes: int, granted: int, maximal: int) -> None:
     """Whether the file's attributes let it be deleted or overwritten: CANNOT_DELETE, ACCESS_DENIED."""
     if request.options & c.FILE_DELETE_ON_CLOSE:
-        if attributes & c.FILE_ATTRIBUTE_READONLY:
+        if attributes & c.FILE_ATTRIBUTE_READONLY and not request.posix:
             raise NtStatusError(NtStatus.CANNOT_DELETE)
         if not granted & c.DELETE:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, "delete on close without DELETE access")
@@ -198,6 +198,7 @@ def register(
     open_.options = request.options
     open_.mode = request.options & _MODE_OPTIONS
     open_.delete_on_close = flags != 0
+    open_.posix = request.posix
     lease = request.parameters.lease
     if lease is not None and lease.parent_key is not None:
         open_.parent_key = lease.parent_key

@@ -15,6 +15,7 @@ from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.lookup import Resolved, nt_path
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.posix_extensions import settle_mode
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -88,27 +89,29 @@ def _restores(request: Request) -> bool:
 def _make_file(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
     volume = request.volume
     # A new file may be written through the handle that made it, whatever its mode will be.
-    how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=volume.settings.file_mode)
+    mode = _first_mode(request, volume.settings.file_mode, 0o600)
+    how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=mode)
     try:
         return volume.chain.open(token, volume.root, path, how)
     except PermissionError:
-        if volume.settings.file_mode & 0o400:
+        if mode & 0o400:
             raise
-    return volume.chain.open(
-        token,
-        volume.root,
-        path,
-        OpenHow(Access.WRITE, create=True, exclusive=True, mode=volume.settings.file_mode),
-    )
+    how = OpenHow(Access.WRITE, create=True, exclusive=True, mode=mode)
+    return volume.chain.open(token, volume.root, path, how)
 
 
 def _make_directory(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
     chain, root = request.volume.chain, request.volume.root
-    chain.mkdir(token, root, path, request.volume.settings.directory_mode)
+    chain.mkdir(token, root, path, _first_mode(request, request.volume.settings.directory_mode, 0o700))
     try:
         return chain.open(token, root, path, _DIRECTORY_HOW)
     except PermissionError:
         return chain.open(token, root, path, _FALLBACK_HOW)
+
+
+def _first_mode(request: Request, usual: int, needed: int) -> int:
+    # Whoever is to have less than that himself has it until everything else about the file is done.
+    return usual if request.posix_mode is None else request.posix_mode | needed
 
 
 def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | None) -> _Made:
@@ -130,11 +133,14 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
             apply_extended_attributes(request, handle)
         if stat.compressed and request.options & c.FILE_NO_COMPRESSION:
             chain.set_compressed(token, handle, False)
-        apply_security(request, handle, stat, above)
+        # A mode that was given says what the file is, whatever its directory passes on.
+        apply_security(request, handle, stat, above if request.posix_mode is None else None)
         if stream:
             add_stream(request, open_, None)
         else:
             reserve(request, handle)
+        if request.posix_mode is not None:
+            settle_mode(volume, token, handle, stat, request.posix_mode)
         stat = chain.fstat(token, handle)
         dos = chain.get_dos_attributes(token, handle, stat)
     except BaseException:

@@ -32,14 +32,16 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     delete = bool(flags & c.FILE_DISPOSITION_DELETE)
     if delete:
-        require_deletable(context.token, open_, bool(flags & c.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE))
+        require_deletable(
+            context.token, open_, open_.posix or bool(flags & c.FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE)
+        )
         name_changes(open_)
     registry, key = open_.volume.registry, open_.file_key
     if flags & c.FILE_DISPOSITION_ON_CLOSE:
         _set_on_close(open_, delete)
         return
     registry.update(key, set_delete_pending, delete)
-    open_.posix_delete = delete and bool(flags & c.FILE_DISPOSITION_POSIX_SEMANTICS)
+    open_.posix_delete = delete and (open_.posix or bool(flags & c.FILE_DISPOSITION_POSIX_SEMANTICS))
     if open_.stream:
         return
     if delete:
@@ -83,14 +85,18 @@ def _is_empty(token: "ImpersonationToken", open_: "NtOpen") -> bool:
 def deletes_now(open_: "NtOpen") -> bool:
     """Whether the close of `open_` is the one that takes the name away.
 
-    That is the last one, or with POSIX semantics the one that asked for it. Otherwise, if this open has
-    delete-on-close, its name is noted for the last one.
+    That is the last one, or with POSIX semantics the one that asked for it; opens of the POSIX extensions hold up
+    nobody's. Otherwise, if this open has delete-on-close, its name is noted for the last one.
     """
     volume, key = open_.volume, open_.file_key
     record = volume.registry.read(key)
     if open_.delete_on_close:
         volume.doomed.setdefault(key, Doomed(open_.vfs_path, open_.parent_key))
-    return closing_deletes(record, open_.owner) or (open_.posix_delete and record.delete_pending)
+    if closing_deletes(record, open_.owner) or (open_.posix and open_.delete_on_close):
+        return True
+    if not record.delete_pending:
+        return False
+    return open_.posix_delete or all(other.posix or other is open_ for other in volume.opens_of(key))
 
 
 def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:

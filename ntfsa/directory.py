@@ -8,9 +8,11 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.file_state import allocation_size, creation_ns, end_of_file, shown_attributes
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
+from lamina.ntfsa.fscc.posix_information import PosixDirectoryBuffer
 from lamina.ntfsa.lookup import join
 from lamina.ntfsa.modification import shown_stat
 from lamina.ntfsa.names import to_posix
+from lamina.ntfsa.posix_directory import fill_posix
 from lamina.ntfsa.reparse import tag_of
 from lamina.ntfsa.rich_entries import enriching
 from lamina.ntfsa.short_name_query import short_names_in
@@ -38,15 +40,19 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
     as on NTFS. Raises NO_SUCH_FILE (nothing at all), NO_MORE_FILES, INVALID_INFO_CLASS, INFO_LENGTH_MISMATCH (no
     room for one entry), INVALID_PARAMETER, OBJECT_NAME_INVALID, ACCESS_DENIED.
     """
-    buffer = DirectoryBuffer(info_class, max_length)
+    posix = info_class == c.FILE_POSIX_INFORMATION and open_.posix
+    buffer = PosixDirectoryBuffer(max_length) if posix else DirectoryBuffer(info_class, max_length)
     if not open_.is_directory:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "not a directory")
     if not open_.granted_access & c.FILE_LIST_DIRECTORY:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
-        enumeration = _enumeration(context, open_, pattern, flags, info_class in NEEDS_STAT)
+        enumeration = _enumeration(context, open_, pattern, flags, posix or info_class in NEEDS_STAT)
         with enumeration.turn:
-            _fill(context, open_, enumeration, buffer, flags, info_class)
+            if isinstance(buffer, PosixDirectoryBuffer):
+                fill_posix(context.token, open_, enumeration, buffer, bool(flags & c.SMB2_RETURN_SINGLE_ENTRY))
+            else:
+                _fill(context, open_, enumeration, buffer, flags, info_class)
         if open_.sticky is not None:
             restore_after_read(context.token, open_)
     except OSError as error:
@@ -92,7 +98,7 @@ def _fill(  # one loop, and everything it needs
     while (entry := enumeration.next()) is not None:
         if with_attributes:
             if entry[1] is None:
-                found = look_at(context.token, open_, to_posix(entry[0]), entry[0])
+                found = look_at(context.token, open_, _stored(open_, entry[0]), entry[0])
                 if found is None:
                     continue
                 entry = found
@@ -110,6 +116,10 @@ def _fill(  # one loop, and everything it needs
             enrich(entry)
         if single:
             return
+
+
+def _stored(open_: "NtOpen", name: str) -> str:
+    return name if open_.posix else to_posix(name)
 
 
 def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed, hidden: bool) -> bool:
@@ -135,5 +145,5 @@ def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffe
         attributes,
         0,
         stat.ino,
-        tag_of(volume, token, join(directory, to_posix(name)), stat) if attributes & _REPARSE_POINT else 0,
+        tag_of(volume, token, join(directory, _stored(open_, name)), stat) if attributes & _REPARSE_POINT else 0,
     )

@@ -76,9 +76,10 @@ class Enumeration:
         for name in (".", ".."):
             if everything or match(name):
                 yield name, _stat_of_dots(token, open_, name), None
+        posix = open_.posix
         source = self._source = _entries_of(token, open_, with_attributes)
         for stored, stat, dos in source:
-            name = present(stored)
+            name = stored if posix else present(stored)
             if not everything and not match(fold(name)):
                 continue
             if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
@@ -111,6 +112,8 @@ def _single(token: "ImpersonationToken", open_: "NtOpen", pattern: str) -> Liste
     if pattern in {".", ".."}:
         return pattern, _stat_of_dots(token, open_, pattern), None
     volume = open_.volume
+    if open_.posix:
+        return look_at(token, open_, pattern, pattern)
     name = volume.indexes.find(open_.vfs_path, volume.chain.fstat(token, open_.handle), pattern)
     if name is None or (volume.settings.access_based_enumeration and not is_readable(token, open_, name)):
         return None
@@ -121,7 +124,7 @@ def look_at(token: "ImpersonationToken", open_: "NtOpen", name: str, shown: str)
     """An entry whose attributes the directory's reading did not bring; None where it is gone or leads nowhere."""
     volume = open_.volume
     path = join(open_.vfs_path, name)
-    stat = stat_or_none(volume, token, path, volume.settings.follow_symlinks)
+    stat = stat_or_none(volume, token, path, volume.settings.follow_symlinks and not open_.posix)
     if stat is None:
         return None
     if not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):

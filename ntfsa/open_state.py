@@ -26,7 +26,8 @@ class NtOpen:
     `reserved`: bytes that FileAllocationInformation has asked for. `watcher`: it waits for changes in its directory,
     or has; `stream`: the name of the named stream that is open, "" for the file itself; `data`, with the operations
     of `chain`, is the handle of what is read and written: for a file the same as `handle`. `told_at_close`:
-    FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes.
+    FILE_NOTIFY_CHANGE_* that other such opens learn of when this one closes. `posix`: it was made with the create
+    context of the POSIX extensions (see `posix_extensions`).
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class NtOpen:
         "parent_key",
         "path",
         "position",
+        "posix",
         "posix_delete",
         "reserved",
         "share_access",
@@ -84,6 +86,7 @@ class NtOpen:
         self.position = 0
         self.reserved = 0
         self.delete_on_close = False
+        self.posix = False
         self.posix_delete = False
         self.closed = False
         self.has_written = False

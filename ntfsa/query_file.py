@@ -11,7 +11,9 @@ from lamina.ntfsa.file_state import allocation_size, end_of_file, hides, network
 from lamina.ntfsa.fscc import file_information as fi
 from lamina.ntfsa.fscc.extended_attributes import full_ea_size
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, check_room
+from lamina.ntfsa.fscc.posix_information import pack_posix_information
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.posix_extensions import posix_information
 from lamina.ntfsa.query_ea import attributes_of, query_full_ea
 from lamina.ntfsa.reparse import data_of
 from lamina.ntfsa.result import Information, fitted
@@ -126,6 +128,12 @@ def _alternate_name(query: _Query) -> bytes:
     return fi.pack_name(short_name_of(query.context.token, query.open) or query.open.name)
 
 
+def _posix(query: _Query) -> bytes:
+    if not query.open.posix:
+        raise NtStatusError(NtStatus.INVALID_INFO_CLASS, "for opens with the POSIX create context")
+    return pack_posix_information(posix_information(query.context.token, query.open))
+
+
 class _Class(NamedTuple):
     answer: Callable[[_Query], bytes]
     access: int = 0
@@ -156,6 +164,7 @@ CLASSES: Final = {
         )
     ),
     c.FILE_ID_INFORMATION: _Class(lambda query: fi.pack_file_id(query.open.volume.serial, query.open.file_id)),
+    c.FILE_POSIX_INFORMATION: _Class(_posix, c.FILE_READ_ATTRIBUTES),
 }
 
 

@@ -11,6 +11,7 @@ from lamina.ntfsa.file_state import creation_ns
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc import filesystem_information as fs
 from lamina.ntfsa.fscc.fields import FILESYSTEM_MINIMUM, check_room
+from lamina.ntfsa.fscc.posix_information import PosixFileSystem, pack_posix_file_system
 from lamina.ntfsa.names import MAX_COMPONENT
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.result import Information, fitted
@@ -88,6 +89,17 @@ def _sector_size(context: NtContext, open_: NtOpen) -> bytes:
     return fs.pack_sector_size(volume.settings.sector_size, trims=Capability.SPARSE in volume.capabilities)
 
 
+def _posix(context: NtContext, open_: NtOpen) -> bytes:
+    if not open_.posix:
+        raise NtStatusError(NtStatus.INVALID_INFO_CLASS, "for opens with the POSIX create context")
+    found = open_.volume.chain.statfs(context.token, open_.handle)
+    return pack_posix_file_system(
+        PosixFileSystem(
+            found.block_size, found.total, found.free, found.available, found.files, found.free_files, found.volume_id
+        )
+    )
+
+
 CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {
     c.FILE_FS_VOLUME_INFORMATION: _volume,
     c.FILE_FS_SIZE_INFORMATION: _size,
@@ -97,6 +109,7 @@ CLASSES: Final[dict[int, Callable[[NtContext, NtOpen], bytes]]] = {
     c.FILE_FS_FULL_SIZE_INFORMATION: _full_size,
     c.FILE_FS_OBJECT_ID_INFORMATION: _object_id,
     c.FILE_FS_SECTOR_SIZE_INFORMATION: _sector_size,
+    c.FILE_FS_POSIX_INFORMATION: _posix,
 }
 
 

@@ -9,8 +9,9 @@ from lamina.ntfsa.caching import SHARING_CONFLICT
 from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
 from lamina.ntfsa.grant_breaks import name_changes, wait_for_break
-from lamina.ntfsa.lookup import Resolved, join, nt_path, resolve, stat_or_none
-from lamina.ntfsa.names import parse_path, to_posix
+from lamina.ntfsa.lookup import Resolved, join, nt_path, stat_or_none
+from lamina.ntfsa.names import NtPath, to_posix
+from lamina.ntfsa.posix_names import parse_as, resolve_as
 from lamina.ntfsa.sharing import sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_opens import has_open_streams
@@ -35,7 +36,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     """
     if not open_.granted_access & c.DELETE:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
-    if open_.stream or asked.name.startswith(":"):
+    if open_.stream or (asked.name.startswith(":") and not open_.posix):
         rename_stream(context, open_, asked)
         return
     if not open_.vfs_path:
@@ -48,7 +49,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
         return
     _require_source(context, open_)
     name_changes(open_)
-    posix = bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS) or ClientTrait.OPEN_TREES_MOVE in context.client.traits
+    posix = _is_posix(open_, asked) or ClientTrait.OPEN_TREES_MOVE in context.client.traits
     if open_.is_directory and not posix and _has_open_children(open_):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
     require_open_parent(open_, where)
@@ -60,19 +61,27 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     _move(context, open_, target, where.vfs_path if replaces else None)
 
 
+def _is_posix(open_: "NtOpen", asked: "RenameInformation") -> bool:
+    return open_.posix or bool(asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
+
+
 def new_place(context: "NtContext", open_: "NtOpen", name: str) -> Resolved:
     """Where a new name leads. A name of a stream is NOT_SUPPORTED; the root is no name."""
-    path = parse_path(name.removeprefix("\\"))
+    path = _parsed(open_, name)
     if path.stream or path.stream_type:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "streams cannot be renamed here")
     if not path.components:
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID)
-    return resolve(open_.volume, context.token, path.components)
+    return resolve_as(open_.posix, open_.volume, context.token, path.components)
 
 
 def new_name(open_: "NtOpen", name: str) -> str:
     """The last component of a new name, as it is kept on disk."""
-    return to_posix(parse_path(name.removeprefix("\\")).components[-1])
+    return to_posix(_parsed(open_, name).components[-1])
+
+
+def _parsed(open_: "NtOpen", name: str) -> NtPath:
+    return parse_as(open_.posix, name.removeprefix("/" if open_.posix else "\\"))
 
 
 def _require_source(context: "NtContext", open_: "NtOpen") -> None:
@@ -105,7 +114,7 @@ def _conflicts(record: "FileRecord") -> bool:
 
 
 def _check_target(context: "NtContext", open_: "NtOpen", where: Resolved, asked: "RenameInformation") -> bool:
-    stat = stat_or_none(open_.volume, context.token, where.vfs_path)
+    stat = stat_or_none(open_.volume, context.token, where.vfs_path, follow=not open_.posix)
     if stat is None:
         return False
     check_replaceable(context, open_, where.vfs_path, stat, asked)
@@ -120,18 +129,29 @@ def check_replaceable(
     if not asked.replace:
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     if is_directory(stat) or open_.is_directory:
-        raise NtStatusError(NtStatus.ACCESS_DENIED, "directories are not replaced")
+        if not open_.posix:
+            raise NtStatusError(NtStatus.ACCESS_DENIED, "directories are not replaced")
+        _require_same_kind(open_, stat)
     key = (stat.dev, stat.ino, "")
     if key != open_.file_key:
         name_changes(open_, key)
     record = volume.registry.read(key)
-    in_use = record.delete_pending or (bool(record.opens) and not asked.flags & c.FILE_RENAME_POSIX_SEMANTICS)
+    in_use = record.delete_pending or (bool(record.opens) and not _is_posix(open_, asked))
     if in_use and (stat.dev, stat.ino) != open_.file_key[:2]:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is open")
-    if not asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE and _is_readonly(context, open_, vfs_path, stat):
+    ignores_readonly = open_.posix or asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE
+    if not ignores_readonly and _is_readonly(context, open_, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is read-only")
     if not context.share_access & c.DELETE or not may_delete(volume, token, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED)
+
+
+def _require_same_kind(open_: "NtOpen", stat: FileStat) -> None:
+    # As rename(2) has it, which also sees to it that a directory that is replaced is empty.
+    if open_.is_directory and not is_directory(stat):
+        raise NtStatusError(NtStatus.NOT_A_DIRECTORY)
+    if is_directory(stat) and not open_.is_directory:
+        raise NtStatusError(NtStatus.FILE_IS_A_DIRECTORY)
 
 
 def _is_readonly(context: "NtContext", open_: "NtOpen", vfs_path: str, stat: FileStat) -> bool:

@@ -9,6 +9,7 @@ import stat as st
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.fscc.posix_information import IO_REPARSE_TAG_NFS, special_file_data
 from lamina.ntfsa.fscc.reparse import (
     IO_REPARSE_TAG_SYMLINK,
     ReparseData,
@@ -69,7 +70,10 @@ def open_link(volume: "NtVolume", token: "ImpersonationToken", path: str) -> "Vf
 def reparse_data(token: "ImpersonationToken", open_: "NtOpen") -> ReparseData:
     """The reparse data of an open file. Raises NOT_A_REPARSE_POINT."""
     volume = open_.volume
-    found = data_of(volume, token, open_.handle, open_.vfs_path, volume.chain.fstat(token, open_.handle))
+    stat = volume.chain.fstat(token, open_.handle)
+    if open_.posix and is_link(stat):
+        return pack_symbolic_link(posix_link(volume.chain.readlink(token, volume.root, open_.vfs_path)))
+    found = data_of(volume, token, open_.handle, open_.vfs_path, stat)
     if found is None:
         raise NtStatusError(NtStatus.NOT_A_REPARSE_POINT)
     return found
@@ -81,6 +85,9 @@ def data_of(
     """The reparse data of a file, or None where it has none. `vfs_path` is its name, `stat` its own."""
     if is_link(stat):
         return pack_symbolic_link(shown_link(volume.chain.readlink(token, volume.root, vfs_path)))
+    special = special_file_data(stat.mode)
+    if special is not None:
+        return ReparseData(IO_REPARSE_TAG_NFS, special)
     try:
         # What a link is, is no matter of who may read the file's data.
         value = volume.chain.getxattr(SERVER_TOKEN, handle, XATTR)
@@ -98,6 +105,19 @@ def shown_link(target: str) -> SymbolicLink:
     """What clients see of a symbolic link of the file system."""
     shown = "\\".join(present(part) for part in target.split("/"))
     return SymbolicLink(shown, shown, not target.startswith("/"))
+
+
+def posix_link(target: str) -> SymbolicLink:
+    """The same for clients of the POSIX extensions: as it is."""
+    return SymbolicLink(target, target, not target.startswith("/"))
+
+
+def require_no_posix_link(volume: "NtVolume", token: "ImpersonationToken", path: str) -> None:
+    """STOPPED_ON_SYMLINK where a chain path names a symbolic link: clients of the POSIX extensions follow theirs."""
+    link = open_link(volume, token, path)
+    if link is not None:
+        volume.chain.close(token, link)
+        raise StoppedOnLinkError(posix_link(volume.chain.readlink(token, volume.root, path)), 0)
 
 
 def posix_target(link: SymbolicLink) -> str | None:

@@ -19,6 +19,7 @@ from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_SECURITY
 from lamina.ntfsa.grant_breaks import security_changes
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.posix_acl_mapping import Ownership, access_acl, default_acl
+from lamina.ntfsa.posix_extensions import with_known_owners
 from lamina.ntfsa.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.security_descriptor import (
@@ -119,7 +120,10 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
     if security_information & c.BACKUP_SECURITY_INFORMATION:
         security_information |= _ALL_PARTS
     new = parse_security_descriptor(data)
-    if ClientTrait.UNIX_ACES in context.client.traits and security_information & c.DACL_SECURITY_INFORMATION:
+    if open_.posix:
+        new = with_known_owners(new, open_.volume.identities)
+    unix_aces = open_.posix or ClientTrait.UNIX_ACES in context.client.traits
+    if unix_aces and security_information & c.DACL_SECURITY_INFORMATION:
         new, security_information = without_mode(context.token, open_, new, security_information)
     _check_owner(context, open_, new, security_information)
     security_changes(open_)

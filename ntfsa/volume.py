@@ -56,6 +56,7 @@ class VolumeSettings:
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: bool = True
     directory_leases: bool = True
+    posix_extensions: bool = True
 
     def short_names(self) -> ShortNames | None:
         """The rule by which short names are made, or None where there are none."""
@@ -85,7 +86,8 @@ class NtVolume:
     are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
     volumes of a server. `emptied`: opens of named streams that were cut to nothing by clients for whom these then
-    vanish. `extensions`: what modules add to the protocol. Made inside a request: opening the root may
+    vanish. `extensions`: what modules add to the protocol. `posix_extensions`: whether opens may have POSIX
+    semantics. Made inside a request: opening the root may
     wait.
     """
 
@@ -107,6 +109,7 @@ class NtVolume:
         "name",
         "offload_tokens",
         "outside",
+        "posix_extensions",
         "registry",
         "root",
         "root_key",
@@ -137,6 +140,7 @@ class NtVolume:
         self.label = settings.label or name
         self.capabilities: Capability = chain.capabilities
         self.extensions = chain.extensions
+        self.posix_extensions = settings.posix_extensions and Capability.CASE_SENSITIVE in chain.capabilities
         self.has_streams = Capability.STREAMS in chain.capabilities
         self.root = chain.open_root(SERVER_TOKEN)
         self.root_stat = chain.fstat(SERVER_TOKEN, self.root)

@@ -127,13 +127,18 @@ class DirectoryEntry(NamedTuple):
 
 
 class VolumeStatistics(NamedTuple):
-    """Sizes of the file system in bytes; `available` is what this token may still use."""
+    """Sizes of the file system in bytes; `available` is what this token may still use.
+
+    `files`, `free_files`: how many files it can hold, and how many more; None where nobody knows.
+    """
 
     block_size: int
     total: int
     free: int
     available: int
     volume_id: int
+    files: int | None = None
+    free_files: int | None = None
 
 
 class StreamEntry(NamedTuple):

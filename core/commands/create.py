@@ -9,12 +9,12 @@ from lamina.core.rpc.pipes import open_pipe
 from lamina.core.session import SmbTree
 from lamina.core.settings import Dialect
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
-from lamina.core.wire.error import SymbolicLinkError, encode_symbolic_link_error
 from lamina.core.wire.create_contexts import (
     ALLOCATION_SIZE,
     EA_BUFFER,
     LEASE_FLAG_BREAK_IN_PROGRESS,
     LEASE_FLAG_PARENT_LEASE_KEY_SET,
+    POSIX,
     QUERY_MAXIMAL_ACCESS,
     QUERY_ON_DISK_ID,
     REQUEST_LEASE,
@@ -25,6 +25,7 @@ from lamina.core.wire.create_contexts import (
     decode_ea_buffer,
     decode_lease,
     decode_maximal_access_request,
+    decode_posix_mode,
     decode_sd_buffer,
     decode_timewarp_token,
     encode_create_contexts,
@@ -32,6 +33,7 @@ from lamina.core.wire.create_contexts import (
     encode_maximal_access_response,
     encode_on_disk_id_response,
 )
+from lamina.core.wire.error import SymbolicLinkError, encode_symbolic_link_error
 from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE
 from lamina.ntfsa.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest
@@ -59,6 +61,8 @@ def handle(request: Request) -> bytes | Reply:
         return _open_pipe(request, tree, asked)
     try:
         parameters = _parameters(request.connection.dialect, asked)
+        if POSIX in asked.contexts and request.connection.posix_extensions:
+            parameters.posix_mode = decode_posix_mode(asked.contexts[POSIX])
         served = tree.share.volume.extensions.contexts
         if served and asked.contexts:
             parameters.module_contexts = {tag: bytes(data) for tag, data in asked.contexts.items() if tag in served}

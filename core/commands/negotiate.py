@@ -7,10 +7,12 @@ from typing import Final
 from lamina.core.crypto import kdf, preauth, signing
 from lamina.core.request import Reply, Request
 from lamina.core.settings import Dialect, EncryptionPolicy, ServerSettings
+from lamina.core.wire.create_contexts import POSIX
 from lamina.core.wire.negotiate import (
     EncryptionCapabilities,
     NegotiateContext,
     NegotiateRequest,
+    PosixExtensions,
     PreauthIntegrityCapabilities,
     SigningCapabilities,
     decode_negotiate_request,
@@ -93,6 +95,9 @@ def _agree_on_contexts(request: Request, asked: NegotiateRequest) -> list[Negoti
         chosen = next((a for a in SIGNING if a in asked.signing.algorithms), signing.AES_CMAC)
         connection.signing_algorithm = chosen
         answers.append(SigningCapabilities((chosen,)))
+    if asked.posix is not None and connection.server.settings.posix_extensions and POSIX in asked.posix.versions:
+        connection.posix_extensions = True
+        answers.append(PosixExtensions((POSIX,)))
     connection.preauth_hash = preauth.update(bytes(64), request.message)
     return answers
 

@@ -80,6 +80,7 @@ class ServerTable(Table):
     signing: Literal["required", "desired"] = "required"
     encryption: Literal["off", "offered", "desired", "required"] = "desired"
     multichannel: StrictBool = True
+    posix_extensions: StrictBool = True
     max_io: _Size = Field(8 * 1024 * 1024, ge=65536, le=8 * 1024 * 1024)
     guest: StrictBool = False
     anonymous: StrictBool = False
@@ -101,6 +102,7 @@ class ServerTable(Table):
             require_signing=self.signing == "required",
             encryption=EncryptionPolicy(self.encryption),
             multichannel=self.multichannel,
+            posix_extensions=self.posix_extensions,
             max_io=self.max_io,
             limits=Limits(**self.limits.model_dump()),
         )
@@ -138,6 +140,7 @@ class ShareTable(Table):
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: StrictBool = True
     directory_leases: StrictBool = True
+    posix_extensions: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True
     mangled_names: Literal["no", "yes", "illegal"] = "no"

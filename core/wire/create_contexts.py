@@ -25,6 +25,7 @@ REQUEST_LEASE: Final = b"RqLs"
 APP_INSTANCE_ID: Final = bytes.fromhex("45BCA66AEFA7F74A9008FA462E144D74")
 APP_INSTANCE_VERSION: Final = bytes.fromhex("B982D0B73B56074FA07B524A8116A010")
 SVHDX_OPEN_DEVICE_CONTEXT: Final = bytes.fromhex("9CCBCF9E04C1E643980E158DA1F6EC83")
+POSIX: Final = bytes.fromhex("93AD25509CB411E7B42383DE968BCD7C")
 
 NO_CONTEXTS: Final[Mapping[bytes, memoryview | bytes]] = MappingProxyType({})
 
@@ -32,6 +33,7 @@ _CONTEXT = Struct("<IHHHHI")  # Next, NameOffset, NameLength, Reserved, DataOffs
 _SHORTEST_TAG: Final = 4
 _FILETIME = Struct("<Q")
 _ALLOCATION = Struct("<q")
+_MODE = Struct("<I")
 _MAXIMAL_ACCESS_RESPONSE = Struct("<II")
 _ON_DISK_ID = Struct("<QQ16x")
 _LEASE = Struct("<16sIIQ")  # LeaseKey, LeaseState, Flags, LeaseDuration
@@ -161,6 +163,16 @@ def decode_sd_buffer(data: memoryview | bytes) -> bytes:
     if not data:
         raise WireError("SecD context without a security descriptor")
     return bytes(data)
+
+
+def decode_posix_mode(data: memoryview | bytes) -> int:
+    """The permission bits for a new file of a POSIX context (POSIX-SMB2 2.2.13.2.16), 12 of them."""
+    return _exactly(_MODE, data, "POSIX") & 0o7777
+
+
+def encode_posix_mode(mode: int) -> bytes:
+    """The data of a POSIX context of a request."""
+    return _MODE.pack(mode)
 
 
 def decode_lease(data: memoryview | bytes) -> LeaseContext:

@@ -13,6 +13,7 @@ from lamina.core.wire.negotiate_contexts import (
     NegotiateContext,
     NegotiateContexts,
     NetnameContext,
+    PosixExtensions,
     PreauthIntegrityCapabilities,
     RawContext,
     SigningCapabilities,
@@ -29,6 +30,7 @@ __all__ = [
     "NegotiateRequest",
     "NegotiateResponse",
     "NetnameContext",
+    "PosixExtensions",
     "PreauthIntegrityCapabilities",
     "RawContext",
     "SigningCapabilities",
@@ -71,6 +73,11 @@ class NegotiateRequest(NamedTuple):
     def signing(self) -> SigningCapabilities | None:
         """The signing algorithms (2.2.3.1.7)."""
         return self.contexts.signing
+
+    @property
+    def posix(self) -> PosixExtensions | None:
+        """The versions of the POSIX extensions (POSIX-SMB2 2.2.3.1.8)."""
+        return self.contexts.posix
 
 
 class NegotiateResponse(NamedTuple):

@@ -12,6 +12,7 @@ from lamina.core.wire.constants import (
     COMPRESSION_CAPABILITIES,
     ENCRYPTION_CAPABILITIES,
     NETNAME_NEGOTIATE_CONTEXT_ID,
+    POSIX_EXTENSIONS_AVAILABLE,
     PREAUTH_INTEGRITY_CAPABILITIES,
     SIGNING_CAPABILITIES,
     TRANSPORT_CAPABILITIES,
@@ -24,6 +25,7 @@ _COUNT = Struct("<H")
 _PREAUTH = Struct("<HH")
 _COMPRESSION = Struct("<HHI")
 _TRANSPORT = Struct("<I")
+_GUID_SIZE: Final = 16
 
 
 class PreauthIntegrityCapabilities(NamedTuple):
@@ -64,6 +66,12 @@ class SigningCapabilities(NamedTuple):
     algorithms: tuple[int, ...]
 
 
+class PosixExtensions(NamedTuple):
+    """POSIX-SMB2 2.2.3.1.8: the versions of the POSIX extensions, each a GUID of 16 bytes."""
+
+    versions: tuple[bytes, ...]
+
+
 class RawContext(NamedTuple):
     """Any context, to be encoded as it is; never the result of decoding."""
 
@@ -78,6 +86,7 @@ NegotiateContext: TypeAlias = (
     | NetnameContext
     | TransportCapabilities
     | SigningCapabilities
+    | PosixExtensions
     | RawContext
 )
 
@@ -91,6 +100,7 @@ class NegotiateContexts(NamedTuple):
     netname: NetnameContext | None = None
     transport: TransportCapabilities | None = None
     signing: SigningCapabilities | None = None
+    posix: PosixExtensions | None = None
 
     def listed(self) -> list[NegotiateContext]:
         """Those that are there, as encode_negotiate_contexts takes them."""
@@ -154,6 +164,12 @@ def _decode_signing(data: memoryview) -> SigningCapabilities:
     return SigningCapabilities(_numbers(data, _COUNT.size, count, "signing"))
 
 
+def _decode_posix(data: memoryview) -> PosixExtensions:
+    if not data or len(data) % _GUID_SIZE:
+        raise WireError(f"POSIX extensions context of {len(data)} bytes instead of GUIDs")
+    return PosixExtensions(tuple(bytes(data[at : at + _GUID_SIZE]) for at in range(0, len(data), _GUID_SIZE)))
+
+
 _DECODERS: Final[dict[int, tuple[str, Callable[[memoryview], NegotiateContext]]]] = {
     PREAUTH_INTEGRITY_CAPABILITIES: ("preauth", _decode_preauth),
     ENCRYPTION_CAPABILITIES: ("encryption", _decode_encryption),
@@ -161,6 +177,7 @@ _DECODERS: Final[dict[int, tuple[str, Callable[[memoryview], NegotiateContext]]]
     NETNAME_NEGOTIATE_CONTEXT_ID: ("netname", _decode_netname),
     TRANSPORT_CAPABILITIES: ("transport", _decode_transport),
     SIGNING_CAPABILITIES: ("signing", _decode_signing),
+    POSIX_EXTENSIONS_AVAILABLE: ("posix", _decode_posix),
 }
 
 
@@ -193,6 +210,8 @@ def _type_and_data(context: NegotiateContext) -> tuple[int, bytes]:  # noqa: PLR
             return TRANSPORT_CAPABILITIES, _TRANSPORT.pack(flags)
         case SigningCapabilities(algorithms):
             return SIGNING_CAPABILITIES, _COUNT.pack(len(algorithms)) + _pack_numbers(algorithms)
+        case PosixExtensions(versions):
+            return POSIX_EXTENSIONS_AVAILABLE, b"".join(versions)
         case RawContext(context_type, data):
             return context_type, data
 

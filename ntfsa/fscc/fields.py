@@ -36,6 +36,7 @@ FILE_MINIMUM: Final[Mapping[int, int]] = {
     c.FILE_NORMALIZED_NAME_INFORMATION: 8,
     c.FILE_STANDARD_LINK_INFORMATION: 12,
     c.FILE_ID_INFORMATION: 24,
+    c.FILE_POSIX_INFORMATION: 80,
 }
 """Bytes that the answer to a query of each file class must at least have room for: less is INFO_LENGTH_MISMATCH.
 
@@ -51,6 +52,7 @@ FILESYSTEM_MINIMUM: Final[Mapping[int, int]] = {
     c.FILE_FS_FULL_SIZE_INFORMATION: 32,
     c.FILE_FS_OBJECT_ID_INFORMATION: 64,
     c.FILE_FS_SECTOR_SIZE_INFORMATION: 28,
+    c.FILE_FS_POSIX_INFORMATION: 56,
 }
 """The same for the file-system classes (MS-SMB2 3.3.5.20.2)."""
 

@@ -10,6 +10,7 @@ from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES
 from lamina.ntfsa.fscc.reparse import (
     IO_REPARSE_TAG_SYMLINK,
     ReparseData,
+    SymbolicLink,
     pack_reparse_data,
     parse_reparse_data,
     parse_symbolic_link,
@@ -23,6 +24,7 @@ from lamina.vfs_modules.operations import Capability, DosAttributes
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.operations import FileStat
 
 _HEADER_SIZE: Final = 8
@@ -75,7 +77,7 @@ def set_reparse_point(control: Control) -> Information:
         _require_same(current, asked)
     elif open_.is_directory and next(iter(open_.volume.chain.readdir(token, open_.handle, False)), None) is not None:
         raise NtStatusError(NtStatus.DIRECTORY_NOT_EMPTY)
-    target = posix_target(link) if link is not None else None
+    target = _link_target(open_, link) if link is not None else None
     if target is not None and may_become_link(open_, stat):
         become_link(token, open_, target)
     elif is_link(stat):
@@ -84,6 +86,13 @@ def set_reparse_point(control: Control) -> Information:
         _store(control, stat, bytes(control.input))
     _tell_watchers(control)
     return NOTHING
+
+
+def _link_target(open_: "NtOpen", link: SymbolicLink) -> str | None:
+    if not open_.posix:
+        return posix_target(link)
+    # It has been checked that this is the client's to make; nothing here ever follows one out of the share.
+    return link.substitute_name if link.substitute_name and "\0" not in link.substitute_name else None
 
 
 def _store(control: Control, stat: "FileStat", value: bytes) -> None:

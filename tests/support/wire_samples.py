@@ -235,6 +235,7 @@ _PARTS = [
            contexts.encode_create_contexts(_CREATE_CONTEXTS), _CREATE_CONTEXTS, shortest=1),
     Sample("MxAc request", contexts.decode_maximal_access_request,
            contexts.encode_maximal_access_request(5), 5, shortest=1),
+    Sample("POSIX request", contexts.decode_posix_mode, contexts.encode_posix_mode(0o1755), 0o1755),
     Sample("AlSi request", contexts.decode_allocation_size, contexts.encode_allocation_size(5), 5),
     Sample("TWrp request", contexts.decode_timewarp_token, contexts.encode_timewarp_token(5), 5),
     Sample("ExtA request", contexts.decode_ea_buffer, b"list", b"list", shortest=4),

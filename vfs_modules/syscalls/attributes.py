@@ -96,7 +96,13 @@ def statvfs(token: ImpersonationToken, fd: int) -> VolumeStatistics:
     sizes = os.fstatvfs(fd)
     unit = sizes.f_frsize or sizes.f_bsize
     return VolumeStatistics(
-        unit, sizes.f_blocks * unit, sizes.f_bfree * unit, sizes.f_bavail * unit, sizes.f_fsid & 0xFFFFFFFFFFFFFFFF
+        unit,
+        sizes.f_blocks * unit,
+        sizes.f_bfree * unit,
+        sizes.f_bavail * unit,
+        sizes.f_fsid & 0xFFFFFFFFFFFFFFFF,
+        sizes.f_files or None,
+        sizes.f_ffree if sizes.f_files else None,
     )
 
 

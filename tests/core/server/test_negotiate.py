@@ -165,7 +165,7 @@ def test_no_common_cipher_is_answered_with_cipher_zero(served: Served) -> None:
 
 
 def test_contexts_of_unknown_type_are_passed_over(served: Served) -> None:
-    contexts = [RawContext(0x7777, b"whatever"), PREAUTH, RawContext(0x100, b"")]
+    contexts = [RawContext(0x7777, b"whatever"), PREAUTH, RawContext(0x200, b"")]
     assert served.negotiated(contexts=contexts).dialect == 0x311
 
 

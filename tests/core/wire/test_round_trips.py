@@ -11,6 +11,7 @@ from lamina.core.wire.negotiate_contexts import (
     EncryptionCapabilities,
     NegotiateContexts,
     NetnameContext,
+    PosixExtensions,
     PreauthIntegrityCapabilities,
     decode_negotiate_contexts,
     encode_negotiate_contexts,
@@ -93,6 +94,7 @@ def test_lock(locks, sequence):
     compression=st.none(),
     transport=st.none(),
     signing=st.none(),
+    posix=st.none() | st.builds(PosixExtensions, st.tuples(st.binary(min_size=16, max_size=16))),
 ))  # fmt: skip
 def test_negotiate_contexts(contexts):
     listed = contexts.listed()

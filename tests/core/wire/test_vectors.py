@@ -59,7 +59,7 @@ def test_the_contexts_of_a_negotiate_request_are_eight_byte_aligned():
     request = NegotiateRequest((0x0311,), 1, 0x7F, bytes(16))
     contexts = [
         PreauthIntegrityCapabilities((1,), b"\xaa\xbb"),
-        RawContext(0x0100, b"?"),
+        RawContext(0x0200, b"?"),
         EncryptionCapabilities((2, 1)),
         SigningCapabilities((2,)),
     ]
@@ -68,7 +68,7 @@ def test_the_contexts_of_a_negotiate_request_are_eight_byte_aligned():
     assert body[36:] == bytes.fromhex(
         "1103 0000"
         "0100 0800 00000000 0100 0200 0100 aabb"
-        "0001 0100 00000000 3f 00000000000000"
+        "0002 0100 00000000 3f 00000000000000"
         "0200 0600 00000000 0200 0200 0100 0000"
         "0800 0400 00000000 0100 0200"
     )
