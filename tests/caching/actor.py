@@ -139,20 +139,20 @@ class Actor(Requester):
         assert file is not None
         assert isinstance(offset, int)
         content = self.world.contents[file.key][offset : offset + 8]
-        if self.world.is_locked_for(file, LockRange(offset, 8, False), writing=False):
-            self.world.expect("the read across a lock", response.status, S.FILE_LOCK_CONFLICT)
-        elif not content:
+        if self.world.is_refused(response.status, file, LockRange(offset, 8, False), writing=False):
+            return
+        if not content:
             self.world.expect("the read beyond the end", response.status, S.END_OF_FILE)
         else:
-            self.world.expect("what was read", bytes(decode_read_response(response.check().message).data), content)
+            self.world.expect("the read", response.status, S.SUCCESS)
+            self.world.expect("what was read", bytes(decode_read_response(response.message).data), content)
 
     def _write(self, asked: Asked, response: Response) -> None:
         file, (offset, data) = asked.file, asked.details
         assert file is not None
         assert isinstance(offset, int)
         assert isinstance(data, bytes)
-        if self.world.is_locked_for(file, LockRange(offset, len(data), True), writing=True):
-            self.world.expect("the write across a lock", response.status, S.FILE_LOCK_CONFLICT)
+        if self.world.is_refused(response.status, file, LockRange(offset, len(data), True), writing=True):
             return
         self.world.expect("the write", response.status, S.SUCCESS)
         before = self.world.contents[file.key].ljust(offset, b"\0")

@@ -104,14 +104,20 @@ class Simulation:
         """All that clients have open."""
         return [(actor, file) for actor in self.actors for file in actor.files]
 
-    def is_locked_for(self, file: OpenFile, wanted: LockRange, *, writing: bool) -> bool:
-        """Whether reading or writing the range is refused, going by the locks that clients know they have."""
-        for _, other in self.open_files():
-            for lock in other.locks if other.key == file.key else ():
-                overlaps = lock.offset < wanted.offset + wanted.length and wanted.offset < lock.offset + lock.length
-                if overlaps and (lock.exclusive or writing) and not (other is file and lock.exclusive):
-                    return True
-        return False
+    def is_refused(self, status: int, file: OpenFile, wanted: LockRange, *, writing: bool) -> bool:
+        """Whether reading or writing the range was refused, as it must be across the locks that clients know they have.
+
+        Who waits for a lock may have it and not know it yet.
+        """
+        held = [(other, lock) for _, other in self.open_files() for lock in other.locks]
+        asked = [each for actor in self.actors for each in actor.asked.values() if each.kind == "wait for lock"]
+        coming = [(each.file, each.details[0]) for each in asked]
+        if any(_in_the_way(lock, owner, wanted, file, writing) for owner, lock in held):
+            self.expect("access across a lock", status, NtStatus.FILE_LOCK_CONFLICT)
+        elif status == NtStatus.FILE_LOCK_CONFLICT:
+            may_be = any(_in_the_way(lock, owner, wanted, file, writing) for owner, lock in coming)  # type: ignore[arg-type]
+            self.expect("access where nobody knows of a lock", may_be, True)
+        return status == NtStatus.FILE_LOCK_CONFLICT
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -295,6 +301,12 @@ class Simulation:
         self.expect("files that are left open", volume.open_count(), 0)
         self.expect("records that are left", self.records(), {})
         self.expect("who is still listened for", len(self.server.runtime.registry._callbacks), 0)  # type: ignore[attr-defined]
+
+
+def _in_the_way(lock: LockRange, owner: OpenFile, wanted: LockRange, file: OpenFile, writing: bool) -> bool:
+    overlaps = lock.offset < wanted.offset + wanted.length and wanted.offset < lock.offset + lock.length
+    mine = owner is file and lock.exclusive
+    return owner.key == file.key and overlaps and (lock.exclusive or writing) and not mine
 
 
 async def _simulate(seed: int, steps: int) -> Simulation:
