@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, ClassVar, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
@@ -27,11 +27,9 @@ MAC: Final = {chr(code): chr(_PRIVATE + code) for code in range(1, 32)} | {
 """How Macs write the characters that NT reserves: stored, and as it comes from them."""
 
 
-def parse_mappings(given: object) -> object:
-    """The pairs of "0xSTORED:0xSHOWN,…". Raises ValueError for anything else."""
-    if not isinstance(given, str):
-        return given
-    pairs = {}
+def parse_mappings(given: str) -> dict[str, str]:
+    """The pairs of "0xSTORED:0xSHOWN,…", those of Macs for "". Raises ValueError for anything else."""
+    pairs: dict[str, str] = {}
     for item in filter(None, given.split(",")):
         match = _PAIR.fullmatch(item)
         if match is None:
@@ -42,30 +40,31 @@ def parse_mappings(given: object) -> object:
         if chr(stored) in pairs:
             raise ValueError(f"{item.strip()!r} maps a character a second time")
         pairs[chr(stored)] = chr(shown)
+    return _checked(pairs) if pairs else dict(MAC)
+
+
+def _checked(pairs: dict[str, str]) -> dict[str, str]:
+    if len(set(pairs.values())) < len(pairs):
+        raise ValueError("two characters are shown as one: nobody could tell which of them a client means")
+    # Samba's examples map "/", which never has an effect: no stored name has one.
+    pairs.pop("/", None)
+    if any("/" in pair or "." in pair for pair in pairs.items()):
+        raise ValueError('"/" and "." are parts of paths, and stand for themselves')
     return pairs
 
 
-def _checked(pairs: Mapping[str, str]) -> Mapping[str, str]:
-    shown = list(pairs.values())
-    if len(set(shown)) < len(shown):
-        raise ValueError("two characters are shown as one: nobody could tell which of them a client means")
-    if any("/" in pair or "." in pair for pair in pairs.items() if pair[0] != "/"):
-        raise ValueError('"/" and "." are parts of paths, and stand for themselves')
-    # Samba's examples map it, which never has an effect: no stored name has one.
-    return {stored: char for stored, char in pairs.items() if stored != "/"}
+def _valid(given: str) -> str:
+    parse_mappings(given)
+    return given
 
 
 class CatiaOptions(ModuleOptions):
     """Options of `catia`."""
 
-    mappings: Annotated[dict[str, str], BeforeValidator(parse_mappings)] = Field(
-        default_factory=lambda: dict(MAC),
-        description='pairs of characters, stored and shown: "0x22:0xa8,0x2a:0xa4"; by default those of Macs',
+    mappings: Annotated[str, AfterValidator(_valid)] = Field(
+        default="",
+        description='pairs of characters, stored and shown: "0x22:0xa8,0x2a:0xa4"; without any, those of Macs',
     )
-
-    def model_post_init(self, context: object) -> None:
-        """Refuse what could not be taken back."""
-        object.__setattr__(self, "mappings", dict(_checked(self.mappings)))
 
 
 def _at_the_top(char: str) -> str:
@@ -104,13 +103,13 @@ class CatiaModule(VfsModule):
 
     Options = CatiaOptions
     name: ClassVar[str] = "catia"
-    before: ClassVar[tuple[str, ...]] = ("fruit", "streams_xattr", "streams_depot")
+    before: ClassVar[tuple[str, ...]] = ("fruit", "streams")
 
     options: CatiaOptions
 
     def connect(self, share: ShareInfo) -> None:
         """Make the tables, in both directions."""
-        pairs = self.options.mappings
+        pairs = parse_mappings(self.options.mappings)
         self._shown, self._stored = _tables({stored: _at_the_top(shown) for stored, shown in pairs.items()})
         self._shown_stream, self._stored_stream = _tables(pairs)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import ValidationError
 
-from lamina.vfs_modules.catia import MAC, CatiaModule, CatiaOptions, completed
+from lamina.vfs_modules.catia import MAC, CatiaModule, CatiaOptions, completed, parse_mappings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.changes import ChangeKind, ChangeQuery
 from lamina.vfs_modules.operations import Access, OpenHow
@@ -22,7 +22,7 @@ NAMES = some.text(some.sampled_from(MAPPED + "abc. \u00e4"), min_size=1, max_siz
 
 
 def table_of(**options: str) -> dict[str, str]:
-    return CatiaOptions(**options).mappings
+    return parse_mappings(CatiaOptions(**options).mappings)
 
 
 def test_without_options_the_characters_of_macs_are_mapped() -> None:
