@@ -20,10 +20,20 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
-from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.handle import StreamHandle, VfsHandle
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo
-from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, FileStat, OpenHow, StreamEntry
+from lamina.vfs_modules.operations import (
+    Access,
+    Capability,
+    DirectoryEntry,
+    FileStat,
+    OpenHow,
+    Operations,
+    StreamEntry,
+)
+from lamina.vfs_modules.posix import PosixBackend
 from lamina.vfs_modules.private_attributes import PrivateAttributes
+from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 log = logging.getLogger(__name__)
@@ -45,8 +55,9 @@ class StreamsDepotOptions(ModuleOptions):
 
     directory: str = Field(
         default=".streams",
-        pattern=r"^([^/.]|\.[^/.])[^/]*$",
-        description="the depot, a folder in the root of the share, which clients do not see",
+        pattern=r"^(/.*|([^/.]|\.[^/.])[^/]*)$",
+        description="the depot: the name of a folder in the root of the share, which clients do not see, or the path "
+        "of one elsewhere, which must be there",
     )
     check_valid: bool = Field(
         default=True,
@@ -84,21 +95,33 @@ class StreamsDepotModule(PrivateAttributes):
 
     Options = StreamsDepotOptions
     name: ClassVar[str] = "streams_depot"
+    provides: ClassVar[tuple[str, ...]] = ("streams",)
+    before: ClassVar[tuple[str, ...]] = ("security",)
     conflicts: ClassVar[tuple[str, ...]] = ("streams_xattr",)
+    keeps_streams: ClassVar[bool] = True
 
     options: StreamsDepotOptions
 
     def connect(self, share: ShareInfo) -> None:
         """Hold the root of the share."""
-        self._root = self.next.open_root(SERVER_TOKEN)
-        stat = self.next.fstat(SERVER_TOKEN, self._root)
+        directory = self.options.directory
+        self._apart = PosixBackend() if directory.startswith("/") else None
+        if self._apart is not None:
+            self._apart.connect(ShareInfo(share.name, directory))
+        self._store: Operations = self._apart or self.next
+        self._prefix = "" if self._apart is not None else f"{directory}/"
+        self._root = self._store.open_root(SERVER_TOKEN)
+        stat = self._store.fstat(SERVER_TOKEN, self._root)
         self._root_id = (stat.dev, stat.ino)
-        self._hidden = self.options.directory.casefold()
+        # No name has this character.
+        self._hidden = "/" if self._apart is not None else directory.casefold()
         self._checks = self.options.check_valid
 
     def disconnect(self) -> None:
         """Give the root back."""
-        self.next.close(SERVER_TOKEN, self._root)
+        self._store.close(SERVER_TOKEN, self._root)
+        if self._apart is not None:
+            self._apart.disconnect()
 
     def capabilities(self, below: Capability) -> Capability:
         """Streams."""
@@ -108,7 +131,11 @@ class StreamsDepotModule(PrivateAttributes):
     # Streams.
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
-        """Open or create a stream: an ordinary file of the depot."""
+        """Open or create a stream: an ordinary file, of this chain where the depot is in the share."""
+        opened = self._open_file(handle, name, how)
+        return opened if self._apart is None else StreamHandle(_FileApart(self._apart, opened))
+
+    def _open_file(self, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         stat = self.next.fstat(SERVER_TOKEN, handle)
         file_name = _file_name(name)
         folder = self._folder(handle, stat, how.create)
@@ -116,21 +143,21 @@ class StreamsDepotModule(PrivateAttributes):
             raise _fail(errno.ENOENT, name)
         path = f"{folder}/{file_name}"
         if not how.create:
-            return self.next.open(SERVER_TOKEN, self._root, path, OpenHow(how.access, follow=False))
+            return self._store.open(SERVER_TOKEN, self._root, path, OpenHow(how.access, follow=False))
         try:
             return self._make(path, stat, how.access)
         except FileExistsError:
             if how.exclusive:
                 raise
-        return self.next.open(SERVER_TOKEN, self._root, path, OpenHow(how.access, follow=False))
+        return self._store.open(SERVER_TOKEN, self._root, path, OpenHow(how.access, follow=False))
 
     def _make(self, path: str, stat: FileStat, access: Access) -> VfsHandle:
         # Whoever may read and write the file locally may do so with its streams, as they are made.
         mode = st.S_IMODE(stat.mode) & 0o666 | 0o600
-        made = self.next.open(SERVER_TOKEN, self._root, path, OpenHow(access, True, True, follow=False, mode=mode))
+        made = self._store.open(SERVER_TOKEN, self._root, path, OpenHow(access, True, True, follow=False, mode=mode))
         if SERVER_TOKEN.uid == 0:
             with contextlib.suppress(OSError):
-                self.next.fchown(SERVER_TOKEN, made, stat.uid, stat.gid)
+                self._store.fchown(SERVER_TOKEN, made, stat.uid, stat.gid)
         return made
 
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
@@ -141,13 +168,13 @@ class StreamsDepotModule(PrivateAttributes):
         entries = []
         for name in self._names(folder):
             if name.startswith(":") and name.endswith(_TYPE):
-                found = self.next.stat(SERVER_TOKEN, self._root, f"{folder}/{name}")
+                found = self._store.stat(SERVER_TOKEN, self._root, f"{folder}/{name}")
                 entries.append(StreamEntry(name[1 : -len(_TYPE)], found.size, found.allocated))
         return entries
 
     def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove a stream."""
-        self.next.unlink(SERVER_TOKEN, self._root, f"{self._existing(handle, name)}/{_file_name(name)}")
+        self._store.unlink(SERVER_TOKEN, self._root, f"{self._existing(handle, name)}/{_file_name(name)}")
 
     def rename_stream(
         self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
@@ -156,7 +183,7 @@ class StreamsDepotModule(PrivateAttributes):
         folder = self._existing(handle, source)
         before, after = f"{folder}/{_file_name(source)}", f"{folder}/{_file_name(target)}"
         if source != target:
-            self.next.rename(SERVER_TOKEN, self._root, before, self._root, after, replace)
+            self._store.rename(SERVER_TOKEN, self._root, before, self._root, after, replace)
 
     # The depot.
 
@@ -168,7 +195,7 @@ class StreamsDepotModule(PrivateAttributes):
 
     def _folder(self, handle: VfsHandle, stat: FileStat, make: bool) -> str | None:
         """The folder of a file's streams; None where there is none and none is to be made."""
-        path = f"{self.options.directory}/{depot_path(stat.dev, stat.ino)}"
+        path = self._prefix + depot_path(stat.dev, stat.ino)
         if self._is_folder(path):
             if not self._checks or self._is_marked(handle):
                 return path
@@ -178,14 +205,14 @@ class StreamsDepotModule(PrivateAttributes):
         parts = path.split("/")
         for depth in range(1, len(parts) + 1):
             with contextlib.suppress(FileExistsError):
-                self.next.mkdir(SERVER_TOKEN, self._root, "/".join(parts[:depth]), _FOLDER_MODE)
+                self._store.mkdir(SERVER_TOKEN, self._root, "/".join(parts[:depth]), _FOLDER_MODE)
         if self._checks:
             self.next.setxattr(SERVER_TOKEN, handle, MARKER, _MARKED)
         return path
 
     def _is_folder(self, path: str) -> bool:
         try:
-            return st.S_ISDIR(self.next.stat(SERVER_TOKEN, self._root, path).mode)
+            return st.S_ISDIR(self._store.stat(SERVER_TOKEN, self._root, path).mode)
         except OSError as error:
             if error.errno not in _GONE:
                 raise
@@ -204,22 +231,22 @@ class StreamsDepotModule(PrivateAttributes):
             return
         for number in range(1 << 16):
             with contextlib.suppress(FileExistsError):
-                aside = f"{self.options.directory}/lost-{number}"
-                self.next.rename(SERVER_TOKEN, self._root, folder, self._root, aside, False)
+                aside = f"{self._prefix}lost-{number}"
+                self._store.rename(SERVER_TOKEN, self._root, folder, self._root, aside, False)
                 return
         raise _fail(errno.EEXIST, folder)
 
     def _names(self, folder: str) -> list[str]:
-        opened = self.next.open(SERVER_TOKEN, self._root, folder, _LIST)
+        opened = self._store.open(SERVER_TOKEN, self._root, folder, _LIST)
         try:
-            return [entry.name for entry in self.next.readdir(SERVER_TOKEN, opened)]
+            return [entry.name for entry in self._store.readdir(SERVER_TOKEN, opened)]
         finally:
-            self.next.close(SERVER_TOKEN, opened)
+            self._store.close(SERVER_TOKEN, opened)
 
     def _delete(self, folder: str) -> None:
         for name in self._names(folder):
-            self.next.unlink(SERVER_TOKEN, self._root, f"{folder}/{name}")
-        self.next.rmdir(SERVER_TOKEN, self._root, folder)
+            self._store.unlink(SERVER_TOKEN, self._root, f"{folder}/{name}")
+        self._store.rmdir(SERVER_TOKEN, self._root, folder)
 
     # What removes a file removes its streams.
 
@@ -234,7 +261,7 @@ class StreamsDepotModule(PrivateAttributes):
     def _forget(self, stat: FileStat | None) -> None:
         if stat is None:
             return
-        folder = f"{self.options.directory}/{depot_path(stat.dev, stat.ino)}"
+        folder = self._prefix + depot_path(stat.dev, stat.ino)
         try:
             self._delete(folder)
         except OSError as error:
@@ -333,3 +360,39 @@ class StreamsDepotModule(PrivateAttributes):
 
 def _file_name(name: str) -> str:
     return f":{name}{_TYPE}"
+
+
+class _FileApart(StreamFile):
+    """A stream in a depot that is no part of the share: its handle is one of another backend."""
+
+    def __init__(self, backend: PosixBackend, opened: VfsHandle) -> None:
+        self._backend = backend
+        self._opened = opened
+
+    def pread(self, token: ImpersonationToken, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer`."""
+        return self._backend.pread(SERVER_TOKEN, self._opened, buffer, offset)
+
+    def pwrite(self, token: ImpersonationToken, data: memoryview, offset: int) -> int:
+        """Write all of `data`."""
+        return self._backend.pwrite(SERVER_TOKEN, self._opened, data, offset)
+
+    def ftruncate(self, token: ImpersonationToken, length: int) -> None:
+        """Set the end."""
+        self._backend.ftruncate(SERVER_TOKEN, self._opened, length)
+
+    def fallocate(self, token: ImpersonationToken, offset: int, length: int) -> None:
+        """Reserve space."""
+        self._backend.fallocate(SERVER_TOKEN, self._opened, offset, length)
+
+    def fsync(self, token: ImpersonationToken, data_only: bool = False) -> None:
+        """Wait for stable storage."""
+        self._backend.fsync(SERVER_TOKEN, self._opened, data_only)
+
+    def fstat(self, token: ImpersonationToken) -> FileStat:
+        """The file's own."""
+        return self._backend.fstat(SERVER_TOKEN, self._opened)
+
+    def close(self, token: ImpersonationToken) -> None:
+        """Close the file."""
+        self._backend.close(SERVER_TOKEN, self._opened)

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.operations import OpenHow
+from lamina.vfs_modules.operations import Capability, OpenHow
+from lamina.vfs_modules.posix import PosixBackend
 from lamina.vfs_modules.streams_depot import MARKER, StreamsDepotModule, StreamsDepotOptions, depot_path
 from lamina.vfs_modules.testing import local_chain
+from lamina.vfs_modules.testing.hand import NEEDS
+from lamina.vfs_modules.testing.suite import Check, checks
 from tests.support.vfs_streams import TOKEN, Streams
 
 
@@ -91,3 +94,24 @@ def test_a_file_with_two_names_keeps_its_streams_until_the_last_goes(over: Calla
     streams.chain.rename(TOKEN, streams.root, "file", streams.root, "second", True)
     streams.chain.unlink(TOKEN, streams.root, "second")
     assert streams.read("stream") == b"data"
+
+
+@pytest.mark.parametrize("check", [check for check in checks() if Capability.STREAMS in NEEDS[check]])
+def test_the_depot_may_be_elsewhere(check: Check, tmp_path: Path) -> None:
+    for name in ("share", "depot"):
+        (tmp_path / name).mkdir()
+    options = StreamsDepotOptions(directory=str(tmp_path / "depot"))
+    chain = local_chain(tmp_path / "share", StreamsDepotModule(options), PosixBackend())
+    before = len(os.listdir("/proc/self/fd"))
+    check(chain, TOKEN)
+    assert len(os.listdir("/proc/self/fd")) <= before, "the check left descriptors open"
+    chain.disconnect()
+    assert ".streams" not in os.listdir(tmp_path / "share")
+
+
+def test_a_depot_elsewhere_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        local_chain(tmp_path, StreamsDepotModule(StreamsDepotOptions(directory=str(tmp_path / "none"))))
+    for name in ("", ".", "..", "a/b", "../x"):
+        with pytest.raises(ValueError, match="directory"):
+            StreamsDepotOptions(directory=name)
