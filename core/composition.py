@@ -1,6 +1,7 @@
 """Composing the chain of a share from its specification: modules loaded by name, options validated, order checked."""
 
 from lamina.core.plan import ChainLink, ModuleSpec, ShareSpec
+from lamina.ntfsa.served import check_extensions
 from lamina.vfs_modules.chain import Chain, ShareInfo, build_chain
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.module import VfsModule
@@ -18,4 +19,6 @@ def make_module(link: ChainLink) -> VfsModule:
 def make_chain(name: str, spec: ShareSpec) -> Chain:
     """Compose the chain of a share without connecting it."""
     info = ShareInfo(name, str(spec.path), spec.read_only, follow_symlinks=spec.follow_symlinks)
-    return build_chain([make_module(link) for link in spec.chain], info)
+    chain = build_chain([make_module(link) for link in spec.chain], info)
+    check_extensions(chain.extensions)
+    return chain

@@ -23,7 +23,6 @@ from lamina.core.share_security import ShareSecurity
 from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
-from lamina.ntfsa.served import check_extensions
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
@@ -161,7 +160,6 @@ class Runtime:
             raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
 
     def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
-        check_extensions(chain.extensions)
         chain.connect(SERVER_TOKEN)
         try:
             # While clients keep a share as it was before a reload, two chains have its name.

@@ -134,7 +134,6 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
     """Compile `modules`, from the top to the backend, for `share`. Raises ModuleError for what cannot work."""
     pieces = tuple(modules)
     _check(pieces, share)
-    extensions = collect(pieces, f"share {share.name!r}")
     for slot, module in enumerate(pieces):
         module.share, module.slot, module.slot_count = share, slot, len(pieces)
     views: _Views | None = None
@@ -144,7 +143,7 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
             module.next = Next(views.both())
         views = _fold(module, views, taking_part)
     assert views is not None
-    return Chain(pieces, share, views, taking_part, extensions)
+    return Chain(pieces, share, views, taking_part, collect(pieces, f"share {share.name!r}"))
 
 
 def _fold(module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[VfsModule, ...]]) -> _Views:

@@ -261,7 +261,9 @@ def collect(modules: Sequence[VfsModule], where: str) -> Extensions:
                 raise ModuleError(
                     f"{where}: modules {other.owner!r} and {owner!r} both serve {mark}; a chain can have one of them"
                 )
-            call = _seen_by(modules[: height + 1], mark, getattr(module, name))
+            call = getattr(module, name)
+            if mark.kind is not Kind.ENTRIES:  # which is no request of a client, but a part of many
+                call = _seen_by(modules[: height + 1], mark, call)
             taken[mark.kind, mark.key] = Extension(mark, owner, call)
     if not taken:
         return NO_EXTENSIONS
