@@ -7,6 +7,8 @@ that the holder writes back what it has before it forgets it. Sections: MS-FSA 2
 3.3.4.6, 3.3.4.7, 3.3.5.22.1, 3.3.5.22.2, 3.3.6.1 and 3.3.6.5.
 """
 
+from bisect import bisect_left
+from operator import is_
 from typing import Final, NamedTuple
 
 from lamina.ntfsa.caching import (
@@ -101,7 +103,20 @@ def _broken(grant: Grant, wanted: Break) -> tuple[Grant, tuple[Message, ...], fl
         grant = grant._replace(required=grant.required & to)
     if not grant.state & operation.waits:
         return grant, told, None
-    return grant._replace(waiters=(*grant.waiters, wanted.waiter)), told, grant.deadline
+    return grant._replace(waiters=_with_waiter(grant.waiters, wanted.waiter)), told, grant.deadline
+
+
+def _with_waiter(waiters: tuple[int, ...], waiter: int) -> tuple[int, ...]:
+    # In order, so that one of many thousands is found at once when it gives up. New ones have the highest numbers.
+    if not waiters or waiters[-1] < waiter:
+        return (*waiters, waiter)
+    at = bisect_left(waiters, waiter)
+    return waiters if waiters[at] == waiter else (*waiters[:at], waiter, *waiters[at:])
+
+
+def _without_waiter(waiters: tuple[int, ...], waiter: int) -> tuple[int, ...]:
+    at = bisect_left(waiters, waiter)
+    return (*waiters[:at], *waiters[at + 1 :]) if at < len(waiters) and waiters[at] == waiter else waiters
 
 
 def _reduced(grant: Grant, to: int) -> tuple[Grant, tuple[Message, ...], None]:
@@ -246,9 +261,12 @@ def end_overdue(record: FileRecord, now: float) -> Outcome[None]:
 
 def stop_waiting(record: FileRecord, waiter: int) -> Outcome[None]:
     """`waiter` waits for no break any more; the breaks go on."""
-    if not any(waiter in grant.waiters for grant in record.grants):
+    grants = tuple(
+        grant._replace(waiters=left) if (left := _without_waiter(grant.waiters, waiter)) is not grant.waiters else grant
+        for grant in record.grants
+    )
+    if all(map(is_, grants, record.grants)):
         return Outcome(record, None)
-    grants = tuple(grant._replace(waiters=tuple(w for w in grant.waiters if w != waiter)) for grant in record.grants)
     return Outcome(with_grants(record, grants), None)
 
 

@@ -204,7 +204,7 @@ class ModelFile:
             self._tell(holding, verdict.left, 0.0)
             self._keep(holding, verdict.left)
         if verdict.waits and waiter:
-            holding.waiting.append(waiter)
+            holding.waiting = sorted({*holding.waiting, waiter})
             return True
         return False
 

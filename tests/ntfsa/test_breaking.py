@@ -211,15 +211,14 @@ def test_who_waits_is_told_when_the_last_step_is_done() -> None:
     record = broken(leased(RWH), OPEN, OVERWRITE)
     first = acknowledge_lease(record, KEY, RH, NOW + 10)
     assert first.messages == (told(RH, R, epoch=2, deadline=LATE + 10),)
-    assert first.record.grants[0].waiters == (WAITER, WAITER)
+    assert first.record.grants[0].waiters == (WAITER,)
     second = acknowledge_lease(first.record, KEY, R, NOW + 20)
-    ended = Message(WAITER, BREAK_ENDED)
-    assert second.messages == (told(R, 0, epoch=2), ended, ended)
+    assert second.messages == (told(R, 0, epoch=2), Message(WAITER, BREAK_ENDED))
 
 
 def test_a_client_that_gives_up_more_has_fewer_steps() -> None:
     outcome = acknowledge_lease(broken(leased(RWH), OPEN, OVERWRITE), KEY, 0, NOW)
-    assert outcome.messages == (Message(WAITER, BREAK_ENDED), Message(WAITER, BREAK_ENDED))
+    assert outcome.messages == (Message(WAITER, BREAK_ENDED),)
     assert states(outcome.record.grants) == [0]
 
 
@@ -247,10 +246,7 @@ def test_several_holders_break_each_on_its_own() -> None:
     again = break_and_wait(first.record, Break(SHARING_CONFLICT, THIRD, b"", WAITER, NOW + 1))
     assert again.result == LATE
     assert not again.messages
-    assert acknowledge_lease(again.record, OTHER_KEY, R, NOW).messages == (
-        Message(WAITER, BREAK_ENDED),
-        Message(WAITER, BREAK_ENDED),
-    )
+    assert acknowledge_lease(again.record, OTHER_KEY, R, NOW).messages == (Message(WAITER, BREAK_ENDED),)
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
@@ -295,6 +291,16 @@ def test_who_stops_waiting_is_not_told() -> None:
     assert outcome.record.grants[0].breaking_to == READ_CACHING
     assert not acknowledge_oplock(outcome.record, FIRST, NONE, NOW).messages
     assert stop_waiting(outcome.record, SECOND).record is outcome.record
+
+
+def test_waiters_are_in_order_whoever_comes_and_goes() -> None:
+    record = held(BATCH)
+    for waiter in (50, 70, 60, 50, 80):
+        record = broken(record, OPEN, waiter=waiter)
+    assert record.grants[0].waiters == (50, 60, 70, 80)
+    for waiter, left in ((60, (50, 70, 80)), (55, (50, 70, 80)), (80, (50, 70)), (90, (50, 70)), (50, (70,))):
+        record = stop_waiting(record, waiter).record
+        assert record.grants[0].waiters == left
 
 
 @pytest.mark.parametrize("others", [(), (THIRD,)])
