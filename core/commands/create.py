@@ -140,7 +140,7 @@ def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[
 
 
 def _lease_answer(asked: LeaseContext, granted: LeaseGranted) -> LeaseContext:
-    flags = asked.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET if granted.version > 1 else 0
+    flags = asked.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET if min(granted.version, asked.version) > 1 else 0
     if granted.breaking:
         flags |= LEASE_FLAG_BREAK_IN_PROGRESS
     parent_key = asked.parent_key if flags & LEASE_FLAG_PARENT_LEASE_KEY_SET else bytes(16)
