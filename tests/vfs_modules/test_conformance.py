@@ -3,11 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pytest
 
 from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
 from lamina.vfs_modules.apple.options import FruitOptions
+from lamina.vfs_modules.audit import AuditModule, AuditOptions
 from lamina.vfs_modules.catia import CatiaModule
 from lamina.vfs_modules.count import CountModule
 from lamina.vfs_modules.delay import DelayModule
@@ -26,6 +29,8 @@ from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Check, applicable, checks
 from lamina.vfs_modules.transparent import TransparentModule, TransparentOptions
 from lamina.vfs_modules.worm import WormModule
+
+SCRATCH = TemporaryDirectory(prefix="lamina-test-")
 
 CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "memory": lambda: [MemoryBackend()],
@@ -51,9 +56,9 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
         PosixBackend(),
     ],
     "streams_xattr-offloaded": lambda: [StreamsXattrModule(), PosixBackend(PosixOptions(offload="always"))],
-    "acl_xattr-streams_xattr-posix": lambda: [
-        AclXattrModule(AclXattrOptions(ignore_system_acls=True)),
+    "streams_xattr-acl_xattr-posix": lambda: [
         StreamsXattrModule(),
+        AclXattrModule(AclXattrOptions(ignore_system_acls=True)),
         PosixBackend(),
     ],
     "streams_depot-memory": lambda: [StreamsDepotModule(), MemoryBackend()],
@@ -73,6 +78,12 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
         MemoryBackend(),
     ],
     "delay-posix": lambda: [DelayModule(), PosixBackend()],
+    "audit-posix": lambda: [
+        AuditModule(AuditOptions(file=f"{SCRATCH.name}/{uuid4()}", success=("all",), failure=("all",))),
+        StreamsXattrModule(),
+        DosAttributesModule(),
+        PosixBackend(),
+    ],
     "transparent-posix": lambda: [TransparentModule(TransparentOptions(operations={"all"})), PosixBackend()],
     "count-memory": lambda: [CountModule(), MemoryBackend()],
     "faults-posix": lambda: [FaultsModule(), DosAttributesModule(), PosixBackend()],

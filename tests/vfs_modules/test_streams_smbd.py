@@ -104,7 +104,7 @@ def test_what_smbd_stored_is_read_and_the_other_way_round(samba: Samba, form: st
 def test_both_know_streams_of_a_folder(samba: Samba, form: str) -> None:
     (samba.share / "folder").mkdir()
     samba.write("folder:theirs", b"from smbd")
-    chain = local_chain(samba.share, AclXattrModule(), _FORMS[form][1](), PosixBackend())
+    chain = local_chain(samba.share, _FORMS[form][1](), AclXattrModule(), PosixBackend())
     root = chain.open_root(TOKEN)
     folder = chain.open(TOKEN, root, "folder", OpenHow(directory=True))
     assert [entry[:2] for entry in chain.list_streams(TOKEN, folder)] == [("theirs", 9)]
