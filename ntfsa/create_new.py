@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -21,6 +22,7 @@ from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.name_changes import NameChange
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
 
@@ -30,7 +32,7 @@ _FALLBACK_HOW: Final = OpenHow(Access.PATH, directory=True)
 
 
 def create_new(request: Request, where: Resolved) -> _Made | None:
-    """Make the file or directory; None where the name has been taken meanwhile and it is to be opened instead."""
+    """Make the file or directory; None where others had the name meanwhile, and it is to be looked at again."""
     directory = bool(request.options & c.FILE_DIRECTORY_FILE)
     _check(request, directory)
     if request.lease:
@@ -38,9 +40,16 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     above = require_child_creation(
         request.volume, request.context, where.parent, where.parent_stat, directory, request.backup_intent
     )
-    path = where.vfs_path
+    change = request.volume.name_changes.begin(where.vfs_path)
+    if change is None:
+        return None
+    with change:
+        return _create(request, change, where.vfs_path, above)
+
+
+def _create(request: Request, change: "NameChange", path: str, above: bytes | None) -> _Made | None:
     try:
-        handle = _make(request, path, directory)
+        handle = _make(request, change, path)
     except FileExistsError:
         if request.must_be_new:
             raise
@@ -52,7 +61,7 @@ def create_new(request: Request, where: Resolved) -> _Made | None:
     try:
         return _finish(request, handle, path, above)
     except BaseException:
-        _unmake(request, handle, path)
+        _unmake(request, change, handle, path)
         raise
 
 
@@ -65,19 +74,19 @@ def _check(request: Request, directory: bool) -> None:
         raise NtStatusError(NtStatus.CANNOT_DELETE)
 
 
-def _make(request: Request, path: str, directory: bool) -> "VfsHandle":
+def _make(request: Request, change: "NameChange", path: str) -> "VfsHandle":
     """Make it as the user; where the kernel refuses him and he restores a backup, as the server, and give it to him."""
-    make = _make_directory if directory else _make_file
+    make = _make_directory if request.options & c.FILE_DIRECTORY_FILE else _make_file
     try:
-        return make(request, request.token, path)
+        return make(request, request.token, change, path)
     except PermissionError:
         if not _restores(request):
             raise
-    handle = make(request, SERVER_TOKEN, path)
+    handle = make(request, SERVER_TOKEN, change, path)
     try:
         request.volume.chain.fchown(SERVER_TOKEN, handle, request.token.uid, request.token.gid)
     except BaseException:
-        _unmake(request, handle, path)
+        _unmake(request, change, handle, path)
         raise
     return handle
 
@@ -86,27 +95,34 @@ def _restores(request: Request) -> bool:
     return opens_by_privilege(request.token, Access.WRITE, request.backup_intent)
 
 
-def _make_file(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
+def _make_file(request: Request, token: "ImpersonationToken", change: "NameChange", path: str) -> "VfsHandle":
     volume = request.volume
     # A new file may be written through the handle that made it, whatever its mode will be.
     mode = _first_mode(request, volume.settings.file_mode, 0o600)
     how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=mode)
     try:
-        return volume.chain.open(token, volume.root, path, how)
+        handle = volume.chain.open(token, volume.root, path, how)
     except PermissionError:
         if mode & 0o400:
             raise
-    how = OpenHow(Access.WRITE, create=True, exclusive=True, mode=mode)
-    return volume.chain.open(token, volume.root, path, how)
+        handle = volume.chain.open(token, volume.root, path, replace(how, access=Access.WRITE))
+    change.added(path, False, _parent_key(request))
+    return handle
 
 
-def _make_directory(request: Request, token: "ImpersonationToken", path: str) -> "VfsHandle":
+def _make_directory(request: Request, token: "ImpersonationToken", change: "NameChange", path: str) -> "VfsHandle":
     chain, root = request.volume.chain, request.volume.root
     chain.mkdir(token, root, path, _first_mode(request, request.volume.settings.directory_mode, 0o700))
+    change.added(path, True, _parent_key(request))
     try:
         return chain.open(token, root, path, _DIRECTORY_HOW)
     except PermissionError:
         return chain.open(token, root, path, _FALLBACK_HOW)
+
+
+def _parent_key(request: Request) -> bytes:
+    lease = request.parameters.lease
+    return (lease.parent_key if lease is not None else None) or b""
 
 
 def _first_mode(request: Request, usual: int, needed: int) -> int:
@@ -146,9 +162,6 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     except BaseException:
         unregister(open_)
         raise
-    if volume.watchers is not None:
-        # Somebody may have renamed it already.
-        volume.watchers.added(open_.vfs_path, handle.is_directory, open_.parent_key)
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
 
 
@@ -168,10 +181,19 @@ def _new_attributes(request: Request, handle: "VfsHandle") -> int:
     return attributes | c.FILE_ATTRIBUTE_ARCHIVE
 
 
-def _unmake(request: Request, handle: "VfsHandle", path: str) -> None:
-    chain, root = request.volume.chain, request.volume.root
-    remove = chain.rmdir if handle.is_directory else chain.unlink
+def _unmake(request: Request, change: "NameChange", handle: "VfsHandle", path: str) -> None:
+    chain = request.volume.chain
     with contextlib.suppress(OSError):
-        remove(SERVER_TOKEN if _restores(request) else request.token, root, path)
+        _remove(request, change, handle, path)
     with contextlib.suppress(OSError):
         chain.close(request.token, handle)
+
+
+def _remove(request: Request, change: "NameChange", handle: "VfsHandle", path: str) -> None:
+    chain, token, root = request.volume.chain, request.token, request.volume.root
+    made, named = chain.fstat(token, handle), chain.stat(token, root, path, False)
+    if (made.dev, made.ino) != (named.dev, named.ino):
+        return  # a local program has put another file there
+    remove = chain.rmdir if handle.is_directory else chain.unlink
+    remove(token, root, path)
+    change.taken_back(path, handle.is_directory)

@@ -15,6 +15,7 @@ from lamina.ntfsa.volume import Doomed
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
+    from lamina.ntfsa.name_changes import NameChange
     from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.token import ImpersonationToken
 
@@ -107,14 +108,19 @@ def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:
     """
     volume = open_.volume
     key = (*open_.file_key[:2], "")  # of the file, also where a stream of it closes last
-    doomed = volume.doomed.pop(key, None) or Doomed(open_.vfs_path, open_.parent_key)
     volume.registry.update(key, _mark)
-    try:
-        if _still_names(token, open_, doomed.path):
-            _remove(token, open_, doomed)
-    except OSError as error:
-        if error.errno not in _GONE:
-            log.info("share %s: %r cannot be deleted: %s", volume.name, open_.path, error.strerror)
+    change = None
+    while change is None:
+        doomed = volume.doomed.get(key) or Doomed(open_.vfs_path, open_.parent_key)
+        change = volume.name_changes.begin(doomed.path)
+    volume.doomed.pop(key, None)
+    with change:
+        try:
+            if _still_names(token, open_, doomed.path):
+                _remove(token, open_, change, doomed)
+        except OSError as error:
+            if error.errno not in _GONE:
+                log.info("share %s: %r cannot be deleted: %s", volume.name, open_.path, error.strerror)
 
 
 def _mark(record: FileRecord) -> Outcome[NtStatus]:
@@ -127,14 +133,13 @@ def _still_names(token: "ImpersonationToken", open_: "NtOpen", path: str) -> boo
     return (stat.dev, stat.ino) == open_.file_key[:2]
 
 
-def _remove(token: "ImpersonationToken", open_: "NtOpen", doomed: Doomed) -> None:
+def _remove(token: "ImpersonationToken", open_: "NtOpen", change: "NameChange", doomed: Doomed) -> None:
     volume, path = open_.volume, doomed.path
     if open_.handle.is_directory:
         volume.indexes.forget(*open_.file_key[:2])
         volume.chain.rmdir(token, volume.root, path)
     else:
         volume.chain.unlink(token, volume.root, path)
-    if volume.watchers is not None:
-        # Who asked for it and who closed last must both know of it for the directory's lease to stay.
-        by = doomed.parent_key if doomed.parent_key == open_.parent_key else b""
-        volume.watchers.removed(path, open_.handle.is_directory, by)
+    # Who asked for it and who closed last must both know of it for the directory's lease to stay.
+    by = doomed.parent_key if doomed.parent_key == open_.parent_key else b""
+    change.removed(path, open_.handle.is_directory, by)

@@ -18,6 +18,12 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
 
     Raises FILE_IS_A_DIRECTORY, OBJECT_NAME_COLLISION, ACCESS_DENIED, DELETE_PENDING, OBJECT_PATH_NOT_FOUND.
     """
+    while not _link(context, open_, asked):
+        pass
+
+
+def _link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> bool:
+    """False where others were changing the name, and all must be looked at again."""
     if open_.is_directory:
         raise NtStatusError(NtStatus.FILE_IS_A_DIRECTORY)
     if open_.stream:
@@ -33,10 +39,14 @@ def link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> N
     if stat is not None:
         check_replaceable(context, open_, where.vfs_path, stat, asked)
         if (stat.dev, stat.ino) == open_.file_key[:2]:
-            return
-        volume.chain.unlink(token, volume.root, where.vfs_path)
-        if volume.watchers is not None:
-            volume.watchers.removed(where.vfs_path, False, open_.parent_key)
-    volume.chain.link(token, open_.handle, volume.root, target)
-    if volume.watchers is not None:
-        volume.watchers.added(target, False, open_.parent_key)
+            return True
+    change = volume.name_changes.begin(where.vfs_path, target)
+    if change is None:
+        return False
+    with change:
+        if stat is not None:
+            volume.chain.unlink(token, volume.root, where.vfs_path)
+            change.removed(where.vfs_path, False, open_.parent_key)
+        volume.chain.link(token, open_.handle, volume.root, target)
+        change.added(target, False, open_.parent_key)
+    return True

@@ -11,9 +11,11 @@ from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.lookup import join, split
 from lamina.ntfsa.sharing import close_file, open_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.changes import Change, ChangeKind
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.name_changes import NameChange
     from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
@@ -35,9 +37,11 @@ def may_become_link(open_: "NtOpen", stat: FileStat) -> bool:
 def become_link(token: "ImpersonationToken", open_: "NtOpen", target: str) -> None:
     """Put a symbolic link to `target` in the place of the file. Raises OSError, and OBJECT_NAME_NOT_FOUND (moved)."""
     chain, root = open_.volume.chain, open_.volume.root
-    beside = _name_beside(open_)
-    chain.symlink(token, target, root, beside)
-    _put_in_place(token, open_, beside)
+    change, beside = _begin(open_)
+    with change:
+        chain.symlink(token, target, root, beside)
+        change.unseen(Change(ChangeKind.ADDED, beside))
+        _put_in_place(token, open_, change, beside)
     _move_over(token, open_, chain.open(token, root, open_.vfs_path, _LINK_HOW))
 
 
@@ -46,10 +50,13 @@ def become_file(token: "ImpersonationToken", open_: "NtOpen") -> None:
     volume = open_.volume
     if not may_become_link(open_, volume.chain.fstat(token, open_.handle)):
         raise NtStatusError(NtStatus.SHARING_VIOLATION, "the link is open elsewhere")
-    beside = _name_beside(open_)
     how = OpenHow(Access.WRITE, create=True, exclusive=True, mode=volume.settings.file_mode)
-    volume.chain.close(token, volume.chain.open(token, volume.root, beside, how))
-    _put_in_place(token, open_, beside)
+    change, beside = _begin(open_)
+    with change:
+        made = volume.chain.open(token, volume.root, beside, how)
+        change.unseen(Change(ChangeKind.ADDED, beside))
+        volume.chain.close(token, made)
+        _put_in_place(token, open_, change, beside)
     try:
         handle = volume.chain.open(token, volume.root, open_.vfs_path, _FILE_HOW)
     except PermissionError:
@@ -61,7 +68,15 @@ def _name_beside(open_: "NtOpen") -> str:
     return join(split(open_.vfs_path)[0], f".lamina-{secrets.token_hex(8)}")
 
 
-def _put_in_place(token: "ImpersonationToken", open_: "NtOpen", beside: str) -> None:
+def _begin(open_: "NtOpen") -> tuple["NameChange", str]:
+    beside, change = "", None
+    while change is None:
+        beside = _name_beside(open_)
+        change = open_.volume.name_changes.begin(beside, open_.vfs_path)
+    return change, beside
+
+
+def _put_in_place(token: "ImpersonationToken", open_: "NtOpen", change: "NameChange", beside: str) -> None:
     volume, path = open_.volume, open_.vfs_path
     chain, root = volume.chain, volume.root
     try:
@@ -70,11 +85,15 @@ def _put_in_place(token: "ImpersonationToken", open_: "NtOpen", beside: str) -> 
             raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "the name means another file by now")
         if is_directory(stat):
             chain.rmdir(token, root, path)
+            change.removed(path, True)
             chain.rename(token, root, beside, root, path, False)
+            change.tell(Change(ChangeKind.ADDED, path))
         else:
             chain.rename(token, root, beside, root, path, True)
+        change.unseen(Change(ChangeKind.RENAMED, beside, False, path))
     except BaseException:
         chain.unlink(token, root, beside)
+        change.unseen(Change(ChangeKind.REMOVED, beside))
         raise
     volume.indexes.forget(*open_.file_key[:2])
 

@@ -2,23 +2,29 @@
 
 A change that a client makes is reported by the operation that makes it, with all that only ntfsa knows of it. The
 chain's source of changes (`watch_changes`) sees it a second time, as it sees what local programs and other shares do.
-So while there is a source, every operation of the chain that changes something is a *window*: the source is emptied
-before it and after it, and what comes in between about the very name that it changes is held. If the operation
-succeeds, what it must have caused is dropped (see `own_changes`). What is left, and all of it where the operation
-failed, is somebody else's and is told. So nothing is told twice, nothing is lost, and what others did before an
-operation is told before it; what they do to a new name before its maker has told of it is told afterwards.
+So what it says is compared with what is being done:
+
+Of names that an operation changes, it is held until the operation is over and then told around it (`name_changes`).
+
+What changes a file's content or attributes is a *window*: the source is emptied before it and after it, and what comes
+in between about that file is dropped, where the operation succeeds. For whatever does it tells of it afterwards.
+
+Writes are too many for that. The file that was written to is only noted, and what the source says of its content when
+it is next emptied is dropped: the flush or the close of whoever wrote tells of it. It empties the source first, so that
+what comes after it is told.
 
 While nobody watches, the chain's functions are its own and none of this costs anything.
 """
 
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.fscc import notify_information as n
-from lamina.ntfsa.own_changes import CONTENT, NOTHING, OF_ONE_FILE, HandlePaths, Window, claims_of, parts_of
-from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
+from lamina.ntfsa.lookup import join
+from lamina.ntfsa.own_changes import CONTENT, OF_NAMES, OF_ONE_FILE, HandlePaths
+from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Operation
 
@@ -31,35 +37,56 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CONTENTS: Final = ~(n.FILE_NOTIFY_CHANGE_FILE_NAME | n.FILE_NOTIFY_CHANGE_DIR_NAME | n.FILE_NOTIFY_CHANGE_STREAM_NAME)
-_MAX_HELD: Final = 1024
 _MAX_CACHED: Final = 4096
-
-_REPORTED_LATER: Final = frozenset({"open", "mkdir"})
-"""What makes a name that is told of when the open is complete (`Watchers.added`), or else taken away again."""
-_TAKES_AWAY: Final = frozenset({"unlink", "rmdir"})
 
 _Function = Callable[..., Any]
 _Key = tuple[object, ...]
 
 
-class _Source:
+class _Window:
+    """An operation that changes what files hold, while it is being done; `held`: what was told of them meanwhile."""
+
+    __slots__ = ("_local", "held", "paths")
+
+    def __init__(self, local: "LocalChanges", paths: Sequence[str]) -> None:
+        self._local = local
+        self.paths = paths
+        self.held: dict[tuple[Source, Change], None] = {}
+
+    def __enter__(self) -> None:
+        self._local.open_window(self)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._local.close_window(self, kind is None)
+
+
+class Source:
     """A watch of the chain that those share who watch the same directory for the same. `watch` None: not begun yet."""
 
-    __slots__ = ("contents", "key", "watch", "watchers")
+    __slots__ = ("_all", "contents", "key", "watch", "watchers", "written")
 
-    def __init__(self, key: _Key, watcher: "Watcher") -> None:
+    def __init__(self, key: _Key, watcher: "Watcher", watchers: "Watchers") -> None:
         self.key = key
         self.contents = _wants_contents(watcher)
         self.watch: ChangeWatch | None = None
         self.watchers = [watcher]
+        self.written: set[str] = set()
+        """The files that clients have written to since the source was last emptied, by their chain paths."""
+        self._all = watchers
 
     @property
     def path(self) -> str:
         """The directory's chain path, which its watchers keep true."""
         return self.watchers[0].path if self.watchers else ""
 
+    def tell(self, changes: Iterable[Change]) -> None:
+        """Tell those who watch."""
+        for change in changes:
+            for watcher in tuple(self.watchers):
+                self._all.tell(watcher, change)
 
-_Concerned = tuple[tuple[_Source, ...], tuple[_Source, ...]]
+
+_Concerned = tuple[tuple[Source, ...], tuple[Source, ...]]
 
 
 class LocalChanges:
@@ -68,11 +95,10 @@ class LocalChanges:
     def __init__(self, volume: "NtVolume", watchers: "Watchers") -> None:
         self._volume = volume
         self._watchers = watchers
-        self._by_key: dict[_Key, _Source] = {}
-        self._source_of: dict[Watcher, _Source] = {}
-        self._windows: dict[str, list[Window]] = {}
-        # By path: what others did to a name that a client has made, while nobody has been told of it yet.
-        self._unreported: dict[str, list[tuple[_Source, Change]]] = {}
+        self._by_key: dict[_Key, Source] = {}
+        self._source_of: dict[Watcher, Source] = {}
+        self._names = volume.name_changes
+        self._windows: dict[str, list[_Window]] = {}
         self._handles: HandlePaths | None = None
         # By directory: the sources that see changes in it, and those of them that see contents.
         self._concerned: dict[str, _Concerned] = {}
@@ -92,7 +118,7 @@ class LocalChanges:
             source.watchers.append(watcher)
             self._enter(watcher, source)
             return
-        source = self._by_key[key] = _Source(key, watcher)
+        source = self._by_key[key] = Source(key, watcher, self._watchers)
         self._enter(watcher, source)
         self._observe_chain()
         try:
@@ -106,11 +132,11 @@ class LocalChanges:
             self.end(watcher)
             raise
 
-    def _enter(self, watcher: "Watcher", source: _Source) -> None:
+    def _enter(self, watcher: "Watcher", source: Source) -> None:
         self._source_of[watcher] = source
         self.watchers_changed()
 
-    def _begin_source(self, token: "ImpersonationToken", open_: "NtOpen", source: _Source) -> None:
+    def _begin_source(self, token: "ImpersonationToken", open_: "NtOpen", source: Source) -> None:
         tree = source.watchers[0].watch_tree
         query = ChangeQuery(tree, source.contents, lambda: self._collect(source))
         watch = self._volume.chain.watch_changes(token, open_.handle, query)
@@ -134,7 +160,6 @@ class LocalChanges:
         if not self._source_of and self._handles is not None:
             self._volume.whole_chain.restore()
             self._handles = None
-            self._unreported.clear()
 
     def watchers_changed(self) -> None:
         """A watcher has come, gone or moved."""
@@ -153,41 +178,69 @@ class LocalChanges:
 
     # -- changes ----------------------------------------------------------------------------------------------------
 
-    def _collect(self, source: _Source) -> None:
+    def _collect(self, source: Source) -> None:
         if source.watch is not None:
             for change in source.watch.poll():
                 self._offer(source, change)
+            source.written.clear()
 
-    def _offer(self, source: _Source, change: Change) -> None:
-        held = self._held_for(source, change) if self._windows or self._unreported else None
-        if held is not None and len(held) < _MAX_HELD:
-            held.append((source, change))
+    def _offer(self, source: Source, change: Change) -> None:
+        if not source.watchers:
             return
-        for watcher in tuple(source.watchers):
-            self._watchers.tell(watcher, LOST if held is not None else change)
-
-    def _held_for(self, source: _Source, change: Change) -> list[tuple[_Source, Change]] | None:
-        """Where a change has to wait for what becomes of an operation on the same name."""
-        if change is LOST or not source.watchers:
-            return None
-        paths = [path for _, path in parts_of(source, change)]
-        for path in paths:
-            for window in self._windows.get(path, ()):
-                if window.holds(change):
-                    return window.held
         if change.kind in CONTENT:
-            return None
-        return next((self._unreported[path] for path in paths if path in self._unreported), None)
+            self._offer_content(source, change)
+        elif change is not LOST and self._names:
+            self._offer_name(source, change)
+        else:
+            source.tell((change,))
 
-    def reported(self, path: str) -> None:
-        """A new name has been told of: now comes what others have done to it since."""
-        for source, change in self._unreported.pop(path, ()):
-            self._offer(source, change)
+    def _offer_content(self, source: Source, change: Change) -> None:
+        path = join(source.path, change.path)
+        if change.kind is ChangeKind.DATA and path in source.written:
+            return
+        windows = self._windows.get(path)
+        names = self._names.at(path)
+        if windows:
+            windows[0].held[source, change] = None
+        elif names is not None:
+            names.hold(source, change)
+        else:
+            source.tell((change,))
 
-    def _taken_back(self, path: str) -> None:
-        """A new name is gone before it was told of. Who saw others do something with it must look for themselves."""
-        for source in dict.fromkeys(source for source, _ in self._unreported.pop(path, ())):
-            self._offer(source, LOST)
+    def _offer_name(self, source: Source, change: Change) -> None:
+        """Hold a change of a name that a client changes just now, and what happens to the other name of a rename."""
+        path = join(source.path, change.path)
+        holder = self._names.at(path)
+        if change.kind is ChangeKind.RENAMED:
+            target = join(source.path, change.target)
+            other = self._names.at(target)
+            if holder is not None and other is not None and holder is not other:
+                self._offer_name(source, Change(ChangeKind.REMOVED, change.path, change.is_directory))
+                self._offer_name(source, Change(ChangeKind.ADDED, change.target, change.is_directory))
+                return
+            holder = holder or other
+            if holder is not None:
+                self._names.extend(holder, path, target)
+        if change.is_directory:
+            for beneath in self._names.beneath(path):
+                # It is done in a directory that has another name by now.
+                beneath.doubt(source)
+        if holder is not None:
+            holder.hold(source, change)
+        else:
+            source.tell((change,))
+
+    def look(self, paths: Iterable[str]) -> None:
+        """Empty the sources of these names: what has happened until now is told, or held."""
+        # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
+        for source in {source: None for path in paths for source in self._concerned_by(path)[0][:1]}:
+            self._collect(source)
+
+    def settle(self, path: str) -> None:
+        """A file is about to be told of as modified: that covers what was written to it so far, and nothing later."""
+        for source in self._concerned_by(path)[1]:
+            if path in source.written:
+                self._collect(source)
 
     # -- operations -------------------------------------------------------------------------------------------------
 
@@ -200,35 +253,47 @@ class LocalChanges:
     def _observed(self, operation: Operation, call: _Function) -> _Function:
         handles = self._handles
         assert handles is not None
+        if operation.name in OF_NAMES:
+            return _observed_names(handles, operation.name, call)
         if operation.name == "close":
             return _observed_close(handles, call)
+        if operation.name == "open_stream":
+            return self._observed_stream(handles, call)
+        if operation.name == "pwrite":
+            return self._observed_write(handles, call)
         if operation.name in OF_ONE_FILE:
             return self._observed_of_file(handles, call)
-        if operation.mutates:
-            return self._observed_of_names(handles, operation.name, call)
-        return call
+        return self._observed_of_files(handles, operation.name, call) if operation.mutates else call
 
-    def _observed_of_names(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
-        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-            paths = handles.touched(name, arguments)
-            if not paths or (name == "open" and not arguments[2].create):
-                result = call(token, *arguments, **keywords)
-            else:
-                window = Window(paths, claims_of(name, paths, arguments))
-                self._begin_window(window, self._first_concerned(paths))
-                succeeded = False
-                try:
-                    result = call(token, *arguments, **keywords)
-                    succeeded = True
-                finally:
-                    self._end_window(window, succeeded)
-                    if name in _TAKES_AWAY:
-                        self._taken_back(paths[0])
-                    elif succeeded and name in _REPORTED_LATER:
-                        self._unreported.setdefault(paths[0], [])
-            if paths:
-                self._follow(handles, name, paths, result)
-            return result
+    def _observed_stream(self, handles: HandlePaths, call: _Function) -> _Function:
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> VfsHandle:
+            path = handles.path_of(handle)
+            if path is None:
+                return call(token, handle, *arguments, **keywords)  # type: ignore[no-any-return]
+            with _Window(self, (path,)):
+                stream: VfsHandle = call(token, handle, *arguments, **keywords)
+            handles.note(stream, path, True)
+            return stream
+
+        return observed
+
+    def _observed_write(self, handles: HandlePaths, call: _Function) -> _Function:
+        """Writes to files are noted only; those to streams may change anything of a file, and nobody tells of that."""
+        of_stream = self._observed_of_file(handles, call)
+
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any) -> int:
+            if handle in handles.streams:
+                return of_stream(token, handle, *arguments)  # type: ignore[no-any-return]
+            path = handles.path_of(handle) or ""
+            concerned = self._concerned_by(path)[1] if path else ()
+            for source in concerned:
+                source.written.add(path)
+            try:
+                return call(token, handle, *arguments)  # type: ignore[no-any-return]
+            finally:
+                # If it has waited, the first note may be gone.
+                for source in concerned:
+                    source.written.add(path)
 
         return observed
 
@@ -237,65 +302,43 @@ class LocalChanges:
 
         def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> Any:
             path = handles.path_of(handle)
-            concerned = self._concerned_by(path)[1] if path else ()
-            if not path or not concerned:
+            if not path or not self._concerned_by(path)[1] or self._is_made(path):
                 return call(token, handle, *arguments, **keywords)
-            window = Window((path,), NOTHING)
-            self._begin_window(window, concerned[:1])
-            succeeded = False
-            try:
-                result = call(token, handle, *arguments, **keywords)
-                succeeded = True
-                return result
-            finally:
-                self._end_window(window, succeeded)
+            with _Window(self, (path,)):
+                return call(token, handle, *arguments, **keywords)
 
         return observed
 
-    def _follow(self, handles: HandlePaths, name: str, paths: Sequence[str], result: object) -> None:
-        if isinstance(result, VfsHandle):
-            handles.note(result, paths[0])
-        elif name == "rename" and len(paths) == 2:
-            source, target = paths
-            handles.renamed(source, target)
-            for path in [path for path in self._unreported if path == source or path.startswith(source + "/")]:
-                self._unreported[target + path[len(source) :]] = []
-                self.reported(path)
+    def _is_made(self, path: str) -> bool:
+        # Whoever makes the file will tell of it, and of what it holds with it.
+        names = self._names.at(path)
+        return names is not None and names.makes(path)
 
-    def _first_concerned(self, paths: Sequence[str]) -> list[_Source]:
-        # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
-        return [source for path in paths for source in self._concerned_by(path)[0][:1]]
+    def _observed_of_files(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
+        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
+            with _Window(self, handles.touched(name, arguments)):
+                return call(token, *arguments, **keywords)
 
-    def _begin_window(self, window: Window, concerned: Sequence[_Source]) -> None:
-        for source in concerned:
-            self._collect(source)
+        return observed
+
+    def open_window(self, window: _Window) -> None:
+        """An operation on what files hold begins."""
+        self.look(window.paths)
         for path in window.paths:
             self._windows.setdefault(path, []).append(window)
 
-    def _end_window(self, window: Window, succeeded: bool) -> None:
+    def close_window(self, window: _Window, succeeded: bool) -> None:
+        """It is over. If it has failed, what was held is somebody else's."""
         # Whoever has begun to watch meanwhile is told of it, too.
-        for source in self._first_concerned(window.paths):
-            self._collect(source)
+        self.look(window.paths)
         for path in window.paths:
             windows = self._windows[path]
             windows.remove(window)
             if not windows:
                 del self._windows[path]
-        others = [other for path in window.paths for other in self._windows.get(path, ())]
-        if window.held or others:
-            for source, change in window.unclaimed(others) if succeeded else window.held:
-                # Another operation on the same name may have caused it.
+        if not succeeded:
+            for source, change in window.held:
                 self._offer(source, change)
-            if succeeded and window.claims:
-                self._give_up(others)
-
-    def _give_up(self, others: Sequence[Window]) -> None:
-        """Several operations on one name, and others besides: whose is what, and in which order, nobody can say."""
-        held = [entry for other in others for entry in other.held if entry[1].kind not in CONTENT]
-        for other in others:
-            other.held[:] = [entry for entry in other.held if entry[1].kind in CONTENT]
-        for source in dict.fromkeys(source for source, _ in held):
-            self._offer(source, LOST)
 
 
 def _wants_contents(watcher: "Watcher") -> bool:
@@ -306,6 +349,19 @@ def _key_of(token: "ImpersonationToken", open_: "NtOpen", watcher: "Watcher") ->
     # How much of a tree is seen depends on who asks; who may list the directory itself was checked when it was opened.
     user = token.cache_id if watcher.watch_tree else 0
     return open_.file_key, watcher.path, watcher.watch_tree, _wants_contents(watcher), user
+
+
+def _observed_names(handles: HandlePaths, name: str, call: _Function) -> _Function:
+    def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
+        result = call(token, *arguments, **keywords)
+        paths = handles.touched(name, arguments)
+        if name == "open" and paths:
+            handles.note(result, paths[0])
+        elif len(paths) == 2:
+            handles.renamed(*paths)
+        return result
+
+    return observed if name in {"open", "rename"} else call
 
 
 def _observed_close(handles: HandlePaths, call: _Function) -> _Function:

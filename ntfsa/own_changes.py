@@ -1,12 +1,8 @@
-"""Which of the changes that a source tells of a share's own operations have caused. No I/O, no waiting.
-
-An operation of the chain that changes something has a `Window` while it is being done. What must come of it when it
-has succeeded is one appearance or disappearance of a name (`claims_of`), and any number of changes of content.
-"""
+"""Which of the changes that a source tells of a share's own operations have caused. No I/O, no waiting."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lamina.ntfsa.lookup import join
 from lamina.vfs_modules.changes import Change, ChangeKind
@@ -16,92 +12,107 @@ from lamina.vfs_modules.operations import OPERATIONS, Operation, Operations, Tar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Claim = tuple[ChangeKind, str]
-"""A name, by its chain path, that was ADDED or REMOVED."""
+Part = tuple[ChangeKind, str]
+"""A name, by its path, and what happened to it. A rename has two."""
 
 _Place = tuple[int, bool]
 """Where in the arguments of an operation a handle stands, and whether the name after it is meant."""
 
 CONTENT: Final = frozenset({ChangeKind.DATA, ChangeKind.ATTRIBUTES})
 """Changes that are about no name."""
-NOTHING: Final[frozenset[Claim]] = frozenset()
 
 
-class Teller(Protocol):
-    """Whoever tells of changes in one directory: `path` is its chain path."""
-
-    @property
-    def path(self) -> str:
-        """The directory that the paths of changes start from."""
-        ...
-
-
-class Window:
-    """An operation that is being done: the names that it changes, and what was told of them meanwhile."""
-
-    __slots__ = ("claims", "held", "paths")
-
-    def __init__(self, paths: Sequence[str], claims: frozenset[Claim]) -> None:
-        self.paths = paths
-        self.claims = claims
-        self.held: list[tuple[Any, Change]] = []
-
-    def holds(self, change: Change) -> bool:
-        """Whether a change of one of its names may be its own doing."""
-        return bool(self.claims) or change.kind in CONTENT
-
-    def unclaimed(self, others: "Iterable[Window]" = ()) -> list[tuple[Any, Change]]:
-        """What is somebody else's, now that the operation has succeeded.
-
-        Each teller tells of the operation once; where that is held for one of `others`, operations on the same names,
-        it is taken from there. Of several changes that are alike the last one is its own: the others came before it.
-        """
-        left: dict[Teller, set[Claim]] = {}
-        rest = self._claim([entry for entry in self.held if entry[1].kind not in CONTENT], left)
-        for other in others:
-            other.held[:] = self._claim(other.held, left)
-        return rest
-
-    def _claim(self, held: list[tuple[Any, Change]], left: dict[Teller, set[Claim]]) -> list[tuple[Any, Change]]:
-        rest = []
-        for teller, change in reversed(held):
-            claims = left.setdefault(teller, set(self.claims))
-            parts = parts_of(teller, change)
-            if parts <= claims:
-                claims -= parts
-            else:
-                rest.append((teller, change))
-        rest.reverse()
-        return rest
-
-
-def parts_of(teller: Teller, change: Change) -> set[Claim]:
-    """The names that a change is about, each with what happened to it."""
-    path = join(teller.path, change.path)
+def parts_of(base: str, change: Change) -> set[Part]:
+    """What a change says of names, by their paths from the root where it has them from the directory `base`."""
+    path = join(base, change.path)
     if change.kind is ChangeKind.RENAMED:
-        return {(ChangeKind.REMOVED, path), (ChangeKind.ADDED, join(teller.path, change.target))}
+        return {(ChangeKind.REMOVED, path), (ChangeKind.ADDED, join(base, change.target))}
     return {(change.kind, path)}
+
+
+class SortedOut(NamedTuple):
+    """What others did before an operation and after it; `certain`: nothing that they did came in the midst of it."""
+
+    before: list[Change]
+    after: list[Change]
+    certain: bool
+
+
+def sort_out(base: str, held: Sequence[Change], caused: Sequence[Change]) -> SortedOut:
+    """What of `held`, told of an operation's names while it was done, is not its own doing, which is `caused`.
+
+    Both are in their order. A source tells of each of `caused` once. Of changes that are alike the last one is its own:
+    whichever of them it is, what is told says the same. Changes of what a new or removed file holds are left out. A
+    source that was silent of the operation leaves open what came first.
+    """
+    parts = [parts_of(base, change) for change in held]
+    own = _own(parts, caused)
+    first, last = (min(own), max(own)) if own else (0, -1)
+    gone_or_new = {
+        path for change in caused if change.kind is not ChangeKind.RENAMED for _, path in parts_of("", change)
+    }
+    before: list[Change] = []
+    after: list[Change] = []
+    certain = bool(own) or not caused
+    for at, change in enumerate(held):
+        if at in own:
+            after += _left_of(change, parts[at] - own[at], base)
+        elif change.kind not in CONTENT:
+            certain = certain and not first < at < last
+            (before if at < first else after).append(change)
+        elif join(base, change.path) not in gone_or_new:
+            (before if at < first else after).append(change)
+    return SortedOut(before, after, certain or not any(change.kind not in CONTENT for change in before + after))
+
+
+def _own(parts: Sequence[set[Part]], caused: Sequence[Change]) -> dict[int, set[Part]]:
+    """Which of `parts` are the operation's, with what it has caused of each."""
+    own: dict[int, set[Part]] = {}
+    for change in reversed(caused):
+        claims = parts_of("", change)
+        end = min(own, default=len(parts))
+        whole = next((at for at in range(end - 1, -1, -1) if claims <= parts[at]), None)
+        if whole is not None:
+            own[whole] = claims
+            continue
+        # A source of one directory sees half of a rename, another both halves one by one.
+        for claim in claims:
+            half = next((at for at in range(end - 1, -1, -1) if claim in parts[at]), None)
+            if half is not None:
+                own.setdefault(half, set()).add(claim)
+    return own
+
+
+def _left_of(change: Change, left: set[Part], base: str) -> "Iterator[Change]":
+    # Where a module makes a removal a rename, the other name is news.
+    for kind, path in left:
+        at = change.path if path == join(base, change.path) else change.target
+        yield Change(kind, at, change.is_directory)
 
 
 class HandlePaths:
     """Under which chain path each handle of a volume was opened. Renames are followed."""
 
-    __slots__ = ("_by_path", "_paths", "path_of")
+    __slots__ = ("_by_path", "_paths", "path_of", "streams")
 
     def __init__(self, handles: "Iterable[tuple[VfsHandle, str]]") -> None:
         self._paths: dict[VfsHandle, str] = {}
         self._by_path: dict[str, set[VfsHandle]] = {}
         self.path_of = self._paths.get
+        self.streams: set[VfsHandle] = set()
         for handle, path in handles:
             self.note(handle, path)
 
-    def note(self, handle: VfsHandle, path: str) -> None:
-        """A handle was opened."""
+    def note(self, handle: VfsHandle, path: str, stream: bool = False) -> None:
+        """A handle was opened; `stream`: of a stream of the file."""
+        if stream:
+            self.streams.add(handle)
         self._paths[handle] = path
         self._by_path.setdefault(path, set()).add(handle)
 
     def forget(self, handle: VfsHandle) -> None:
         """A handle is closed."""
+        self.streams.discard(handle)
         path = self._paths.pop(handle, None)
         if path is not None:
             handles = self._by_path[path]
@@ -138,41 +149,10 @@ def _places(operation: Operation) -> tuple[_Place, ...]:
 
 _TOUCHED: Final = {name: _places(operation) for name, operation in OPERATIONS.items() if operation.mutates}
 
+OF_NAMES: Final = frozenset({"open", "mkdir", "rmdir", "unlink", "link", "symlink", "rename"})
+"""Operations that change names."""
+
 OF_ONE_FILE: Final = frozenset(
     name for name, places in _TOUCHED.items() if places == ((0, False),) and OPERATIONS[name].target is Target.HANDLE
 ) - {"open_stream"}
 """Operations that change what one open file holds, and no name."""
-
-
-def claims_of(name: str, paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[Claim]:
-    """What the operation `name` has caused when it has succeeded, and ntfsa reports itself."""
-    claim = _CLAIMS.get(name)
-    return claim(paths, arguments) if claim is not None and paths else NOTHING
-
-
-def _of_open(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[Claim]:
-    # Whether one that is not exclusive has made the file nobody can say, so nobody but the source reports it.
-    return frozenset({(ChangeKind.ADDED, paths[0])}) if arguments[2].exclusive else NOTHING
-
-
-def _of_making(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[Claim]:
-    return frozenset({(ChangeKind.ADDED, paths[-1])})
-
-
-def _of_removing(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[Claim]:
-    return frozenset({(ChangeKind.REMOVED, paths[0])})
-
-
-def _of_renaming(paths: Sequence[str], arguments: Sequence[Any]) -> frozenset[Claim]:
-    return frozenset({(ChangeKind.REMOVED, paths[0]), (ChangeKind.ADDED, paths[-1])})
-
-
-_CLAIMS: Final[dict[str, Callable[[Sequence[str], Sequence[Any]], frozenset[Claim]]]] = {
-    "open": _of_open,
-    "mkdir": _of_making,
-    "symlink": _of_making,
-    "link": _of_making,
-    "unlink": _of_removing,
-    "rmdir": _of_removing,
-    "rename": _of_renaming,
-}

@@ -16,12 +16,14 @@ from lamina.ntfsa.sharing import sharing_conflict
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.stream_opens import has_open_streams
 from lamina.ntfsa.stream_rename import rename_stream
+from lamina.vfs_modules.changes import Change, ChangeKind
 from lamina.vfs_modules.extensions import ClientTrait
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.fscc.set_information import RenameInformation
+    from lamina.ntfsa.name_changes import NameChange
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.record import FileRecord
 
@@ -34,11 +36,17 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
 
     Raises ACCESS_DENIED, OBJECT_NAME_COLLISION, OBJECT_PATH_NOT_FOUND, OBJECT_NAME_INVALID, SHARING_VIOLATION.
     """
+    while not _rename(context, open_, asked):
+        pass
+
+
+def _rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> bool:
+    """False where others were changing one of the names, and all must be looked at again."""
     if not open_.granted_access & c.DELETE:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     if open_.stream or (asked.name.startswith(":") and not open_.posix):
         rename_stream(context, open_, asked)
-        return
+        return True
     if not open_.vfs_path:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "the root of a share")
     if open_.volume.has_streams and has_open_streams(open_.volume.registry, open_.file_key):
@@ -46,7 +54,7 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     where = new_place(context, open_, asked.name)
     target = join(where.parent, new_name(open_, asked.name))
     if target == open_.vfs_path:
-        return
+        return True
     _require_source(context, open_)
     name_changes(open_)
     posix = _is_posix(open_, asked) or ClientTrait.OPEN_TREES_MOVE in context.client.traits
@@ -58,7 +66,18 @@ def rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") ->
     if where.found and where.vfs_path != open_.vfs_path:
         replaces = _check_target(context, open_, where, asked)
     # Another case of the same name goes over the file itself; a replaced one may be in another case.
-    _move(context, open_, target, where.vfs_path if replaces else None)
+    replaced = where.vfs_path if replaces else target
+    change = open_.volume.name_changes.begin(open_.vfs_path, replaced, target, tree=open_.is_directory)
+    if change is None:
+        return False
+    with change:
+        _move(context, open_, change, target, where.vfs_path if replaces else None)
+    if not open_.is_directory:
+        # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
+        open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
+        # A backup has not seen the file under this name.
+        mark_archive(context.token, open_)
+    return True
 
 
 def _is_posix(open_: "NtOpen", asked: "RenameInformation") -> bool:
@@ -163,28 +182,24 @@ def _is_readonly(context: "NtContext", open_: "NtOpen", vfs_path: str, stat: Fil
         volume.chain.close(token, handle)
 
 
-def _move(context: "NtContext", open_: "NtOpen", target: str, replaced: str | None) -> None:
-    volume, token = open_.volume, context.token
-    chain, root, source = volume.chain, volume.root, open_.vfs_path
+def _move(context: "NtContext", open_: "NtOpen", change: "NameChange", target: str, replaced: str | None) -> None:
+    chain, token, root, source = open_.volume.chain, context.token, open_.volume.root, open_.vfs_path
     # The replaced file has its own case of the name: it is overwritten under that, and the result gets the new one.
     first = replaced if replaced is not None else target
     if replaced is not None and _is_same_file(context, open_, replaced):
         # Between two names of one file rename(2) does nothing: the old name only has to go.
         chain.unlink(token, root, source)
+        change.removed(source, False, open_.parent_key)
     else:
         chain.rename(token, root, source, root, first, replaced is not None)
-        if replaced is not None and volume.watchers is not None:
-            volume.watchers.removed(replaced, False, open_.parent_key)
+        if replaced is not None:
+            change.tell(Change(ChangeKind.REMOVED, replaced), open_.parent_key)
+        change.renamed(source, first, open_.is_directory, open_.parent_key)
+    _move_opens(open_, source, first)
     if first != target:
         chain.rename(token, root, first, root, target, False)
-    _move_opens(open_, source, target)
-    if volume.watchers is not None:
-        volume.watchers.renamed(source, target, open_.is_directory, open_.parent_key)
-    if not open_.is_directory:
-        # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
-        open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
-        # A backup has not seen the file under this name.
-        mark_archive(context.token, open_)
+        change.renamed(first, target, open_.is_directory, open_.parent_key)
+        _move_opens(open_, first, target)
 
 
 def _is_same_file(context: "NtContext", open_: "NtOpen", vfs_path: str) -> bool:

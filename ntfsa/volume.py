@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from lamina.ntfsa.directory_index import DirectoryIndexes
 from lamina.ntfsa.grant_holders import LeaseTable
 from lamina.ntfsa.identities import IdentityMap
+from lamina.ntfsa.name_changes import NameChanges
 from lamina.ntfsa.names import fold
 from lamina.ntfsa.offload_tokens import OffloadTokens
 from lamina.ntfsa.outside_access import outside_access
@@ -107,6 +108,7 @@ class NtVolume:
         "leases",
         "lock_ticket",
         "name",
+        "name_changes",
         "offload_tokens",
         "outside",
         "posix_extensions",
@@ -155,6 +157,7 @@ class NtVolume:
         self.audit: Callable[[AuditEvent], None] | None = None
         self.outside = outside_access(chain, registry)
         self.watchers: Watchers | None = None
+        self.name_changes = NameChanges(self)
         self._opens: dict[FileKey, list[NtOpen]] = {}
 
     def _make_guid(self) -> bytes:

@@ -186,8 +186,6 @@ class Watchers:
     def added(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has got a name."""
         self._report(_name_filter(directory), by, (n.FILE_ACTION_ADDED, path))
-        if self.local is not None:
-            self.local.reported(path)
 
     def removed(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has lost a name."""
@@ -195,6 +193,8 @@ class Watchers:
 
     def modified(self, path: str, changed: int, by: bytes = b"") -> None:
         """A file has changed; `changed`: FILE_NOTIFY_CHANGE_* of what did."""
+        if self.local is not None:
+            self.local.settle(path)
         self._report(changed, by, (n.FILE_ACTION_MODIFIED, path))
 
     def being_written(self, path: str) -> None:
@@ -210,6 +210,19 @@ class Watchers:
         else:
             self.removed(source, directory, by)
             self.added(target, directory, by)
+
+    def happened(self, change: Change, by: bytes) -> None:
+        """A name was ADDED, REMOVED or RENAMED."""
+        if change.kind is ChangeKind.RENAMED:
+            self.renamed(change.path, change.target, change.is_directory, by)
+        else:
+            tell = self.added if change.kind is ChangeKind.ADDED else self.removed
+            tell(change.path, change.is_directory, by)
+
+    def lost(self, path: str) -> None:
+        """What became of a name nobody knows."""
+        for watcher in self.watching(path):
+            watcher.lose()
 
     def stream_changed(self, path: str, stream: str, action: int, changed: int, by: bytes = b"") -> None:
         """A named stream of a file was added, removed or modified: FILE_ACTION_*_STREAM."""
