@@ -39,7 +39,7 @@ GROUPS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "attributes": _of_names(
             "set_times", "set_dos_attributes", "setxattr", "removexattr", "fchmod", "fchown", "set_compressed"
         ),
-        "security": _of_names("get_security", "set_security"),
+        "security": _of_names("set_security"),
     }
 )
 """Groups of operations by name."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from lamina import __version__
+from lamina.core.cli.audit import app as audit_app
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.groups import app as group_app
 from lamina.core.cli.modules import app as module_app
@@ -21,6 +22,7 @@ app.command(reload)
 app.command(user_app)
 app.command(group_app)
 app.command(module_app)
+app.command(audit_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,11 +1,14 @@
 """Stock modules with a real client: each in a share of its own of one server."""
 
+import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lamina.vfs_modules.auditing.hash_chain import verify
 from tests.support.processes import (
     Folder,
     Layout,
@@ -37,9 +40,10 @@ def server() -> Iterator[ServerProcess]:
     """A server with a share for each module, named like it."""
     users = two_users()
     with shared_scratch() as scratch:
+        chains = CHAINS | {"audit": ("audit", {"file": str(scratch / "%S.log")})}
         shares = {
             name: Folder(str(owned_folder(scratch / name, users[0])), chain=(module, *BELOW))
-            for name, module in CHAINS.items()
+            for name, module in chains.items()
         }
         with serving(Layout(shares, users), scratch / "state") as running:
             yield running
@@ -91,3 +95,29 @@ def test_worm_lets_nothing_be_renamed_over_what_is_there(server: ServerProcess, 
 
 def test_an_injected_fault_reaches_the_client(server: ServerProcess, local: Path) -> None:
     assert "NT_STATUS_DISK_FULL" in SmbClient(server, "faults").do("put new file", local=local).output
+
+
+def test_audit_tells_what_a_client_does(server: ServerProcess, local: Path) -> None:
+    folder = server.folder("audit")
+    SmbClient(server, "audit").do(
+        "mkdir folder", "put new folder\\file", "rename folder\\file moved", "del moved", local=local
+    ).check()
+    assert "NT_STATUS_" in SmbClient(server, "audit").do("rmdir missing").output
+    log = folder.parent / "audit.log"
+    until_written(log, '"operation":"unlink"')
+    lines = log.read_bytes().splitlines()
+    assert verify(lines).problems == []
+    told = [json.loads(line) for line in lines]
+    by_operation = {record["operation"]: record for record in told if record.get("result") == "ok"}
+    assert by_operation["mkdir"]["path"] == "folder"
+    assert (by_operation["rename"]["path"], by_operation["rename"]["target"]) == ("folder/file", "moved")
+    assert (
+        by_operation["unlink"].items() >= {"user": server.user.name, "address": "127.0.0.1", "share": "audit"}.items()
+    )
+    assert any(record.get("operation") == "open" and record.get("create") for record in told)
+
+
+def until_written(log: Path, text: str) -> None:
+    """Return when another process has written `text`; the test's own timeout is the limit."""
+    while text not in log.read_text():
+        time.sleep(0.01)

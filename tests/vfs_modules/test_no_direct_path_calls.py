@@ -13,7 +13,7 @@ EXEMPT = {"credentials.py"}
 # Calls of `os` that work on a descriptor, on the process or on a string; anything else of `os` may name a path.
 ALLOWED_OF_OS = {
     "close", "fdatasync", "fsdecode", "fsencode", "fspath", "fstat", "fsync", "ftruncate", "getegid", "geteuid",
-    "getgroups", "preadv", "pwrite", "read", "strerror", "PathLike",
+    "getgroups", "getpid", "preadv", "pwrite", "read", "strerror", "PathLike",
 }  # fmt: skip
 FORBIDDEN_MODULES = {"pathlib", "shutil", "tempfile", "glob", "io"}
 
