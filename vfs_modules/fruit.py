@@ -123,14 +123,14 @@ class FruitModule(PrivateAttributes):
     @directory_entries
     def describe(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> EntryDetails | None:
         """What a listing tells a Mac of a file."""
-        self._convert(token, handle)
+        header = self._converted(token, handle)
         finder, size = afp_info.NO_FINDER, 0
         if self.options.aapl_finder_info:
             info = self._load(token, handle)
             finder = info.finder if info is not None else finder
         is_file = st.S_ISREG(stat.mode)
         if self.options.aapl_rsize and is_file:
-            size = self._fork_size(token, handle)
+            size = self._fork_size(token, handle, header)
         born = stat.btime_ns if stat.btime_ns is not None else stat.mtime_ns
         short_name = size.to_bytes(8, "little") + afp_info.in_entry(finder, is_file, born // _BILLION - _MAC_EPOCH)
         return EntryDetails(short_name, stat.mode & 0xFFFF, self.options.aapl_max_access)
@@ -145,12 +145,12 @@ class FruitModule(PrivateAttributes):
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open or create a stream, of which Finder information and resource fork are this module's."""
-        self._convert(token, handle)
+        header = self._converted(token, handle)
         if name == afp_info.STREAM:
             self._check(how, name, self._load(token, handle) is not None)
             return StreamHandle(MetadataStream(self._metadata, handle, how.access))
         if name == fork.STREAM and self._has_files:
-            self._check(how, name, self._fork_size(token, handle) > 0)
+            self._check(how, name, self._fork_size(token, handle, header) > 0)
             return StreamHandle(ForkStream(self.next, self._files, self._opener(handle, how.access), how.access))
         return self.next.open_stream(token, handle, name, how)
 
@@ -170,12 +170,12 @@ class FruitModule(PrivateAttributes):
 
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
         """The streams; the two of this module where something is in them."""
-        self._convert(token, handle)
+        header = self._converted(token, handle)
         own = {afp_info.STREAM, fork.STREAM} if self._has_files else {afp_info.STREAM}
         streams = [entry for entry in self.next.list_streams(token, handle) if entry.name not in own]
         if self._load(token, handle) is not None:
             streams.append(StreamEntry(afp_info.STREAM, afp_info.SIZE, afp_info.SIZE))
-        size = self._fork_size(token, handle) if self._has_files else 0
+        size = self._files.fork_size(header) if self._has_files else 0
         if size:
             streams.append(StreamEntry(fork.STREAM, size, size))
         return streams
@@ -201,19 +201,26 @@ class FruitModule(PrivateAttributes):
         place = self.state(handle)
         return place.path if isinstance(place, Place) else None
 
-    def _convert(self, token: ImpersonationToken, handle: VfsHandle) -> None:
-        path = self._path(handle)
-        if path and self._converts:
-            with self._turn:
-                self._converter.convert(token, handle, path, self.next.fstat(token, handle))
-
     def _header(self, token: ImpersonationToken, handle: VfsHandle) -> HeaderFile | None:
         path = self._path(handle)
         return self._files.find(token, path, self.next.fstat(token, handle)) if path else None
 
-    def _fork_size(self, token: ImpersonationToken, handle: VfsHandle) -> int:
+    def _converted(self, token: ImpersonationToken, handle: VfsHandle) -> HeaderFile | None:
+        """The header file of an open file, once what is in it for elsewhere has been taken there."""
+        if not self._has_files and not self._converts:
+            return None
+        header = self._header(token, handle)
+        if header is None or not self._converts or not self._converter.is_needed(header):
+            return header
+        with self._turn:
+            path, header = self._path(handle), self._header(token, handle)
+            if path and header is not None and self._converter.is_needed(header):
+                self._converter.convert(token, handle, path, self.next.fstat(token, handle), header)
+        return self._header(token, handle)
+
+    def _fork_size(self, token: ImpersonationToken, handle: VfsHandle, header: HeaderFile | None) -> int:
         if self._has_files:
-            return self._files.fork_size(self._header(token, handle))
+            return self._files.fork_size(header)
         sizes = (entry.size for entry in self.next.list_streams(token, handle) if entry.name == fork.STREAM)
         return next(sizes, 0)
 
@@ -221,7 +228,8 @@ class FruitModule(PrivateAttributes):
         def opened(token: ImpersonationToken, create: bool) -> VfsHandle | None:
             header = self._header(token, handle)
             if header is not None and header.is_as_made_here:
-                return self._files.open(header, access)
+                with contextlib.suppress(FileNotFoundError):
+                    return self._files.open(header, access)
             if not create:
                 return None
             path = self._path(handle)

@@ -57,16 +57,19 @@ class Converter:
         self._metadata = metadata
         self._options = options
 
-    def convert(self, token: ImpersonationToken, handle: VfsHandle, path: str, base: FileStat) -> None:
-        """Convert the header file of the open file `handle`, called `path`, if it has one to be converted."""
-        header = self._files.find(token, path, base)
-        if header is None:
-            return
-        stays = self._options.resource == "file" and header.is_as_made_here and not self._is_to_be_dropped(header)
-        if stays and header.finder == NO_FINDER:
-            return
+    def is_needed(self, header: HeaderFile) -> bool:
+        """Whether there is something in a header file that is to be elsewhere."""
+        return not self._stays(header) or header.finder != NO_FINDER
+
+    def _stays(self, header: HeaderFile) -> bool:
+        return self._options.resource == "file" and header.is_as_made_here and not self._is_to_be_dropped(header)
+
+    def convert(
+        self, token: ImpersonationToken, handle: VfsHandle, path: str, base: FileStat, header: HeaderFile
+    ) -> None:
+        """Convert the header file of the open file `handle`, which is called `path`, as far as that goes."""
         try:
-            if stays:
+            if self._stays(header):
                 self._take_finder(token, handle, AfpInfo(header.finder))
                 self._files.forget_finder(header)
             else:

@@ -44,6 +44,8 @@ class Places:
 
     def moved(self, source: str, target: str, is_directory: bool) -> None:
         """`source` is called `target` now, and everything beneath it lies beneath that."""
+        if source == target:
+            return
         self.gone(target)
         self._rename(source, target)
         if is_directory:
