@@ -41,8 +41,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to try each of the two")
     parser.add_argument("--first", type=int, default=1000, metavar="SEED", help="the first seed to try")
     parser.add_argument("--seed", type=int, help="try this seed alone")
+    parser.add_argument("--only", choices=("history", "simulation"), help="one of the two")
     asked = parser.parse_args()
     for name, function, steps in (("history", run, HISTORY_STEPS), ("simulation", simulate, SIMULATION_STEPS)):
+        if asked.only not in (None, name):
+            continue
         end = time.monotonic() + asked.seconds
         seed = asked.first if asked.seed is None else asked.seed
         tried = 0

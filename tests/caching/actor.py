@@ -52,6 +52,11 @@ class Actor(Requester):
         if response.message[64] == 44:
             told = decode_lease_break_notification(response.message)
             self.say("     is told: lease", told.current_state, "to", told.new_state)
+            if told.lease_key not in self.leases:
+                self.world.expect(
+                    "who is told of a lease he has not", (self.guid, told.lease_key) in self.world.given_up, True
+                )
+                return
             holding = self.leases[told.lease_key]
             self.world.expect("the lease that breaks", told.current_state, holding.rights)
             awaited, to = bool(told.flags), told.new_state

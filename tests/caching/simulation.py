@@ -58,6 +58,7 @@ class Simulation:
         self.actors: list[Actor] = []
         self.leases: dict[bytes, dict[bytes, Holding]] = defaultdict(dict)
         self.contents: dict[FileKey, bytes] = {}
+        self.given_up: set[tuple[bytes, bytes]] = set()
         self.log: deque[str] = deque(maxlen=120)
         self.done = 0
         self._names = itertools.count(1)
@@ -159,6 +160,8 @@ class Simulation:
         self.actors.remove(actor)
         actor.client.disconnect()
         for file in list(actor.files):
+            # While the server closes what it had, another connection of the client may still be told of its leases.
+            self.given_up.add((actor.guid, file.lease))
             actor.forget(file)
 
     async def _catch_up(self) -> None:
@@ -169,6 +172,7 @@ class Simulation:
             for actor in self.actors:
                 actor.do_duties()
             busy = self._take_all_mail()
+        self.given_up.clear()
         now = self.loop.time()
         for holding in self._holdings():
             if holding.is_lost_by(now):
