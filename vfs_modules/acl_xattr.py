@@ -82,6 +82,7 @@ class AclXattrModule(VfsModule):
 
     Options = AclXattrOptions
     name: ClassVar[str] = "acl_xattr"
+    provides: ClassVar[tuple[str, ...]] = ("security",)
 
     options: AclXattrOptions
 

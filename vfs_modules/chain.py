@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.extensions import Extensions, collect
-from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
+from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule, implements
 from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operation, Operations
+from lamina.vfs_modules.order import declared, judge
 from lamina.vfs_modules.streams import ON_STREAMS, either
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -167,12 +168,9 @@ def _fold(module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[
 
 def _check(modules: tuple[VfsModule, ...], share: ShareInfo) -> None:
     where = f"share {share.name!r}"
-    if not modules or not isinstance(modules[-1], Backend):
-        last = f", not {title(modules[-1])!r}" if modules else ""
-        raise ModuleError(f"{where}: the last module of a chain must be a backend, such as 'posix'{last}")
-    for module in modules[:-1]:
-        if isinstance(module, Backend):
-            raise ModuleError(f"{where}: {title(module)!r} is a backend and must stand last")
+    judgement = judge([declared(type(module)) for module in modules])
+    if judgement.faults:
+        raise ModuleError(f"{where}: {judgement}")
     for module in modules:
         if module.share is not None or modules.count(module) > 1:
             raise ModuleError(

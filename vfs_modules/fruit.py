@@ -55,7 +55,8 @@ class FruitModule(PrivateAttributes):
 
     Options = FruitOptions
     name: ClassVar[str] = "fruit"
-    before: ClassVar[tuple[str, ...]] = ("streams_xattr", "streams_depot", "acl_xattr", "dos_attributes")
+    before: ClassVar[tuple[str, ...]] = ("streams", "security", "dos_attributes")
+    requires: ClassVar[tuple[str, ...]] = ("streams",)
     keeps_streams: ClassVar[bool] = True
 
     options: FruitOptions

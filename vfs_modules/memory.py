@@ -50,6 +50,7 @@ class MemoryBackend(Backend):
 
     Options = MemoryOptions
     name: ClassVar[str] = "memory"
+    provides: ClassVar[tuple[str, ...]] = ("streams",)
 
     options: MemoryOptions
 

@@ -23,6 +23,8 @@ _LISTENER = "lamina_impl"  # what `hooks.listens` leaves on a method
 EXTENSION_MARK = "lamina_extension"
 """What the decorators of `extensions` leave on a method."""
 
+_DECLARATIONS = frozenset({"before", "after", "requires", "conflicts", "provides"})
+
 _NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -54,7 +56,8 @@ class VfsModule(Operations):
     """A piece of a chain. `next` is everything below it; `slot` its place in every handle's `slots`.
 
     Class attributes describe it: `name` (as configuration calls it), `api_version` it was written for, and what it
-    wants of a chain: `before` and `after` (names it must stand above and below), `requires`, `conflicts`;
+    wants of a chain (`order`): what it must stand somewhere above (`before`) and below (`after`), what must be there
+    (`requires`) and must not (`conflicts`), each the name of a module or of what one `provides`;
     `keeps_streams`: its `open_stream` returns handles of its own kind (see `streams`).
     Public names other than operations are declared: `class Recycle(VfsModule, public=("purge",))`.
     """
@@ -66,6 +69,7 @@ class VfsModule(Operations):
     after: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[tuple[str, ...]] = ()
     keeps_streams: ClassVar[bool] = False
 
     options: ModuleOptions
@@ -89,6 +93,8 @@ class VfsModule(Operations):
         for name, value in vars(cls).items():
             if name in OPERATIONS:
                 _check_signature(cls, name, value)
+            elif name in _DECLARATIONS:
+                _check_declaration(cls, name, value)
             elif not (name.startswith("_") or name in allowed or _inherited(cls, name) or _is_marked(value)):
                 raise ModuleError(_stranger(cls, name))
 
@@ -166,6 +172,12 @@ def _check_signature(cls: type, name: str, value: object) -> None:
         raise ModuleError(
             f"{_where(cls)}.{name}{_parameters(value)} differs from the specification: {name}{_parameters(contract)}"
         )
+
+
+def _check_declaration(cls: type, name: str, value: object) -> None:
+    # A string is a sequence of strings too, and would be taken for the names of its letters.
+    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        raise ModuleError(f'{_where(cls)}.{name}: must be a tuple of names, such as ("streams",), not {value!r}')
 
 
 def _parameters(function: Callable[..., Any]) -> str:

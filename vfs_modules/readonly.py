@@ -53,7 +53,7 @@ class ReadonlyModule(VfsModule):
 
     Options = ReadonlyOptions
     name: ClassVar[str] = "readonly"
-    before: ClassVar[tuple[str, ...]] = ("streams_xattr", "streams_depot", "acl_xattr", "dos_attributes")
+    before: ClassVar[tuple[str, ...]] = ("streams", "security", "dos_attributes")
 
     options: ReadonlyOptions
 

@@ -26,6 +26,9 @@ class StreamsXattrModule(PrivateAttributes):
 
     Options = StreamsXattrOptions
     name: ClassVar[str] = "streams_xattr"
+    provides: ClassVar[tuple[str, ...]] = ("streams",)
+    before: ClassVar[tuple[str, ...]] = ("security",)
+    conflicts: ClassVar[tuple[str, ...]] = ("streams_depot",)
     keeps_streams: ClassVar[bool] = True
 
     options: StreamsXattrOptions

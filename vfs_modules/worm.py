@@ -40,7 +40,7 @@ class WormModule(VfsModule):
 
     Options = WormOptions
     name: ClassVar[str] = "worm"
-    before: ClassVar[tuple[str, ...]] = ("streams_xattr", "streams_depot", "acl_xattr", "dos_attributes")
+    before: ClassVar[tuple[str, ...]] = ("streams", "security", "dos_attributes")
 
     options: WormOptions
 

@@ -23,6 +23,7 @@ from lamina.core.plan import ModuleSpec, ServerPlan, ShareSpec
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.module import Backend, VfsModule
+from lamina.vfs_modules.order import declared, judge
 
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _SHARE_NAME = re.compile(r'[^\x00-\x1f"/\\\[\]:;|=,+*?<>]{1,80}')
@@ -201,6 +202,9 @@ class _Reader:
         for name, kind in zip(names, kinds, strict=True):
             if kind is not None:
                 self._model(kind.Options, options.get(name, {}), (*path, name))
+        judgement = judge([declared(kind, name) for name, kind in zip(names, kinds, strict=True) if kind is not None])
+        if judgement.faults and len(self.report.problems) == before and names:
+            self.report.add((*path, "chain"), str(judgement))
         specs = tuple(ModuleSpec(name, options.get(name, {})) for name in names)
         if len(self.report.problems) == before and specs:
             self._compose(path, specs)

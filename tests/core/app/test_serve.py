@@ -99,7 +99,7 @@ def test_name_is_for_the_first_folder(start: Start, folder: Path) -> None:
         (["{folder}/hello.txt"], "lamina: {folder}/hello.txt is not a folder\n"),
         ([], "lamina: name a folder to share: lamina serve FOLDER\n"),
         (["{folder}", "--chain", "dos_atributes,posix"], "did you mean 'dos_attributes'?"),
-        (["{folder}", "--chain", "posix,dos_attributes"], "must be a backend"),
+        (["{folder}", "--chain", "posix,dos_attributes"], "is a backend and must stand last"),
         (["{folder}", "--name", "a/b"], "lamina: 'a/b' cannot be the name of a share\n"),
         (["{folder}", "--user", ":x"], "a user has a name"),
         (["{folder}", "--address", "192.0.2.1"], "lamina: this machine has no address '192.0.2.1'\n"),
