@@ -28,11 +28,14 @@ from lamina.core.wire.oplock_break import (
     encode_oplock_break,
 )
 from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
+from lamina.ntfsa.breaking import end_overdue
 from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.constants import FILE_OPEN_IF, FILE_OVERWRITE_IF, READ_CONTROL
+from lamina.ntfsa.record import FileKey
+from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.granted import RH, RW, RWH, R, rights
 from tests.support.served import GENERIC_ALL, PASSWORD, USER, Served, new_file
@@ -488,16 +491,24 @@ def test_a_break_that_nobody_answers_ends_by_itself(
     assert lease(client, RH).state == RH
 
 
-def test_who_answers_in_time_is_not_punished(
-    served: Served, client: WireClient, other: WireClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lamina.ntfsa.breaking.BREAK_SECONDS", 0.05)
+def test_who_answers_in_time_is_not_punished(served: Served, client: WireClient, other: WireClient) -> None:
     holder = lease(client, RWH)
     waiting = begin_open(other, wanted(RWH, OTHER_KEY))
     holder.broken()
+    volume = next(share.volume for share in served.core.shares if share.volume is not None)
+    key, deadline = served.call(lambda: breaking_grant(volume.registry))
     holder.acknowledge(RH).check()
     opened(other, waiting)
+    served.call(lambda: volume.registry.update(key, end_overdue, deadline))
     assert lease(client, R).state == RH
+
+
+def breaking_grant(registry: Registry) -> tuple[FileKey, float]:
+    """The file whose only grant breaks, and when the answer is due."""
+    assert isinstance(registry, MemoryRegistry)
+    found = [(key, grant.deadline) for key, record in registry.items() for grant in record.grants]
+    (only,) = found
+    return only
 
 
 def test_an_encrypted_session_is_told_in_secret(serve: Callable[..., Served]) -> None:
