@@ -18,7 +18,8 @@ _PREFIX: Final = "S-1-5-88-"
 _USER: Final = f"{_PREFIX}1-"
 _GROUP: Final = f"{_PREFIX}2-"
 _MODE: Final = f"{_PREFIX}3-"
-_PERMISSIONS: Final = 0o7777
+_PERMISSIONS: Final = 0o777
+_SPECIAL: Final = 0o7000
 
 
 def with_unix_aces(descriptor: SecurityDescriptor, stat: "FileStat") -> SecurityDescriptor:
@@ -63,9 +64,16 @@ def without_mode(
 ) -> tuple[SecurityDescriptor, int]:
     """Give the file the mode that a client's descriptor asks for; what is left to set of that, and which parts."""
     mode = wanted_mode(new)
-    chain = open_.volume.chain
-    if mode is not None and mode != chain.fstat(token, open_.handle).mode & _PERMISSIONS:
-        chain.fchmod(token, open_.handle, mode)
+    if mode is not None:
+        _change_mode(token, open_, mode)
     if says_only_unix(new):
         return new, security_information & ~c.DACL_SECURITY_INFORMATION
     return without_unix_aces(new), security_information
+
+
+def _change_mode(token: "ImpersonationToken", open_: "NtOpen", permissions: int) -> None:
+    # Set-user-id and the like are left to those who have a shell.
+    chain = open_.volume.chain
+    mode = chain.fstat(token, open_.handle).mode
+    if permissions != mode & _PERMISSIONS:
+        chain.fchmod(token, open_.handle, mode & _SPECIAL | permissions)

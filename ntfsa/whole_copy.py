@@ -2,21 +2,26 @@
 
 from typing import TYPE_CHECKING, Final
 
+from lamina.ntfsa.borders import translated
+from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.range_copy import PIECE, Copied, CopyRange, copy_ranges
 from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.operations import Access, OpenHow
 
 if TYPE_CHECKING:
-    from lamina.ntfsa.context import NtContext
-    from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.token import ImpersonationToken
 
 _READ: Final = OpenHow(Access.READ)
 _WRITE: Final = OpenHow(Access.READ_WRITE, create=True)
 
 
-def copy_whole(context: "NtContext", source: "NtOpen", target: "NtOpen") -> Copied:
-    """Copy the data, then each named stream; `require_copyable` has been asked. `total`: bytes of data."""
+@translated
+def copy_whole(context: NtContext, source: NtOpen, target: NtOpen) -> Copied:
+    """Copy the data, then each named stream; `require_copyable` has been asked. `total`: bytes of data.
+
+    Raises what stops the copy of a stream.
+    """
     size = source.chain.fstat(context.token, source.data).size
     copied = copy_ranges(context, source, target, [CopyRange(0, 0, size)] if size else [])
     if not source.stream and not target.stream and copied.status == 0 and source.volume.has_streams:

@@ -46,6 +46,14 @@ _MAC_EPOCH: Final = 946_684_800
 _BILLION: Final = 1_000_000_000
 
 
+_OWN: Final = {name.lower(): name for name in (afp_info.STREAM, fork.STREAM)}
+
+
+def _exact(name: str) -> str:
+    """The name of a stream in the one case that this module's have."""
+    return _OWN.get(name.lower(), name)
+
+
 def _fail(number: int, name: str) -> OSError:
     return OSError(number, os.strerror(number), name)
 
@@ -147,6 +155,7 @@ class FruitModule(PrivateAttributes):
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open or create a stream, of which Finder information and resource fork are this module's."""
         header = self._converted(token, handle)
+        name = _exact(name)
         if name == afp_info.STREAM:
             self._check(how, name, self._load(token, handle) is not None)
             return StreamHandle(MetadataStream(self._metadata, handle, how.access))
@@ -183,6 +192,7 @@ class FruitModule(PrivateAttributes):
 
     def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove a stream; but not a resource fork, which Macs cut to nothing instead and otherwise mean to keep."""
+        name = _exact(name)
         if name == afp_info.STREAM:
             self._metadata.remove(token, handle)
         elif name != fork.STREAM or not self._has_files:
@@ -192,7 +202,7 @@ class FruitModule(PrivateAttributes):
         self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
     ) -> None:
         """Rename a stream that is not this module's."""
-        if not {source, target}.isdisjoint({afp_info.STREAM, fork.STREAM}):
+        if not {_exact(source), _exact(target)}.isdisjoint({afp_info.STREAM, fork.STREAM}):
             raise _fail(errno.EACCES, source)
         self.next.rename_stream(token, handle, source, target, replace)
 

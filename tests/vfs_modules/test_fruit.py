@@ -207,6 +207,15 @@ def test_a_fork_is_not_removed_but_finder_information_is(share: Callable[..., Sh
     assert mac.streams(file) == {FORK: 4}
 
 
+def test_the_streams_have_their_names_in_any_case(share: Callable[..., Share]) -> None:
+    mac = share()
+    file = mac.file()
+    mac.write(file, "afp_resource", b"fork")
+    mac.write(file, "AFP_AFPINFO", INFO)
+    assert mac.streams(file) == {FORK: 4, META: 60}
+    assert mac.on_disk() == ["._file", "file"]
+
+
 # Header files follow their files.
 
 

@@ -68,6 +68,14 @@ def entry_of(packed: bytes, name: str) -> bytes:
         packed = packed[following:]
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"\1", bytes(23), b"\xff" * 24, struct.pack("<IIQQ", 2, 0, 1 << 40, 1), b"x" * 5000]
+)
+def test_a_context_that_is_no_query_is_passed_over(served: Served, data: bytes) -> None:
+    client = served.connected()
+    assert AAPL not in client.create("", access=0x80, contexts={AAPL: data}).response.contexts
+
+
 def listed(client: WireClient, name: str) -> bytes:
     folder = client.create("", **DIRECTORY)
     packed = client.query_directory(folder, "*", ID_BOTH)
@@ -219,7 +227,7 @@ def test_a_mac_sets_the_mode_and_leaves_the_list_as_it_is(served: Served) -> Non
     file = new_file(client)
     set_dacl(client, file, Acl((Ace(ACCESS_ALLOWED_ACE_TYPE, 0, 0x1F01FF, "S-1-1-0"),)))
     before = descriptor(client, file)
-    set_dacl(client, file, Acl((Ace(ACCESS_DENIED_ACE_TYPE, 0, 0, f"S-1-5-88-3-{0o100640}"),)))
+    set_dacl(client, file, Acl((Ace(ACCESS_DENIED_ACE_TYPE, 0, 0, f"S-1-5-88-3-{0o106640}"),)))
     assert os.stat(served.folder / "file").st_mode & 0o7777 == 0o640
     after = descriptor(client, file)
     assert before.dacl is not None
