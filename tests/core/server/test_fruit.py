@@ -8,6 +8,7 @@ import pytest
 
 from lamina.core.commands import server_copy
 from lamina.core.plan import ModuleSpec
+from lamina.core.wire.constants import Command
 from lamina.ntfsa.security_descriptor import (
     ACCESS_ALLOWED_ACE_TYPE,
     ACCESS_DENIED_ACE_TYPE,
@@ -23,7 +24,10 @@ from lamina.ntfsa.status import NtStatus
 from lamina.ntfsa.unix_aces import with_unix_aces
 from lamina.vfs_modules.apple import afp_info
 from lamina.vfs_modules.apple.afp_info import AfpInfo
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import FileStat
+from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.served import Served, new_file
 from tests.support.wire_client import Open, StatusError, WireClient
 
@@ -252,3 +256,31 @@ def test_a_descriptor_without_a_list_which_grants_all_gets_none() -> None:
     stat = FileStat(1, 2, 0o100644, 1, 3, 4, 0, 0, 0, 0, 0, None)
     bare = SecurityDescriptor("S-1-1-0", control=SE_SELF_RELATIVE | SE_DACL_PRESENT)
     assert with_unix_aces(bare, stat) == bare
+
+
+# Time Machine.
+
+
+class Flushed(VfsModule):
+    """Counts what reaches the disk."""
+
+    def connect(self, share: object) -> None:
+        self._count = 0
+
+    def fsync(self, token: ImpersonationToken, handle: VfsHandle, data_only: bool = False) -> None:
+        self._count += not data_only
+        self.next.fsync(token, handle, data_only)
+
+
+def test_a_full_sync_reaches_the_disk_also_of_a_fork(serve: Callable[..., Served]) -> None:
+    flushed = Flushed()
+    served = serve(chain=[ModuleSpec("fruit", {"time_machine": True}), flushed, "streams_xattr", "posix"])
+    client = mac(served)
+    for name in ("file", "file:AFP_Resource"):
+        file = new_file(client, name)
+        client.write(file, b"data")
+        before = flushed._count
+        # F_FULLFSYNC: macOS says so in a field that is reserved to others (MS-SMB2 2.2.17).
+        body = struct.pack("<HHIQQ", 24, 0xFFFF, 0, file.persistent, file.volatile)
+        client.transact(Command.FLUSH, body).check()
+        assert flushed._count == before + 1
