@@ -23,7 +23,7 @@ from pydantic import Field
 from lamina.vfs_modules import ntacl, posix_acl
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.ntacl_hash import PosixSide, system_acl_hash
 from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, FileStat, OpenHow, Operation
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -55,6 +55,8 @@ _DIRECTORY_ITSELF = OpenHow(Access.PATH, directory=True, follow=False)
 
 class AclXattrOptions(ModuleOptions):
     """Options of `acl_xattr`."""
+
+    samba_names = named_by_samba("acl_xattr", attribute="security_acl_name", ignore_system_acls="ignore system acls")
 
     attribute: str | None = Field(
         default=None,

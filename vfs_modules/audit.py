@@ -31,7 +31,7 @@ from lamina.vfs_modules.chosen import GROUPS, choose
 from lamina.vfs_modules.engine import offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.hooks import listens
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import OPERATIONS, Operation
 from lamina.vfs_modules.substitution import as_component, check_template, substitute, values_for
 from lamina.vfs_modules.syscalls.log_file import read_secret
@@ -64,6 +64,8 @@ Template = Annotated[str, AfterValidator(check_template)]
 
 class AuditOptions(ModuleOptions):
     """Options of `audit`; those that Samba's full_audit has are called as there."""
+
+    samba_names = named_by_samba("full_audit", "success", "failure", "prefix", "facility", "priority")
 
     success: Words = Field(
         default=_DEFAULT, description='what is told when it succeeds: groups and operations, "!word" without these'

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import DirectoryEntry, FileStat, NameEvent, OpenHow, StreamEntry, Watch
 from lamina.vfs_modules.token import ImpersonationToken
 
@@ -60,6 +60,8 @@ def _valid(given: str) -> str:
 
 class CatiaOptions(ModuleOptions):
     """Options of `catia`."""
+
+    samba_names = named_by_samba("catia", "mappings")
 
     mappings: Annotated[str, AfterValidator(_valid)] = Field(
         default="",

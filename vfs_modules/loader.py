@@ -7,6 +7,7 @@ or written for another version of the specification is refused with what to do a
 import difflib
 from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
 
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import API_VERSION
@@ -25,6 +26,24 @@ class LoadError(LookupError):
 def installed_modules() -> dict[str, str]:
     """The names of all modules that are installed, with the distribution that each comes from; nothing is imported."""
     return {point.name: _distribution(point) for point in entry_points(group=GROUP)}
+
+
+class Installed(NamedTuple):
+    """An installed module: its name, the distribution that brings it with its version, and where its class is."""
+
+    name: str
+    distribution: str
+    version: str
+    place: str
+
+
+def all_installed() -> list[Installed]:
+    """All modules that are installed, by name; nothing is imported. A name claimed twice is there twice."""
+    found = {
+        Installed(point.name, _distribution(point), point.dist.version if point.dist is not None else "", point.value)
+        for point in entry_points(group=GROUP)
+    }
+    return sorted(found)
 
 
 def load_module(name: str, blocked: Collection[str] = ()) -> type[VfsModule]:

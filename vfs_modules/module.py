@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import OPERATIONS, Capability, Operation, Operations
@@ -32,10 +32,37 @@ class ModuleError(TypeError):
     """A module class or a chain that cannot work; the message says which, where and what would."""
 
 
+def named_by_samba(module: str, *same: str, **other: str) -> Mapping[str, str]:
+    """The `samba_names` of a module's options: those with the `same` names under Samba's `module`, and the `other`s.
+
+    A name with a colon is taken as it is; so are all where `module` is "", for options that are no module's there.
+    """
+    names = {name: name for name in same} | other
+    return {name: theirs if ":" in theirs or not module else f"{module}:{theirs}" for name, theirs in names.items()}
+
+
 class ModuleOptions(BaseModel):
     """The base of every module's `Options`: typed, documented, immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samba_names: ClassVar[Mapping[str, str]] = {}
+    """What options that Samba has are called there, as "module:option"; they may be given by that name as well."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_our_names(cls, given: Any) -> Any:
+        if not cls.samba_names or not isinstance(given, Mapping):
+            return given
+        ours = {theirs: name for name, theirs in cls.samba_names.items()}
+        ours |= {theirs.partition(":")[2]: name for theirs, name in ours.items() if ":" in theirs}
+        renamed: dict[str, Any] = {}
+        for key, value in given.items():
+            name = str(key) if key in cls.model_fields else ours.get(key, str(key))
+            if name in renamed:
+                raise ValueError(f"{name!r} is given twice, once as Samba calls it")
+            renamed[name] = value
+        return renamed
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.engine import offload, wait
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import Backend, ModuleOptions
+from lamina.vfs_modules.module import Backend, ModuleOptions, named_by_samba
 from lamina.vfs_modules.operations import Capability, OpenHow
 from lamina.vfs_modules.outside import FileLease, LeaseBroken, RangeLock
 from lamina.vfs_modules.token import ImpersonationToken
@@ -27,6 +27,10 @@ _LONGEST_PAUSE = 0.1
 
 class OutsideOptions(ModuleOptions):
     """The options of `posix` about local programs."""
+
+    samba_names = named_by_samba(
+        "", posix_locking="posix locking", strict_locking="strict locking", kernel_oplocks="kernel oplocks"
+    )
 
     posix_locking: bool = Field(
         default=False,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn
 from pydantic import Field, field_validator
 
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow, Operation
 from lamina.vfs_modules.period import parse_period
 from lamina.vfs_modules.readonly_attribute import entries_shown_readonly, shown_readonly
@@ -25,6 +25,8 @@ _BY_HOW = frozenset({"open", "open_stream"})
 
 class ReadonlyOptions(ModuleOptions):
     """Options of `readonly`."""
+
+    samba_names = named_by_samba("readonly", "period")
 
     period: tuple[str, str] = Field(
         default=("today 0:0", "tomorrow 0:0"),

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from pydantic import Field
 
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions
+from lamina.vfs_modules.module import ModuleOptions, named_by_samba
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import Operations
 from lamina.vfs_modules.token import ImpersonationToken
@@ -39,6 +39,15 @@ def fail(number: int, name: str) -> NoReturn:
 
 class StreamsXattrOptions(ModuleOptions):
     """Options of `streams_xattr`; those that Samba has are called as there."""
+
+    samba_names = named_by_samba(
+        "streams_xattr",
+        "prefix",
+        "ext_prefix",
+        "store_stream_type",
+        max_xattrs_per_stream="max xattrs per stream",
+        max_xattr_size="smbd max xattr size",
+    )
 
     prefix: str = Field(
         default="user.DosStream.",

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import StreamHandle, VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo, named_by_samba
 from lamina.vfs_modules.operations import (
     Access,
     Capability,
@@ -52,6 +52,8 @@ _FOLDER_MODE: Final = 0o755
 
 class StreamsDepotOptions(ModuleOptions):
     """Options of `streams_depot`, called as Samba's."""
+
+    samba_names = named_by_samba("streams_depot", "directory", "check_valid", "delete_lost")
 
     directory: str = Field(
         default=".streams",

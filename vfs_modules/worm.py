@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow, Operation
 from lamina.vfs_modules.readonly_attribute import entries_shown_readonly, shown_readonly
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -29,6 +29,8 @@ _BETWEEN: Final = frozenset({"copy_range", "clone_range"})
 
 class WormOptions(ModuleOptions):
     """Options of `worm`."""
+
+    samba_names = named_by_samba("worm", "grace_period")
 
     grace_period: int = Field(
         default=3600, ge=0, description="seconds after its last change in which a file can still be changed"

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lamina.vfs_modules.module import ModuleOptions
+from lamina.vfs_modules.module import ModuleOptions, named_by_samba
 
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
 _SIZE: Final = re.compile(r"(\d{1,18})\s*([KMGTP]?)", re.IGNORECASE)
@@ -23,6 +23,17 @@ def _bytes_of(given: object) -> object:
 class FruitOptions(ModuleOptions):
     """Options of `fruit`."""
 
+    samba_names = named_by_samba(
+        "fruit",
+        *("metadata", "resource", "encoding", "aapl", "model", "nfs_aces", "copyfile", "posix_rename", "zero_file_id"),
+        *("veto_appledouble", "convert_adouble", "wipe_intentionally_left_blank_rfork", "delete_empty_adfiles"),
+        time_machine="time machine",
+        time_machine_max_size="time machine max size",
+        aapl_rsize="readdir_attr:aapl_rsize",
+        aapl_finder_info="readdir_attr:aapl_finder_info",
+        aapl_max_access="readdir_attr:aapl_max_access",
+    )
+
     metadata: Literal["netatalk", "stream"] = Field(
         default="netatalk",
         description="where the Finder information is kept: in Netatalk's extended attribute, or as the named stream "
@@ -36,6 +47,10 @@ class FruitOptions(ModuleOptions):
         default="private",
         description="how the names of attributes in converted header files are kept where NT reserves one of their "
         "characters: as Macs write it, or, above `catia`, as it is",
+    )
+    locking: Literal["none", "netatalk"] = Field(
+        default="none",
+        description="tell Netatalk and Samba on the same files how files are open, by locks on them, and respect theirs",
     )
     aapl: bool = Field(default=True, description="agree with Macs on Apple's extensions")
     model: str = Field(
