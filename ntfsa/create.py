@@ -18,7 +18,7 @@ from lamina.ntfsa.create_existing import admit_existing
 from lamina.ntfsa.create_new import create_new
 from lamina.ntfsa.create_stream import admit_stream
 from lamina.ntfsa.errors import nt_error
-from lamina.ntfsa.extensions import NO_ANSWERS, answer_contexts
+from lamina.ntfsa.extensions import NO_ANSWERS, answer_contexts, opened_file
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest, lease_identity, request_oplock
 from lamina.ntfsa.lookup import exact_path, nt_path, stat_or_none
@@ -104,8 +104,8 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
     if context.client.traits is not NO_TRAITS and ClientTrait.ZERO_FILE_IDS in context.client.traits:
         open_.file_id = 0
     answers = NO_ANSWERS
-    if open_.posix or parameters.module_contexts:
-        answers = _ask_modules(context, open_, parameters.module_contexts or NO_ANSWERS)
+    if open_.posix or parameters.module_contexts or volume.extensions.opened is not None:
+        answers = _ask_modules(context, open_, parameters)
     if parameters.lease is not None:
         lease = _request_lease(context, open_, request.lease, parameters.lease)
         return CreateResult(open_, action, information, shown, 0, lease, answers)
@@ -113,8 +113,11 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
     return CreateResult(open_, action, information, shown, level, None, answers)
 
 
-def _ask_modules(context: "NtContext", open_: NtOpen, asked: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+def _ask_modules(context: "NtContext", open_: NtOpen, parameters: CreateParameters) -> Mapping[bytes, bytes]:
+    opened, asked = open_.volume.extensions.opened, parameters.module_contexts
     try:
+        if opened is not None:
+            opened(context.token, opened_file(open_), parameters.share_access)
         answers = answer_contexts(context, open_, asked) if asked else {}
         if open_.posix:
             answers[POSIX_CONTEXT] = answer_posix_context(context.token, open_)

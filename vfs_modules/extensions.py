@@ -110,6 +110,7 @@ class Kind(Enum):
     SET = ("self", "token", "opened", "data")
     CREATE_CONTEXT = ("self", "token", "opened", "data", "client")
     ENTRIES = ("self", "token", "handle", "stat")
+    OPENED = ("self", "token", "opened", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,10 @@ class Mark:
                 return f"{verb} of {self.key[0].name.lower()} information class {self.key[1]}"
             case Kind.CREATE_CONTEXT:
                 return f"create context {self.key!r}"
-            case _:
+            case Kind.ENTRIES:
                 return "the details of directory entries"
+            case _:
+                return "the sharing of files that are opened"
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -203,6 +206,16 @@ def directory_entries(method: _Method) -> _Method:
     return _marking(Mark(Kind.ENTRIES, ""))(method)
 
 
+def file_sharing(method: _Method) -> _Method:
+    """Learn how files are shared: `(self, token, opened, share) -> None`.
+
+    Asked when a file, or a stream of one, has been opened, as far as other opens of this server let it: for who shares
+    its files with another server. `share`: FILE_SHARE_* (MS-SMB2 2.2.13). What it raises, such as EBUSY (a sharing
+    violation), fails the CREATE. It ends with the handle.
+    """
+    return _marking(Mark(Kind.OPENED, ""))(method)
+
+
 Entries = Callable[[ImpersonationToken, VfsHandle, FileStat], EntryDetails | None]
 
 
@@ -226,6 +239,7 @@ class Extensions:
     settings: Mapping[tuple[InfoType, int], Extension] = field(default_factory=lambda: _NONE)
     contexts: Mapping[bytes, Extension] = field(default_factory=lambda: _NONE)
     entries: Entries | None = None
+    opened: Callable[[ImpersonationToken, OpenedFile, int], None] | None = None
 
     def all(self) -> list[Extension]:
         """Those that have a code, a class or a tag."""
@@ -233,6 +247,9 @@ class Extensions:
             each for table in (self.controls, self.queries, self.settings, self.contexts) for each in table.values()
         ]
 
+
+_PARTS: Final = frozenset({Kind.ENTRIES, Kind.OPENED})
+# These are no requests of a client, but parts of many.
 
 NO_EXTENSIONS: Final = Extensions()
 """The table of a chain whose modules mark nothing."""
@@ -262,18 +279,19 @@ def collect(modules: Sequence[VfsModule], where: str) -> Extensions:
                     f"{where}: modules {other.owner!r} and {owner!r} both serve {mark}; a chain can have one of them"
                 )
             call = getattr(module, name)
-            if mark.kind is not Kind.ENTRIES:  # which is no request of a client, but a part of many
+            if mark.kind not in _PARTS:
                 call = _seen_by(modules[: height + 1], mark, call)
             taken[mark.kind, mark.key] = Extension(mark, owner, call)
     if not taken:
         return NO_EXTENSIONS
-    entries = taken.get((Kind.ENTRIES, ""))
+    entries, opened = taken.get((Kind.ENTRIES, "")), taken.get((Kind.OPENED, ""))
     return Extensions(
         _of(taken, Kind.CONTROL),
         _of(taken, Kind.QUERY),
         _of(taken, Kind.SET),
         _of(taken, Kind.CREATE_CONTEXT),
         entries.call if entries is not None else None,
+        opened.call if opened is not None else None,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from lamina.vfs_modules.apple import aapl, afp_info, fork, netatalk
+from lamina.vfs_modules.apple.afp_locks import AfpLocks
 from lamina.vfs_modules.apple.conversion import Converter
 from lamina.vfs_modules.apple.fork import ForkStream
 from lamina.vfs_modules.apple.header_files import HeaderFile, HeaderFiles, header_path, is_header_name
@@ -27,11 +28,13 @@ from lamina.vfs_modules.extensions import (
     OpenedFile,
     create_context,
     directory_entries,
+    file_sharing,
 )
 from lamina.vfs_modules.handle import StreamHandle, VfsHandle
-from lamina.vfs_modules.module import ShareInfo
+from lamina.vfs_modules.module import ModuleError, ShareInfo
 from lamina.vfs_modules.operations import (
     Access,
+    Capability,
     DirectoryEntry,
     FileStat,
     OpenHow,
@@ -84,6 +87,16 @@ class FruitModule(PrivateAttributes):
         self._hides = self._has_files and options.veto_appledouble
         self._backed_up = BackedUp(self.next, self._root)
         self._turn = Turn()
+        self._locks = AfpLocks(self.next, self._root)
+
+    def capabilities(self, below: Capability) -> Capability:
+        """What there is below. Raises ModuleError where files cannot be shared as the options want it."""
+        if self.options.locking == "netatalk":
+            if Capability.RANGE_LOCKS not in below:
+                raise ModuleError("fruit: locking = 'netatalk' needs locks that others see: posix_locking of posix")
+            if Capability.LEASES in below:
+                raise ModuleError("fruit: locking = 'netatalk' and kernel_oplocks of posix do not go together")
+        return below
 
     def disconnect(self) -> None:
         """Give the root back."""
@@ -149,6 +162,16 @@ class FruitModule(PrivateAttributes):
         found = self.next.statfs(token, handle)
         limit = self.options.time_machine_max_size
         return self._backed_up.limited(found, limit) if self.options.time_machine and limit else found
+
+    @file_sharing
+    def share_with_others(self, token: ImpersonationToken, opened: OpenedFile, share: int) -> None:
+        """Tell Netatalk and Samba how a file is open, and respect how they have it."""
+        place = self.state(opened.handle)
+        if self.options.locking == "none" or opened.handle.is_directory or not isinstance(place, Place):
+            return
+        is_fork = _exact(opened.stream) == fork.STREAM
+        if place.path and (is_fork or not opened.stream):
+            place.shared = self._locks.open(place.path, opened.access, share, is_fork)
 
     # Streams.
 
@@ -287,6 +310,8 @@ class FruitModule(PrivateAttributes):
         place = self.state(handle)
         if isinstance(place, Place):
             self._places.remove(place)
+            if place.shared is not None:
+                self._locks.close(place.shared)
         self.next.close(token, handle)
 
     def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:

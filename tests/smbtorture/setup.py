@@ -82,7 +82,7 @@ def _fruit(**options: object) -> tuple[tuple[str, dict[str, object]], ...]:
 
 
 CHAINS = {
-    "fruit": _fruit(),
+    "fruit": (*_fruit(locking="netatalk")[:-1], ("posix", {"posix_locking": True})),
     "fruit_zero_fileid": _fruit(zero_file_id=True),
     "fruit_timemachine": _fruit(metadata="stream", time_machine=True, time_machine_max_size="32K"),
     "fruit_delete_empty_adfiles": _fruit(

@@ -1,5 +1,6 @@
 """What Macs keep, in a chain: where it is stored, who may reach it, and that it follows its file."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.apple import afp_info, appledouble, netatalk
 from lamina.vfs_modules.apple.afp_info import AfpInfo
 from lamina.vfs_modules.apple.options import FruitOptions
@@ -18,11 +20,14 @@ from lamina.vfs_modules.credentials import server_identity
 from lamina.vfs_modules.extensions import Client, ClientTrait, EntryDetails, OpenedFile, StatusError
 from lamina.vfs_modules.fruit import FruitModule
 from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import ModuleError
 from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.posix import PosixBackend, PosixOptions
 from lamina.vfs_modules.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.processes import Folder, Layout, User, serving
+from tests.support.wire_client import StatusError as WireStatus
 from tests.support.wire_client import WireClient
 from tests.vfs_modules.apple.test_forms import FINDER, with_attributes
 
@@ -495,25 +500,42 @@ class Samba:
         self._client.close(file)
 
 
-@pytest.fixture(params=["netatalk", "stream"])
-def samba(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Samba, str]]:
+@contextlib.contextmanager
+def smbd(tmp_path: Path, **settings: str) -> Iterator[tuple[WireClient, Path]]:
+    """A client of a real smbd with its module."""
     if not shutil.which("smbd") or not shutil.which("smbpasswd"):
         pytest.skip("needs smbd; install Debian's samba and samba-vfs-modules")
     if os.geteuid() != 0:
         pytest.skip("smbd is run as root here; run the tests as root")
     (tmp_path / "share").mkdir()
-    settings = {
-        "vfs objects": "catia fruit streams_xattr",
-        "fruit:metadata": request.param,
-        "fruit:encoding": "native",
-    }
-    folder = Folder(str(tmp_path / "share"), settings=settings)
+    fruit = {f"fruit:{name}": value for name, value in settings.items()}
+    folder = Folder(
+        str(tmp_path / "share"),
+        settings={
+            "vfs objects": "catia fruit streams_xattr",
+            "posix locking": "yes",
+            "fruit:encoding": "native",
+            **fruit,
+        },
+    )
     with serving(Layout({"share": folder}, [User("root", "secret")]), tmp_path / "state", "smbd") as server:
         with WireClient(server.host, server.port) as client:
             client.negotiate()
             client.session_setup("root", "secret")
             client.tree_connect("share")
-            yield Samba(client, server.folder()), request.param
+            yield client, server.folder()
+
+
+@pytest.fixture(params=["netatalk", "stream"])
+def samba(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Samba, str]]:
+    with smbd(tmp_path, metadata=request.param) as (client, folder):
+        yield Samba(client, folder), request.param
+
+
+@pytest.fixture
+def sharing_samba(tmp_path: Path) -> Iterator[tuple[WireClient, Path]]:
+    with smbd(tmp_path, locking="netatalk") as served:
+        yield served
 
 
 def test_what_smbd_stored_is_read_and_the_other_way_round(samba: tuple[Samba, str]) -> None:
@@ -538,6 +560,87 @@ def test_what_smbd_stored_is_read_and_the_other_way_round(samba: tuple[Samba, st
     assert theirs.read("a\uf022b:AFP_Resource") == b"our" + b"their fork"[3:]
     assert theirs.read("ours:AFP_AfpInfo")[16:] == INFO[16:]
     assert theirs.read("ours:AFP_Resource") == b"our fork"
+
+
+# Share modes that other servers see.
+
+READ_DATA, WRITE_DATA, SHARE_READ, SHARE_ALL = 0x1, 0x2, 0x1, 0x7
+
+
+class Sharing(Share):
+    """A share whose opens other servers learn of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.module = FruitModule(FruitOptions(locking="netatalk", veto_appledouble=False))
+        self.chain = local_chain(
+            folder, self.module, StreamsXattrModule(), PosixBackend(PosixOptions(posix_locking=True))
+        )
+        self.root = self.chain.open_root(TOKEN)
+        self._open = []
+
+    def shared(self, access: int, share: int, stream: str = "") -> VfsHandle:
+        file = self.file()
+        told = self.chain.extensions.opened
+        assert told is not None
+        told(TOKEN, OpenedFile(file, "file", stream, access), share)
+        return file
+
+
+@pytest.mark.parametrize(
+    ("access", "share", "other", "other_share", "goes"),
+    [
+        (READ_DATA, SHARE_ALL, READ_DATA | WRITE_DATA, SHARE_ALL, True),
+        (READ_DATA, SHARE_READ, READ_DATA, SHARE_ALL, True),
+        (READ_DATA | WRITE_DATA, SHARE_READ, READ_DATA, SHARE_ALL, True),
+        (READ_DATA | WRITE_DATA, SHARE_READ, WRITE_DATA, SHARE_ALL, False),
+        (READ_DATA, 0, READ_DATA, SHARE_ALL, False),
+        (READ_DATA | WRITE_DATA, SHARE_ALL, READ_DATA | WRITE_DATA, SHARE_READ, False),
+        (0x80, 0, READ_DATA | WRITE_DATA, 0, True),
+    ],
+)
+def test_two_servers_keep_each_others_share_modes(
+    access: int, share: int, other: int, other_share: int, goes: bool, tmp_path: Path
+) -> None:
+    one, two = Sharing(tmp_path), Sharing(tmp_path)
+    one.shared(access, share)
+    if goes:
+        two.shared(other, other_share)
+    else:
+        with pytest.raises(OSError, match="busy"):
+            two.shared(other, other_share)
+    two.shared(READ_DATA | WRITE_DATA, 0, FORK)
+    one.close()
+    two.close()
+
+
+def test_what_is_closed_is_in_nobodys_way(tmp_path: Path) -> None:
+    one, two = Sharing(tmp_path), Sharing(tmp_path)
+    one.shared(READ_DATA | WRITE_DATA, 0)
+    one.close()
+    two.shared(READ_DATA | WRITE_DATA, 0)
+    two.close()
+
+
+def test_share_modes_need_locks_that_others_see(tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match="posix_locking"):
+        Share(tmp_path, locking="netatalk")
+
+
+def test_a_real_smbd_and_lamina_keep_each_others_share_modes(sharing_samba: tuple[WireClient, Path]) -> None:
+    client, folder = sharing_samba
+    mac = Sharing(folder)
+    mac.file()
+    theirs = client.create("file", access=READ_DATA | WRITE_DATA, share=SHARE_READ)
+    with pytest.raises(OSError, match="busy"):
+        mac.shared(WRITE_DATA, SHARE_ALL)
+    client.close(theirs)
+    mac.shared(READ_DATA | WRITE_DATA, SHARE_READ)
+    with pytest.raises(WireStatus) as raised:
+        client.create("file", access=READ_DATA | WRITE_DATA, share=SHARE_ALL)
+    assert raised.value.status == NtStatus.SHARING_VIOLATION
+    mac.close()
+    client.close(client.create("file", access=READ_DATA | WRITE_DATA, share=SHARE_ALL))
 
 
 # Time Machine.

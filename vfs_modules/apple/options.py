@@ -50,7 +50,7 @@ class FruitOptions(ModuleOptions):
     )
     locking: Literal["none", "netatalk"] = Field(
         default="none",
-        description="tell Netatalk and Samba on the same files how files are open, by locks on them, and respect theirs",
+        description="tell Netatalk and Samba on the same files how they are open, by locks on them, and respect theirs",
     )
     aapl: bool = Field(default=True, description="agree with Macs on Apple's extensions")
     model: str = Field(

@@ -3,14 +3,20 @@
 A handle does not say what its file is called, and a file beside it is found by its name.
 """
 
+from lamina.vfs_modules.handle import VfsHandle
+
 
 class Place:
-    """The path of one open file from the share's root; None once it has no name any more."""
+    """The path of one open file from the share's root; None once it has no name any more.
 
-    __slots__ = ("path",)
+    `shared`: the handle that tells others how it is open.
+    """
+
+    __slots__ = ("path", "shared")
 
     def __init__(self, path: str) -> None:
         self.path: str | None = path
+        self.shared: VfsHandle | None = None
 
 
 class Places:
