@@ -248,8 +248,8 @@ class Extensions:
         ]
 
 
-_PARTS: Final = frozenset({Kind.ENTRIES, Kind.OPENED})
 # These are no requests of a client, but parts of many.
+_PARTS: Final = frozenset({Kind.ENTRIES, Kind.OPENED})
 
 NO_EXTENSIONS: Final = Extensions()
 """The table of a chain whose modules mark nothing."""
