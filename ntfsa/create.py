@@ -25,6 +25,7 @@ from lamina.ntfsa.lookup import exact_path, nt_path, stat_or_none
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.posix_extensions import POSIX_CONTEXT, answer_posix_context
 from lamina.ntfsa.posix_names import parse_as, resolve_as
+from lamina.ntfsa.quota import as_root, is_quota_file
 from lamina.ntfsa.reparse import find_stop, is_reparse_directory, open_link, require_no_posix_link
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.extensions import NO_TRAITS, ClientTrait
@@ -90,6 +91,8 @@ _LED_NOWHERE: Final = frozenset({NtStatus.OBJECT_NAME_NOT_FOUND, NtStatus.OBJECT
 def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameters) -> CreateResult:
     """Open or create a file or directory. Raises NtStatusError with the status MS-FSA 2.1.5.1 gives."""
     try:
+        if parameters.path.startswith("$") and is_quota_file(volume, parameters.path):
+            parameters = as_root(parameters)
         request = check_request(context, volume, parameters)
         if parameters.lease is not None:
             request.lease = lease_identity(context, parameters.lease.key)

@@ -21,7 +21,8 @@ _STATUS_OF_ERRNO: dict[int, NtStatus] = {
     errno.EINVAL: NtStatus.INVALID_PARAMETER,
     errno.EBADF: NtStatus.INVALID_HANDLE,
     errno.ENOSPC: NtStatus.DISK_FULL,
-    errno.EDQUOT: NtStatus.QUOTA_EXCEEDED,
+    # Applications know what to do about a full disk, and nothing of quotas; NTFS says the same.
+    errno.EDQUOT: NtStatus.DISK_FULL,
     errno.EFBIG: NtStatus.DISK_FULL,
     errno.EROFS: NtStatus.MEDIA_WRITE_PROTECTED,
     errno.EMLINK: NtStatus.TOO_MANY_LINKS,

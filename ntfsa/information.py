@@ -3,6 +3,7 @@
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
 from lamina.ntfsa.query_file import query_file
 from lamina.ntfsa.query_filesystem import query_filesystem, set_filesystem
+from lamina.ntfsa.quota import QuotaQuery, query_quota, set_quota
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.security import query_security, set_security
 from lamina.ntfsa.set_file import set_file
@@ -10,10 +11,13 @@ from lamina.ntfsa.set_file import set_file
 __all__ = [
     "Information",
     "NetworkOpenInformation",
+    "QuotaQuery",
     "query_file",
     "query_filesystem",
+    "query_quota",
     "query_security",
     "set_file",
     "set_filesystem",
+    "set_quota",
     "set_security",
 ]

@@ -45,6 +45,7 @@ class NtOpen:
         "lease",
         "mode",
         "next_ea",
+        "next_quota",
         "oplock",
         "options",
         "owner",
@@ -83,6 +84,7 @@ class NtOpen:
         self.options = 0
         self.mode = 0
         self.next_ea = 0
+        self.next_quota = (0, 0)
         self.position = 0
         self.reserved = 0
         self.delete_on_close = False

@@ -14,6 +14,7 @@ from lamina.ntfsa.fscc.fields import FILESYSTEM_MINIMUM, check_room
 from lamina.ntfsa.fscc.posix_information import PosixFileSystem, pack_posix_file_system
 from lamina.ntfsa.names import MAX_COMPONENT
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.quota import within_quota
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.extensions import InfoType
@@ -33,6 +34,7 @@ _FLAGS: Final = (
     (Capability.SPARSE | Capability.DOS_ATTRIBUTES, c.FILE_SUPPORTS_SPARSE_FILES),
     (Capability.XATTRS | Capability.DOS_ATTRIBUTES, c.FILE_SUPPORTS_REPARSE_POINTS),
     (Capability.COMPRESSION, c.FILE_FILE_COMPRESSION),
+    (Capability.QUOTAS, c.FILE_VOLUME_QUOTAS),
     (Capability.REFLINK, c.FILE_SUPPORTS_BLOCK_REFCOUNTING),
 )
 
@@ -47,7 +49,8 @@ def filesystem_attributes(volume: "NtVolume") -> int:
 
 
 def _sizes(context: NtContext, open_: NtOpen) -> fs.VolumeSizes:
-    found = open_.volume.chain.statfs(context.token, open_.handle)
+    volume, token, handle = open_.volume, context.token, open_.handle
+    found = within_quota(volume, token, handle, volume.chain.statfs(token, handle))
     return fs.volume_sizes(found.total, found.free, found.available, found.block_size)
 
 
@@ -77,7 +80,9 @@ def _attribute(context: NtContext, open_: NtOpen) -> bytes:
 
 
 def _control(context: NtContext, open_: NtOpen) -> bytes:
-    return fs.pack_control()
+    # Where there are quotas they are enforced; nobody has one by default.
+    has_quotas = Capability.QUOTAS in open_.volume.capabilities
+    return fs.pack_control(flags=fs.FILE_VC_QUOTA_ENFORCE if has_quotas else 0)
 
 
 def _object_id(context: NtContext, open_: NtOpen) -> bytes:

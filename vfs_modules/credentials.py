@@ -11,11 +11,18 @@ Without root nothing is switched: everything is done as the user who started the
 import ctypes
 import os
 import platform
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+
+_library = ctypes.CDLL(None, use_errno=True)
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_HEADER = struct.Struct("=Ii")
+_CAPABILITY_SETS = struct.Struct("=6I")  # effective, permitted and inheritable, the lower 32 of each and then the upper
+_CAP_SYS_RESOURCE = 24
 
 # setgroups, setfsuid, setfsgid by machine (the kernel's system call tables).
 _CALLS = {"x86_64": (116, 122, 123), "aarch64": (159, 151, 152), "riscv64": (159, 151, 152)}
@@ -24,6 +31,7 @@ _CALLS = {"x86_64": (116, 122, 123), "aarch64": (159, 151, 152), "riscv64": (159
 class _Current(threading.local):
     # A new thread inherits the credentials of whichever identity its creator had just assumed: it is nobody's yet.
     cache_id = -1
+    bounded = False
 
 
 _current = _Current()
@@ -58,12 +66,30 @@ def _switch(token: ImpersonationToken) -> None:
     assert _syscall is not None
     # Until all three have succeeded nobody may believe that the thread is somebody.
     _current.cache_id = -1
+    if not _current.bounded:
+        _give_up_exemption()
     # The groups and the gid first: with another fsuid the thread keeps CAP_SETGID, but order must not matter to safety.
     groups = (ctypes.c_uint32 * len(token.groups))(*token.groups)
     if _syscall(_SETGROUPS, ctypes.c_size_t(len(token.groups)), groups) != 0:
         raise PermissionError(ctypes.get_errno(), f"cannot take on the groups of uid {token.uid}")
     _set_and_verify(_SETFSGID, token.gid, "gid")
     _set_and_verify(_SETFSUID, token.uid, "uid")
+
+
+def _give_up_exemption() -> None:
+    """Let this thread be bound by quotas and by the space that file systems keep for root.
+
+    Another file-system identity does not see to that: whoever has CAP_SYS_RESOURCE is exempt (capabilities(7)).
+    """
+    header = ctypes.create_string_buffer(_CAPABILITY_HEADER.pack(_CAPABILITY_VERSION_3, 0))
+    sets = ctypes.create_string_buffer(_CAPABILITY_SETS.size)
+    if _library.capget(header, sets) != 0:
+        raise PermissionError(ctypes.get_errno(), "cannot tell the capabilities of a thread")
+    effective, *others = _CAPABILITY_SETS.unpack(sets.raw)
+    sets.raw = _CAPABILITY_SETS.pack(effective & ~(1 << _CAP_SYS_RESOURCE), *others)
+    if _library.capset(header, sets) != 0:
+        raise PermissionError(ctypes.get_errno(), "cannot give up a capability of a thread")
+    _current.bounded = True
 
 
 def _set_and_verify(call: int, wanted: int, what: str) -> None:

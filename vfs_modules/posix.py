@@ -32,6 +32,7 @@ from lamina.vfs_modules.operations import (
     Watch,
 )
 from lamina.vfs_modules.posix_outside import OutsideOptions, PosixOutside, beside_others, outside_capabilities
+from lamina.vfs_modules.posix_quotas import PosixQuotas, quota_capabilities
 from lamina.vfs_modules.posix_ranges import WAITS_BY_ITSELF, PosixRanges, range_capabilities
 from lamina.vfs_modules.syscalls.notify import Notifier
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -82,7 +83,7 @@ class PosixFile:
 _BY_PATH = PosixFile(True, False, True)
 
 
-class PosixBackend(PosixRanges, PosixOutside):
+class PosixBackend(PosixRanges, PosixOutside, PosixQuotas):
     """A folder of this machine's file systems."""
 
     Options = PosixOptions
@@ -123,6 +124,7 @@ class PosixBackend(PosixRanges, PosixOutside):
             | Capability.WATCH
             | Capability.WATCH_CHANGES
             | range_capabilities(self._root)
+            | quota_capabilities(self._root)
             | outside_capabilities(self.options, not syscalls.is_network(self._root))
         )
         if syscalls.fstatx(self._root).btime_ns is not None:

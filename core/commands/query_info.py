@@ -3,10 +3,22 @@
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.settings import Dialect
-from lamina.core.wire.query_info import QueryInfoRequest, decode_query_info_request, encode_query_info_response
+from lamina.core.wire.query_info import (
+    QueryInfoRequest,
+    decode_query_info_request,
+    decode_quota_query,
+    encode_query_info_response,
+)
 from lamina.ntfsa.constants import FILE_NORMALIZED_NAME_INFORMATION
 from lamina.ntfsa.context import NtContext
-from lamina.ntfsa.information import Information, query_file, query_filesystem, query_security
+from lamina.ntfsa.information import (
+    Information,
+    QuotaQuery,
+    query_file,
+    query_filesystem,
+    query_quota,
+    query_security,
+)
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -44,6 +56,6 @@ def _query(context: NtContext, open_: NtOpen, asked: QueryInfoRequest) -> Inform
         case 3:
             return query_security(context, open_, asked.additional_information, length)
         case 4:
-            raise NtStatusError(NtStatus.NOT_SUPPORTED, "quotas are not kept")
+            return query_quota(context, open_, QuotaQuery(*decode_quota_query(asked.input)), length)
         case other:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown information type {other}")

@@ -3,7 +3,7 @@
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.wire.set_info import decode_set_info_request, encode_set_info_response
-from lamina.ntfsa.information import set_file, set_filesystem, set_security
+from lamina.ntfsa.information import set_file, set_filesystem, set_quota, set_security
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _RESPONSE = encode_set_info_response()
@@ -26,7 +26,7 @@ def handle(request: Request) -> bytes | Reply:
         case 3:
             set_security(context, open_.nt, asked.additional_information, asked.buffer)
         case 4:
-            raise NtStatusError(NtStatus.NOT_SUPPORTED, "quotas are not kept")
+            set_quota(context, open_.nt, asked.buffer)
         case other:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown information type {other}")
     return _RESPONSE

@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 
 from lamina.core.wire.buffer_response import decode_buffer_response, encode_buffer_response
 from lamina.core.wire.constants import HEADER_SIZE
-from lamina.core.wire.fields import EMPTY, take, unpack_body
+from lamina.core.wire.fields import EMPTY, take, unpack_at, unpack_body
 
 _REQUEST = Struct("<HBBIHHIIIQQ")
 _REQUEST_SIZE: Final = 41
+_QUOTA_QUERY = Struct("<BB2xIII")
 _REQUEST_FIXED: Final = HEADER_SIZE + _REQUEST.size
 
 
@@ -23,6 +24,15 @@ class QueryInfoRequest(NamedTuple):
     additional_information: int = 0
     flags: int = 0
     input: memoryview = EMPTY
+
+
+class QuotaQuery(NamedTuple):
+    """2.2.37.1 SMB2_QUERY_QUOTA_INFO: `wanted` is a list of FILE_GET_QUOTA_INFORMATION, otherwise `start` a SID."""
+
+    single: bool
+    restart: bool
+    wanted: bytes = b""
+    start: bytes = b""
 
 
 def decode_query_info_request(message: memoryview) -> QueryInfoRequest:
@@ -50,6 +60,24 @@ def encode_query_info_request(request: QueryInfoRequest) -> bytes:
         request.volatile,
     )
     return fixed + (request.input or b"\0")
+
+
+def decode_quota_query(data: memoryview | bytes) -> QuotaQuery:
+    """Decode SMB2_QUERY_QUOTA_INFO, the input of a query of the type INFO_QUOTA."""
+    what = "quota query"
+    single, restart, list_length, start_length, start_offset = unpack_at(_QUOTA_QUERY, memoryview(data), 0, what)
+    first, view = _QUOTA_QUERY.size, memoryview(data)
+    wanted = bytes(take(view, first, list_length, first, "SIDs of a " + what))
+    if wanted:
+        return QuotaQuery(bool(single), bool(restart), wanted)
+    start = bytes(take(view, first + start_offset, start_length, first, "start of a " + what)) if start_length else b""
+    return QuotaQuery(bool(single), bool(restart), b"", start)
+
+
+def encode_quota_query(query: QuotaQuery) -> bytes:
+    """Encode SMB2_QUERY_QUOTA_INFO."""
+    fixed = _QUOTA_QUERY.pack(query.single, query.restart, len(query.wanted), len(query.start), 0)
+    return fixed + (query.wanted or query.start)
 
 
 def encode_query_info_response(data: bytes) -> bytes:

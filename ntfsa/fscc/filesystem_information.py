@@ -14,6 +14,8 @@ _CONTROL: Final = Struct("<5QI4x")
 _OBJECT_ID: Final = Struct("<16s48s")
 _SECTOR_SIZE: Final = Struct("<7I")
 
+FILE_VC_QUOTA_ENFORCE: Final = 0x2
+
 _NO_LIMIT: Final = 0xFFFFFFFFFFFFFFFF
 _ALIGNED_DEVICE: Final = 0x1
 _PARTITION_ALIGNED: Final = 0x2

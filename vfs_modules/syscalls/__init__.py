@@ -36,6 +36,7 @@ from lamina.vfs_modules.syscalls.paths import (
     symlinkat,
     unlinkat,
 )
+from lamina.vfs_modules.syscalls.quotas import get_quota, has_quotas, next_quota, set_quota
 from lamina.vfs_modules.syscalls.range_locks import is_locked, set_range
 from lamina.vfs_modules.syscalls.ranges import (
     FileFeatures,
@@ -59,8 +60,10 @@ __all__ = [
     "filesystem_type",
     "forget_lease",
     "fstatx",
+    "get_quota",
     "getxattr",
     "getxattrs_in",
+    "has_quotas",
     "is_locked",
     "is_memory",
     "is_network",
@@ -71,6 +74,7 @@ __all__ = [
     "list_names",
     "listxattr",
     "mkdirat",
+    "next_quota",
     "open_component",
     "open_directory",
     "openat",
@@ -84,6 +88,7 @@ __all__ = [
     "rmdirat",
     "set_compressed",
     "set_lease",
+    "set_quota",
     "set_range",
     "set_times",
     "setxattr",

@@ -50,6 +50,7 @@ fstatfs = _function("fstatfs64", _INT, _POINTER)
 inotify_init1 = _function("inotify_init1", _INT)
 inotify_add_watch = _function("inotify_add_watch", _INT, _BYTES, ctypes.c_uint32)
 inotify_rm_watch = _function("inotify_rm_watch", _INT, _INT)
+quotactl = _function("syscall", _LONG, _INT, _UINT, _INT, _POINTER, restype=_LONG)
 signalfd = _function("signalfd", _INT, _BYTES, _INT)
 _openat2 = _function("syscall", _LONG, _INT, _BYTES, _POINTER, ctypes.c_size_t, restype=_LONG)
 

@@ -17,6 +17,7 @@ from lamina.vfs_modules.operations import Access, Capability, DosAttributes, Ope
 from lamina.vfs_modules.testing import (
     change_checks,
     outside_checks,
+    quota_checks,
     range_checks,
     stream_checks,
 )  # declare their checks
@@ -37,7 +38,17 @@ from lamina.vfs_modules.testing.hand import (
 )
 from lamina.vfs_modules.token import ImpersonationToken
 
-__all__ = ["Check", "Hand", "applicable", "change_checks", "checks", "outside_checks", "range_checks", "stream_checks"]
+__all__ = [
+    "Check",
+    "Hand",
+    "applicable",
+    "change_checks",
+    "checks",
+    "outside_checks",
+    "quota_checks",
+    "range_checks",
+    "stream_checks",
+]
 
 
 def checks() -> tuple[Check, ...]:
