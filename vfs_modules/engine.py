@@ -242,6 +242,18 @@ def breathe() -> None:
         wait(turn)
 
 
+def aside(function: Callable[..., object], *arguments: Any) -> None:
+    """Run `function` as a request of its own, when the loop is next free; it must handle its own errors.
+
+    For work that nobody is to wait for. Outside a request it is done now.
+    """
+    worker = greenlet.getcurrent()
+    if isinstance(worker, _Worker):
+        worker.engine.spawn(Task(), function, *arguments)
+    else:
+        function(*arguments)
+
+
 def _end_turn(turn: "asyncio.Future[None]") -> None:
     if not turn.done():
         turn.set_result(None)
@@ -279,4 +291,4 @@ def _resume(engine: Engine, worker: _Worker) -> None:
         log.debug("a system call ended after its event loop was closed")
 
 
-__all__ = ["Engine", "RequestCancelled", "Task", "breathe", "current_task", "offload", "wait"]
+__all__ = ["Engine", "RequestCancelled", "Task", "aside", "breathe", "current_task", "offload", "wait"]

@@ -10,6 +10,7 @@ from lamina.core.cli.audit import app as audit_app
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.groups import app as group_app
 from lamina.core.cli.modules import app as module_app
+from lamina.core.cli.recycle import app as recycle_app
 from lamina.core.cli.running import check, reload, run
 from lamina.core.cli.serving import serve
 from lamina.core.cli.users import app as user_app
@@ -23,6 +24,7 @@ app.command(user_app)
 app.command(group_app)
 app.command(module_app)
 app.command(audit_app)
+app.command(recycle_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

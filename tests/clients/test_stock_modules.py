@@ -30,6 +30,7 @@ pytestmark = [
 BELOW = (("streams_xattr", {}), ("dos_attributes", {}), ("posix", {}))
 CHAINS = {
     "readonly": ("readonly", {}),
+    "recycle": ("recycle", {"exclude": ["*.tmp"]}),
     "worm": ("worm", {"grace_period": 0}),
     "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
 }
@@ -121,3 +122,33 @@ def until_written(log: Path, text: str) -> None:
     """Return when another process has written `text`; the test's own timeout is the limit."""
     while text not in log.read_text():
         time.sleep(0.01)
+
+
+def test_recycle_keeps_what_a_client_deletes_and_lets_it_take_it_back(server: ServerProcess, local: Path) -> None:
+    folder = server.folder("recycle")
+    bin_ = f".recycle\\{server.user.name}"
+    client = SmbClient(server, "recycle")
+    client.do("mkdir docs", "put new docs\\file", "put new scratch.tmp", local=local).check()
+    client.do("del docs\\file", "del scratch.tmp", "rmdir docs").check()
+    assert os.listdir(folder) == [".recycle"]
+    client.do(f"cd {bin_}\\docs", "get file back", local=local).check()
+    assert (local / "back").read_bytes() == b"new data"
+    client.do(f"rename {bin_}\\docs\\file back").check()
+    assert (folder / "back").read_bytes() == b"new data"
+
+
+def test_recycle_keeps_what_is_renamed_over(server: ServerProcess, local: Path) -> None:
+    folder = put(server, "recycle", "replaced").parent
+    SmbClient(server, "recycle").do("put new newer", "rename newer replaced -f", local=local).check()
+    assert (folder / "replaced").read_bytes() == b"new data"
+    assert (folder / ".recycle" / server.user.name / "replaced").read_bytes() == b"old data"
+
+
+def test_recycle_keeps_a_bin_from_the_other_users(server: ServerProcess, local: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("run as root: other users cannot be impersonated otherwise")
+    SmbClient(server, "recycle").do("put new secret", "del secret", local=local).check()
+    stranger = SmbClient(server, "recycle", user=server.layout.users[1])
+    bin_ = f".recycle\\{server.user.name}"
+    for command in (f"get {bin_}\\secret stolen", f"del {bin_}\\secret", f"cd {bin_}; ls"):
+        assert "NT_STATUS_" in stranger.do(command, local=local).output, command
