@@ -49,13 +49,13 @@ def says_only_unix(descriptor: SecurityDescriptor) -> bool:
     return descriptor.dacl is not None and bool(descriptor.dacl.aces) and all(map(_is_unix, descriptor.dacl.aces))
 
 
-def wanted_mode(descriptor: SecurityDescriptor) -> int | None:
-    """The permission bits that a client's descriptor asks for, None where it says nothing of them."""
+def wanted_mode(descriptor: SecurityDescriptor, settable: int = _PERMISSIONS) -> int | None:
+    """The permission bits, of `settable` ones, that a client's descriptor asks for, None where it says nothing of them."""
     aces = descriptor.dacl.aces if descriptor.dacl is not None else ()
     for ace in aces:
         text = ace.sid.removeprefix(_MODE)
         if text != ace.sid and text.isdecimal():
-            return int(text) & _PERMISSIONS
+            return int(text) & settable
     return None
 
 
@@ -63,17 +63,18 @@ def without_mode(
     token: "ImpersonationToken", open_: "NtOpen", new: SecurityDescriptor, security_information: int
 ) -> tuple[SecurityDescriptor, int]:
     """Give the file the mode that a client's descriptor asks for; what is left to set of that, and which parts."""
-    mode = wanted_mode(new)
+    # Set-user-id and the like are left to those who have a shell, or a file system like a local one.
+    settable = _PERMISSIONS | _SPECIAL if open_.posix else _PERMISSIONS
+    mode = wanted_mode(new, settable)
     if mode is not None:
-        _change_mode(token, open_, mode)
+        _change_mode(token, open_, mode, settable)
     if says_only_unix(new):
         return new, security_information & ~c.DACL_SECURITY_INFORMATION
     return without_unix_aces(new), security_information
 
 
-def _change_mode(token: "ImpersonationToken", open_: "NtOpen", permissions: int) -> None:
-    # Set-user-id and the like are left to those who have a shell.
+def _change_mode(token: "ImpersonationToken", open_: "NtOpen", wanted: int, settable: int) -> None:
     chain = open_.volume.chain
-    mode = chain.fstat(token, open_.handle).mode
-    if permissions != mode & _PERMISSIONS:
-        chain.fchmod(token, open_.handle, mode & _SPECIAL | permissions)
+    mode = chain.fstat(token, open_.handle).mode & (_PERMISSIONS | _SPECIAL)
+    if wanted != mode & settable:
+        chain.fchmod(token, open_.handle, mode & ~settable | wanted)
