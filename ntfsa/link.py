@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lamina.ntfsa.access import require_child_creation
 from lamina.ntfsa.lookup import join, stat_or_none
-from lamina.ntfsa.rename import check_replaceable, new_name, new_place, require_open_parent
+from lamina.ntfsa.rename import check_replaceable, new_name, new_place, require_open_parent, still_names
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> 
     require_open_parent(open_, where)
     require_child_creation(volume, context, where.parent, where.parent_stat, False)
     target = join(where.parent, new_name(open_, asked.name))
-    stat = stat_or_none(volume, token, where.vfs_path) if where.found else None
+    stat = stat_or_none(volume, token, where.vfs_path, follow=not open_.posix) if where.found else None
     if stat is not None:
         check_replaceable(context, open_, where.vfs_path, stat, asked)
         if (stat.dev, stat.ino) == open_.file_key[:2]:
@@ -45,6 +45,8 @@ def _link(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -> 
         return False
     with change:
         if stat is not None:
+            if not still_names(context, open_, where.vfs_path, stat):
+                return False
             volume.chain.unlink(token, volume.root, where.vfs_path)
             change.removed(where.vfs_path, False, open_.parent_key)
         volume.chain.link(token, open_.handle, volume.root, target)

@@ -182,6 +182,8 @@ class LocalChanges:
         if source.watch is not None:
             for change in source.watch.poll():
                 self._offer(source, change)
+                if change.kind is ChangeKind.RENAMED and source.written:
+                    self._offer_moved(source, change)
             source.written.clear()
 
     def _offer(self, source: Source, change: Change) -> None:
@@ -193,6 +195,12 @@ class LocalChanges:
             self._offer_name(source, change)
         else:
             source.tell((change,))
+
+    def _offer_moved(self, source: Source, change: Change) -> None:
+        # Whoever has written may tell of it under the name that it had.
+        old = join(source.path, change.path)
+        for path in [path for path in source.written if path == old or path.startswith(old + "/")]:
+            self._offer(source, Change(ChangeKind.DATA, change.target + path[len(old) :]))
 
     def _offer_content(self, source: Source, change: Change) -> None:
         path = join(source.path, change.path)

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from lamina.ntfsa.own_changes import sort_out
+from lamina.ntfsa.own_changes import removed_by, sort_out
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules import engine
 from lamina.vfs_modules.changes import LOST, Change, ChangeKind
@@ -134,8 +134,12 @@ class NameChange:
         for source, change in self._held:
             by_source.setdefault(source, []).append(change)
         sorted_out = {source: sort_out(source.path, held, self._caused) for source, held in by_source.items()}
+        gone: set[str] = set()
         for source, told in sorted_out.items():
             source.tell(told.before)
+            gone |= removed_by(source.path, told.before)
+        # What was to be replaced may have gone before.
+        self._reports = [entry for entry in self._reports if entry[0] in self._caused or entry[0].path not in gone]
         self._report(watchers)
         for source, told in sorted_out.items():
             source.tell(told.after)
@@ -180,7 +184,7 @@ class NameChanges:
 
     def _in_the_way(self, paths: Sequence[str], tree: bool) -> NameChange | None:
         for path in paths:
-            found = self._by_path.get(path) or next(self._above(path), None)
+            found = self.at(path)
             if found is None and tree:
                 found = next(self.beneath(path), None)
             if found is not None:
@@ -203,8 +207,8 @@ class NameChanges:
         self._by_path.update(dict.fromkeys(paths, change))
 
     def at(self, path: str) -> NameChange | None:
-        """Whoever changes a name just now."""
-        return self._by_path.get(path)
+        """Whoever changes a name just now, or that of a directory above it."""
+        return self._by_path.get(path) or next(self._above(path), None)
 
     def beneath(self, directory: str) -> Iterator[NameChange]:
         """Those who change names beneath a directory."""

@@ -65,6 +65,16 @@ def sort_out(base: str, held: Sequence[Change], caused: Sequence[Change]) -> Sor
     return SortedOut(before, after, certain or not any(change.kind not in CONTENT for change in before + after))
 
 
+def removed_by(base: str, changes: Sequence[Change]) -> set[str]:
+    """The names that are gone after these changes."""
+    gone: set[str] = set()
+    for change in changes:
+        parts = parts_of(base, change)
+        gone -= {path for kind, path in parts if kind is ChangeKind.ADDED}
+        gone |= {path for kind, path in parts if kind is ChangeKind.REMOVED}
+    return gone
+
+
 def _own(parts: Sequence[set[Part]], caused: Sequence[Change]) -> dict[int, set[Part]]:
     """Which of `parts` are the operation's, with what it has caused of each."""
     own: dict[int, set[Part]] = {}

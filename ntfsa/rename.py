@@ -55,23 +55,29 @@ def _rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -
     target = join(where.parent, new_name(open_, asked.name))
     if target == open_.vfs_path:
         return True
-    _require_source(context, open_)
     name_changes(open_)
     posix = _is_posix(open_, asked) or ClientTrait.OPEN_TREES_MOVE in context.client.traits
     if open_.is_directory and not posix and _has_open_children(open_):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "something beneath the directory is open")
+    return _to(context, open_, asked, where, target)
+
+
+def _to(context: "NtContext", open_: "NtOpen", asked: "RenameInformation", where: Resolved, target: str) -> bool:
     require_open_parent(open_, where)
     require_child_creation(open_.volume, context, where.parent, where.parent_stat, open_.is_directory)
-    replaces = False
+    victim = None
     if where.found and where.vfs_path != open_.vfs_path:
-        replaces = _check_target(context, open_, where, asked)
+        victim = _check_target(context, open_, where, asked)
     # Another case of the same name goes over the file itself; a replaced one may be in another case.
-    replaced = where.vfs_path if replaces else target
-    change = open_.volume.name_changes.begin(open_.vfs_path, replaced, target, tree=open_.is_directory)
+    first = target if victim is None else where.vfs_path
+    change = open_.volume.name_changes.begin(open_.vfs_path, first, target, tree=open_.is_directory)
     if change is None:
         return False
     with change:
-        _move(context, open_, change, target, where.vfs_path if replaces else None)
+        if victim is not None and not still_names(context, open_, first, victim):
+            return False
+        _require_source(context, open_)
+        _move(context, open_, change, (first, target), victim)
     if not open_.is_directory:
         # Windows tells that of files, not of directories, and late (smb2.notify.mask-change and rec).
         open_.told_at_close |= FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_CREATION
@@ -132,12 +138,25 @@ def _conflicts(record: "FileRecord") -> bool:
     return bool(record.opens) and sharing_conflict(record, c.FILE_ADD_FILE, _SHARE_BUT_DELETE)
 
 
-def _check_target(context: "NtContext", open_: "NtOpen", where: Resolved, asked: "RenameInformation") -> bool:
+def _check_target(
+    context: "NtContext", open_: "NtOpen", where: Resolved, asked: "RenameInformation"
+) -> FileStat | None:
     stat = stat_or_none(open_.volume, context.token, where.vfs_path, follow=not open_.posix)
-    if stat is None:
-        return False
-    check_replaceable(context, open_, where.vfs_path, stat, asked)
-    return True
+    if stat is not None:
+        check_replaceable(context, open_, where.vfs_path, stat, asked)
+    return stat
+
+
+def still_names(context: "NtContext", open_: "NtOpen", vfs_path: str, checked: FileStat) -> bool:
+    """Whether a name still means the file that was checked, before something waited."""
+    stat = stat_or_none(open_.volume, context.token, vfs_path, follow=not open_.posix)
+    return stat is not None and (stat.dev, stat.ino) == (checked.dev, checked.ino)
+
+
+def _is_same_file(context: "NtContext", open_: "NtOpen", vfs_path: str) -> bool:
+    # A symbolic link to the file is not the file, and may be replaced by it.
+    stat = stat_or_none(open_.volume, context.token, vfs_path, follow=False)
+    return stat is not None and (stat.dev, stat.ino) == open_.file_key[:2]
 
 
 def check_replaceable(
@@ -182,29 +201,26 @@ def _is_readonly(context: "NtContext", open_: "NtOpen", vfs_path: str, stat: Fil
         volume.chain.close(token, handle)
 
 
-def _move(context: "NtContext", open_: "NtOpen", change: "NameChange", target: str, replaced: str | None) -> None:
+def _move(
+    context: "NtContext", open_: "NtOpen", change: "NameChange", names: tuple[str, str], victim: FileStat | None
+) -> None:
     chain, token, root, source = open_.volume.chain, context.token, open_.volume.root, open_.vfs_path
     # The replaced file has its own case of the name: it is overwritten under that, and the result gets the new one.
-    first = replaced if replaced is not None else target
-    if replaced is not None and _is_same_file(context, open_, replaced):
+    first, target = names
+    if victim is not None and _is_same_file(context, open_, first):
         # Between two names of one file rename(2) does nothing: the old name only has to go.
         chain.unlink(token, root, source)
         change.removed(source, False, open_.parent_key)
     else:
-        chain.rename(token, root, source, root, first, replaced is not None)
-        if replaced is not None:
-            change.tell(Change(ChangeKind.REMOVED, replaced), open_.parent_key)
+        chain.rename(token, root, source, root, first, victim is not None)
+        if victim is not None:
+            change.tell(Change(ChangeKind.REMOVED, first), open_.parent_key)
         change.renamed(source, first, open_.is_directory, open_.parent_key)
     _move_opens(open_, source, first)
     if first != target:
         chain.rename(token, root, first, root, target, False)
         change.renamed(first, target, open_.is_directory, open_.parent_key)
         _move_opens(open_, first, target)
-
-
-def _is_same_file(context: "NtContext", open_: "NtOpen", vfs_path: str) -> bool:
-    stat = stat_or_none(open_.volume, context.token, vfs_path)
-    return stat is not None and (stat.dev, stat.ino) == open_.file_key[:2]
 
 
 def _move_opens(open_: "NtOpen", source: str, target: str) -> None:

@@ -224,6 +224,33 @@ def test_a_local_change_of_the_file_that_a_client_writes_is_told(share, watch):
     assert watch.news() == [(MODIFIED, "file")]
 
 
+def test_a_local_change_after_the_file_was_told_of_is_told(share, watch):
+    opened = share.open("file", c.FILE_CREATE)
+    share.write(opened, b"data")
+    share.close(opened)
+    watch.news()
+    opened = share.open("file")
+    share.write(opened, b"data")
+    share.close(opened)
+    # Nobody has looked since the write but the close itself.
+    assert unpack(watch.open.watcher.take(4096).data) == [(MODIFIED, "file")]
+    (share.path / "file").write_text("local")
+    assert watch.news() == [(MODIFIED, "file")]
+
+
+@pytest.mark.parametrize("rename", [("file", "other"), ("d", "e")])
+def test_what_a_client_has_written_is_told_under_the_name_that_a_local_program_gives_it(share, rename):
+    share.make("d", options=DIRECTORY)
+    paths = {"file": "file", "d": "d\\file"}
+    opened = share.open(paths[rename[0]], c.FILE_CREATE)
+    share.write(opened, b"data")
+    watch = Watch(share)
+    share.write(opened, b"more")
+    os.rename(share.path / rename[0], share.path / rename[1])
+    after = opened.vfs_path.replace(*rename).replace("/", "\\")
+    assert watch.news() == [(OLD, rename[0]), (NEW, rename[1]), (MODIFIED, after)]
+
+
 def test_what_was_done_before_a_client_does_something_is_told_before(share, watch):
     (share.path / "x").touch()
     (share.path / "x").unlink()

@@ -153,3 +153,14 @@ def test_rename_over_another_name_of_the_same_file_leaves_one_name(share):
     share.link(opened, "second")
     share.rename(opened, "second", replace=True)
     assert names(share) == ["second"]
+
+
+def test_a_file_replaces_a_symbolic_link_to_itself(share):
+    share.make("file", b"content")
+    (share.path / "link").symlink_to("file")
+    opened = share.open("file")
+    share.rename(opened, "link", replace=True)
+    share.close(opened)
+    assert [path.name for path in share.path.iterdir()] == ["link"]
+    assert (share.path / "link").read_bytes() == b"content"
+    assert not (share.path / "link").is_symlink()
