@@ -50,7 +50,7 @@ def says_only_unix(descriptor: SecurityDescriptor) -> bool:
 
 
 def wanted_mode(descriptor: SecurityDescriptor, settable: int = _PERMISSIONS) -> int | None:
-    """The permission bits, of `settable` ones, that a client's descriptor asks for, None where it says nothing of them."""
+    """The permission bits, of `settable` ones, that a descriptor asks for, None where it says nothing of them."""
     aces = descriptor.dacl.aces if descriptor.dacl is not None else ()
     for ace in aces:
         text = ace.sid.removeprefix(_MODE)
