@@ -10,6 +10,7 @@ Outside a request (a unit test, a tool) `offload` simply calls, and `wait` refus
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -242,6 +243,14 @@ def breathe() -> None:
         wait(turn)
 
 
+def sleep(seconds: float, indefinite: bool = False) -> None:
+    """Let the request sleep while others go on; outside a request the thread sleeps. `indefinite`: see `wait`."""
+    if current_task() is not None:
+        wait(asyncio.sleep(seconds), indefinite=indefinite)
+    else:
+        time.sleep(seconds)
+
+
 def aside(function: Callable[..., object], *arguments: Any) -> None:
     """Run `function` as a request of its own, when the loop is next free; it must handle its own errors.
 
@@ -291,4 +300,4 @@ def _resume(engine: Engine, worker: _Worker) -> None:
         log.debug("a system call ended after its event loop was closed")
 
 
-__all__ = ["Engine", "RequestCancelled", "Task", "aside", "breathe", "current_task", "offload", "wait"]
+__all__ = ["Engine", "RequestCancelled", "Task", "aside", "breathe", "current_task", "offload", "sleep", "wait"]

@@ -4,7 +4,6 @@ For tests of what stands above it: a client, a module, an application. Each rule
 what one rule does is not changed by another.
 """
 
-import asyncio
 import errno
 import os
 import random
@@ -17,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lamina.vfs_modules.chosen import OperationNames
-from lamina.vfs_modules.engine import current_task, wait
+from lamina.vfs_modules.engine import sleep
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import OPERATIONS, Operation
 
@@ -129,7 +128,7 @@ class FaultsModule(VfsModule, public=("injected",)):
 
         def act(*arguments: Any, **keywords: Any) -> Any:
             if fault.delay:
-                _sleep(fault.delay, OPERATIONS[name].waits)
+                (sleep if OPERATIONS[name].waits else time.sleep)(fault.delay)
             if fault.torn_write:
                 _tear(rule, call, *arguments)
             if fault.error is not None and not fault.short_read:
@@ -144,13 +143,6 @@ class FaultsModule(VfsModule, public=("injected",)):
 
 def _fail(name: str) -> None:
     raise OSError(_NUMBERS[name], f"{os.strerror(_NUMBERS[name])} (injected)")
-
-
-def _sleep(seconds: float, may_wait: bool) -> None:
-    if current_task() is not None and may_wait:
-        wait(asyncio.sleep(seconds))
-    else:
-        time.sleep(seconds)
 
 
 def _tear(rule: _Rule, write: Callable[..., int], token: Any, handle: Any, data: memoryview, offset: int) -> None:

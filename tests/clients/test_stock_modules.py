@@ -31,6 +31,7 @@ BELOW = (("streams_xattr", {}), ("dos_attributes", {}), ("posix", {}))
 CHAINS = {
     "readonly": ("readonly", {}),
     "recycle": ("recycle", {"exclude": ["*.tmp"]}),
+    "rate_limit": ("rate_limit", {"user_bandwidth": 1_000_000, "user_operations": 10_000}),
     "worm": ("worm", {"grace_period": 0}),
     "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
 }
@@ -152,3 +153,10 @@ def test_recycle_keeps_a_bin_from_the_other_users(server: ServerProcess, local: 
     bin_ = f".recycle\\{server.user.name}"
     for command in (f"get {bin_}\\secret stolen", f"del {bin_}\\secret", f"cd {bin_}; ls"):
         assert "NT_STATUS_" in stranger.do(command, local=local).output, command
+
+
+def test_a_limited_client_gets_all_it_asks_for(server: ServerProcess, local: Path) -> None:
+    data = os.urandom(1_500_000)
+    put(server, "rate_limit", "file", data)
+    SmbClient(server, "rate_limit").do("get file back", local=local).check()
+    assert (local / "back").read_bytes() == data

@@ -22,6 +22,7 @@ from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import DirectoryEntry
 from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.rate_limit import RateLimitModule, RateLimitOptions
 from lamina.vfs_modules.readonly import ReadonlyModule, ReadonlyOptions
 from lamina.vfs_modules.recycle import RecycleModule
 from lamina.vfs_modules.recycling.options import RecycleOptions
@@ -102,6 +103,10 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
     "recycle-memory": lambda: [UnseenBin(), MemoryBackend()],
     "recycle-posix": lambda: [UnseenBin(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
     "recycle-nothing": lambda: [RecycleModule(RecycleOptions(exclude=("*",))), PosixBackend()],
+    "rate_limit-memory": lambda: [
+        RateLimitModule(RateLimitOptions(user_bandwidth=1 << 40, share_operations=1 << 30)),
+        MemoryBackend(),
+    ],
     "transparent-posix": lambda: [TransparentModule(TransparentOptions(operations={"all"})), PosixBackend()],
     "count-memory": lambda: [CountModule(), MemoryBackend()],
     "faults-posix": lambda: [FaultsModule(), DosAttributesModule(), PosixBackend()],
