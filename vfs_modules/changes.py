@@ -4,7 +4,8 @@
 going through this chain. What clients of the share do themselves ntfsa reports, and it does so once (see
 `ntfsa.local_changes`); so a backend does either of two things with changes that were made through its own chain: it
 tells of them before the operation that made them has returned to its caller and is polled, as inotify does, and ntfsa
-knows them again; or it leaves them out.
+knows them again; or it leaves them out. The first is better where it can be had: among what others do to a name while a
+client is at it, ntfsa then knows when the client did it.
 """
 
 from collections.abc import Callable

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -291,3 +292,36 @@ def test_who_believes_what_is_told_knows_what_was_written(tmp_path_factory, slow
         for name, number in race.there().items():
             if number in race.written:
                 assert name in heard_of(race.told, race.written[number]), race.told
+
+
+@pytest.mark.parametrize("mode", ["share", "all"])
+def test_who_wants_a_name_waits_until_it_was_told_what_became_of_it(tmp_path, mode):
+    race = Race(tmp_path, mode, frozenset({"rename"}), NAMES)
+    # The file is called "b" already, but nobody has been told when another is made as "a".
+    steps = [("client", "rename", "a", "b"), 0, ("client", "make", "a", "")]
+    asyncio.run(race.run(steps))
+    race.listen()
+    assert race.told == [(OLD, "a"), (NEW, "b"), (ADDED, "a")]
+    race.share.end()
+
+
+def test_what_an_interrupted_operation_has_done_is_to_be_looked_for(tmp_path):
+    race = Race(tmp_path, "share", frozenset({"mkdir"}), NAMES)
+
+    async def main():
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        race.parking.on = True
+        task = Task()
+        engine.spawn(task, lambda: race.share.make("dir", options=DIRECTORY))
+        race.parking.go_on(0)
+        await race._settle()
+        task.cancel()
+        await race._settle()
+        assert not engine.running
+        engine.close()
+
+    asyncio.run(main())
+    race.listen()
+    assert (tmp_path / "dir").is_dir()
+    assert race.told[-1] == (LOOK, "")
+    race.share.end()
