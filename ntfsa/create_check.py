@@ -10,6 +10,7 @@ from lamina.ntfsa.access_check import SE_SECURITY
 from lamina.ntfsa.audit import NOT_AUDITED
 from lamina.ntfsa.names import DATA_STREAM, DIRECTORY_STREAM, NtPath
 from lamina.ntfsa.posix_names import parse_as
+from lamina.ntfsa.snapshots import at_time
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Access, Capability
 
@@ -116,7 +117,8 @@ def check_request(context: "NtContext", volume: "NtVolume", parameters: "CreateP
     """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
     _check_access(context.token, parameters)
     _check_numbers(parameters)
-    path = parse_as(is_posix(volume, parameters), parameters.path)
+    text = at_time(parameters.path, parameters.timewarp) if parameters.timewarp else parameters.path
+    path = parse_as(is_posix(volume, parameters), text)
     _check_path(volume, parameters, path)
     return Request(context, volume, parameters, path)
 

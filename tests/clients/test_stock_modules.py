@@ -32,6 +32,7 @@ CHAINS = {
     "readonly": ("readonly", {}),
     "recycle": ("recycle", {"exclude": ["*.tmp"]}),
     "rate_limit": ("rate_limit", {"user_bandwidth": 1_000_000, "user_operations": 10_000}),
+    "shadow_copy": ("shadow_copy", {"format": "daily-%Y-%m-%d_%H%M"}),
     "worm": ("worm", {"grace_period": 0}),
     "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
 }
@@ -160,3 +161,20 @@ def test_a_limited_client_gets_all_it_asks_for(server: ServerProcess, local: Pat
     put(server, "rate_limit", "file", data)
     SmbClient(server, "rate_limit").do("get file back", local=local).check()
     assert (local / "back").read_bytes() == data
+
+
+def test_previous_versions_are_listed_and_read(server: ServerProcess, local: Path) -> None:
+    old = server.folder("shadow_copy") / ".snapshots" / "daily-2026-11-20_0830"
+    old.mkdir(parents=True)
+    (old / "file").write_bytes(b"as it was")
+    put(server, "shadow_copy", "file", b"as it is")
+    client = SmbClient(server, "shadow_copy")
+    label = "@GMT-2026.11.20-08.30.00"
+    assert label in client.do("allinfo file").check()
+    client.do(f"get {label}\\file before", "get file after", local=local).check()
+    assert ((local / "before").read_bytes(), (local / "after").read_bytes()) == (b"as it was", b"as it is")
+    assert "file" in client.do(f"ls {label}\\*").check()
+    for command in (f"put new {label}\\file", f"put new {label}\\other", f"mkdir {label}\\folder"):
+        assert "NT_STATUS_" in client.do(command, local=local).output, command
+    assert [path.name for path in old.iterdir()] == ["file"]
+    assert (old / "file").read_bytes() == b"as it was"

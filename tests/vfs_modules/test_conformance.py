@@ -26,6 +26,7 @@ from lamina.vfs_modules.rate_limit import RateLimitModule, RateLimitOptions
 from lamina.vfs_modules.readonly import ReadonlyModule, ReadonlyOptions
 from lamina.vfs_modules.recycle import RecycleModule
 from lamina.vfs_modules.recycling.options import RecycleOptions
+from lamina.vfs_modules.shadow_copy import ShadowCopyModule
 from lamina.vfs_modules.stream_values import StreamsXattrOptions
 from lamina.vfs_modules.streams_depot import StreamsDepotModule, StreamsDepotOptions
 from lamina.vfs_modules.streams_xattr import StreamsXattrModule
@@ -107,6 +108,7 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
         RateLimitModule(RateLimitOptions(user_bandwidth=1 << 40, share_operations=1 << 30)),
         MemoryBackend(),
     ],
+    "shadow_copy-posix": lambda: [ShadowCopyModule(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
     "transparent-posix": lambda: [TransparentModule(TransparentOptions(operations={"all"})), PosixBackend()],
     "count-memory": lambda: [CountModule(), MemoryBackend()],
     "faults-posix": lambda: [FaultsModule(), DosAttributesModule(), PosixBackend()],
