@@ -262,8 +262,9 @@ def test_creation_and_change_times_reach_from_1601_to_the_end(share, packed, val
     assert (shown[CREATION], shown[CHANGE]) == (value, value)
 
 
-# What every file system keeps of its two times; the other two are kept beside the file.
-kept_times = st.integers(to_filetime(-(2**31) * 10**9), to_filetime((2**31 - 1) * 10**9))
+# What every file system keeps of its two times; the other two are kept beside the file. Of the first and the last
+# second that a file system knows the kernel keeps no fraction.
+kept_times = st.integers(to_filetime((1 - 2**31) * 10**9), to_filetime((2**31 - 1) * 10**9))
 all_times = st.integers(1, MAX_FILETIME)
 
 
