@@ -10,6 +10,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -124,13 +125,20 @@ class ShadowCopyModule(VfsModule):
         return path.startswith(folder) and path[len(folder) : len(folder) + 1] in {"", "/"}
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
-        """Open; in a snapshot only what is there, and not for writing."""
+        """Open; in a snapshot only what is there. Writing to it is refused when it is tried."""
         there = self._there(directory, path)
         if there is None:
             return self.next.open(token, directory, path, how)
-        if how.create or how.access & Access.WRITE:
+        if how.create and how.exclusive:
             raise _refuse(path)
-        handle = self.next.open(token, directory, there, how)
+        if how.access & Access.WRITE:
+            how = replace(how, access=Access.READ)  # it is opened, as by Windows and Samba, and writing refused
+        try:
+            handle = self.next.open(token, directory, there, replace(how, create=False))
+        except FileNotFoundError:
+            if how.create:
+                raise _refuse(path) from None
+            raise
         self.set_state(handle, True)
         return handle
 

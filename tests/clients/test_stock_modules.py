@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ CHAINS = {
     "recycle": ("recycle", {"exclude": ["*.tmp"]}),
     "rate_limit": ("rate_limit", {"user_bandwidth": 1_000_000, "user_operations": 10_000}),
     "shadow_copy": ("shadow_copy", {"format": "daily-%Y-%m-%d_%H%M"}),
+    "torture": ("shadow_copy", {}),
     "worm": ("worm", {"grace_period": 0}),
     "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
 }
@@ -178,3 +181,26 @@ def test_previous_versions_are_listed_and_read(server: ServerProcess, local: Pat
         assert "NT_STATUS_" in client.do(command, local=local).output, command
     assert [path.name for path in old.iterdir()] == ["file"]
     assert (old / "file").read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("name", ["openroot", "listdir", "write", "stream"])
+def test_smbtorture_finds_nothing_in_previous_versions(server: ServerProcess, name: str) -> None:
+    if shutil.which("smbtorture") is None:
+        pytest.skip("smbtorture is not installed: apt install samba-testsuite")
+    label = "@GMT-2015.10.31-19.40.30"
+    now = server.folder("torture")
+    old = now / ".snapshots" / label
+    if not old.exists():
+        for folder in (now, old):
+            (folder / "subdir").mkdir(parents=True)
+            (folder / "foo").write_bytes(b"data")
+            os.setxattr(folder / "foo", "user.DosStream.bar:$DATA", b"baz\0")
+        (now / "subdir" / "hardlink").touch()
+        os.link(now / "subdir" / "hardlink", old / "subdir" / "hardlink")
+        give_to(now, server.user)
+    settings = {"file": "foo", "snapshot": label, "stream": "bar", "stream_size": "3"}
+    options = [f"--option=torture:twrp_{key}={value}" for key, value in settings.items()]
+    user = f"-U{server.user.name}%{server.user.password}"
+    command = ["smbtorture", f"//{server.host}/torture", f"-p{server.port}", user, *options, f"smb2.twrp.{name}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert f"success: {name}" in done.stdout, done.stdout

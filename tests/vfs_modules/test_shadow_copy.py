@@ -16,7 +16,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN
 
 TOKEN = make_token()
 FIRST, SECOND = "@GMT-2026.11.20-08.30.00", "@GMT-2026.11.21-08.30.00"
-READ = OpenHow(Access.READ)
+READ, WRITE = OpenHow(Access.READ), OpenHow(Access.READ_WRITE)
 
 
 def hand_over(names: tuple[str, ...] = (FIRST, SECOND), **options) -> Hand:
@@ -63,7 +63,7 @@ def test_what_is_opened_beneath_a_snapshot_is_of_it() -> None:
     folder = hand.open(f"{FIRST}/folder")
     assert hand.read(hand.open("file", READ, folder), 100) == FIRST.encode()
     with pytest.raises(OSError, match="Read-only"):
-        hand.open("file", OpenHow(Access.WRITE), folder)
+        hand.open("new", OpenHow(Access.READ, create=True), folder)
     assert hand.names(FIRST) == {"folder"}
 
 
@@ -104,7 +104,8 @@ def test_nothing_in_a_snapshot_changes(base: str) -> None:
     chain, root = hand.chain, hand.root
     old, new = hand.open(f"{base}/folder/file", READ), hand.open("folder/file", OpenHow(Access.READ_WRITE))
     attempts = {
-        "open": lambda: hand.open(f"{base}/folder/file", OpenHow(Access.READ_WRITE)),
+        "write": lambda: chain.pwrite(TOKEN, hand.open(f"{base}/folder/file", WRITE), memoryview(b"x"), 0),
+        "create anew": lambda: hand.open(f"{base}/folder/file", OpenHow(Access.READ, create=True, exclusive=True)),
         "create": lambda: hand.open(f"{base}/new", OpenHow(Access.READ, create=True)),
         "mkdir": lambda: hand.mkdir(f"{base}/new"),
         "unlink": lambda: chain.unlink(TOKEN, root, f"{base}/folder/file"),

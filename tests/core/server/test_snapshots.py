@@ -45,6 +45,9 @@ def test_there_is_nothing_at_other_times(client: WireClient, seconds: int) -> No
 
 
 def test_what_was_is_not_written(client: WireClient) -> None:
+    file = client.create("file", access=GENERIC_ALL, contexts=at(SNAPSHOT))
     with pytest.raises(StatusError) as refused:
-        client.create("file", access=GENERIC_ALL, contexts=at(SNAPSHOT))
-    assert refused.value.status in {NtStatus.ACCESS_DENIED, NtStatus.MEDIA_WRITE_PROTECTED}
+        client.write(file, b"x")
+    assert refused.value.status == NtStatus.MEDIA_WRITE_PROTECTED
+    assert client.read(file, 100) == b"as it was"
+    client.close(file)
