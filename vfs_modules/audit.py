@@ -5,6 +5,7 @@ waits for it (`auditing.writer`), and the records of a file prove that none of t
 """
 
 import errno
+import functools
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 _DEFAULT: Final = ("open", "names", "attributes", "security")
 _OPENING: Final = frozenset({"open", "open_stream"})
 _SOCKETS: Final = {"syslog": "/dev/log", "journald": "/run/systemd/journal/socket"}
+_USERS: Final = 1_000
 _numbers = itertools.count(1).__next__
 
 
@@ -115,6 +117,7 @@ class AuditModule(VfsModule):
         self._refuses = self.options.when_full == "refuse"
         self._writer: AuditWriter | None = None
         self._title = ""
+        self._who: dict[int, Mapping[str, Any]] = {}
 
     # Lifecycle.
 
@@ -216,24 +219,28 @@ class AuditModule(VfsModule):
     def _of_operation(
         self, token: ImpersonationToken, name: str, error: BaseException | None, nanoseconds: int
     ) -> dict[str, Any]:
-        values = values_for(token, self.share)
         record: dict[str, Any] = {
             "time": _now(),
-            "share": values.get("S", ""),
-            "user": token.user_name,
-            "sid": token.user_sid,
-            "uid": token.uid,
-            "address": values.get("I", ""),
-            "machine": values.get("m", ""),
+            **(self._who.get(token.cache_id) or self._remember(token)),
             "operation": name,
             "result": "ok" if error is None else _name_of(error),
             "duration_us": nanoseconds // 1000,
         }
         if error is not None:
             record["reason"] = (isinstance(error, OSError) and error.strerror) or type(error).__name__
-        if self.options.format == "text":
-            record["prefix"] = substitute(self.options.prefix, values)
         return record
+
+    def _remember(self, token: ImpersonationToken) -> Mapping[str, Any]:
+        """What is said of a user in each record; for the users of the moment it is put together once."""
+        if len(self._who) >= _USERS:
+            self._who.clear()
+        values = values_for(token, self.share)
+        who = {"share": values.get("S", ""), "user": token.user_name, "sid": token.user_sid, "uid": token.uid}
+        who |= {"address": values.get("I", ""), "machine": values.get("m", "")}
+        if self.options.format == "text":
+            who["prefix"] = substitute(self.options.prefix, values)
+        self._who[token.cache_id] = who
+        return who
 
     def _about(self, name: str, result: Any) -> dict[str, Any]:
         if name in {"pread", "pwrite", "copy_range"}:
@@ -260,4 +267,11 @@ def _name_of(error: BaseException) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """The time as records have it (ISO 8601, microseconds)."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -16,6 +16,9 @@ NOTHING: Final = "0" * 64
 """What the first record says of the line before it."""
 
 
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def digest(line: bytes, key: bytes = b"") -> str:
     """The hash of a line without its end, in hexadecimal."""
     return hmac.digest(key, line, "sha256").hex() if key else hashlib.sha256(line).hexdigest()
@@ -23,7 +26,7 @@ def digest(line: bytes, key: bytes = b"") -> str:
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """A record as the bytes of a line."""
-    return json.dumps(record, separators=(",", ":")).encode("ascii")
+    return _to_json(record).encode("ascii")
 
 
 class HashChain:
