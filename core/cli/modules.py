@@ -1,51 +1,156 @@
-"""`lamina module list|info`: which VFS modules are installed, and what one can be told."""
+"""`lamina module list|info|options|test|new`: which modules are installed, what each does, trying and beginning one."""
 
-from cyclopts import App
+import json as json_text
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import ValidationError
 
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import write
-from lamina.vfs_modules.loader import LoadError, installed_modules, load_module
-from lamina.vfs_modules.module import Backend, VfsModule, implements
-from lamina.vfs_modules.operations import OPERATIONS
+from lamina.core.cli.module_text import about, listing
+from lamina.core.cli.module_text import options as option_lines
+from lamina.vfs_modules.loader import Installed, LoadError, all_installed, load_module
+from lamina.vfs_modules.module import VfsModule
 
 app = App(name="module", help="The VFS modules that chains are made of.")
 
 
 @app.command(name="list")
 def list_() -> None:
-    """List the installed modules and where each comes from."""
-    for name, distribution in sorted(installed_modules().items()):
-        write(f"{name:<24} {distribution:<16} {_summary(name)}")
+    """List the installed modules, what each is, and which distribution each comes from."""
+    for line in listing(all_installed()):
+        write(line)
 
 
 @app.command
 def info(name: str, /) -> None:
-    """Tell what a module does, its options and the operations it takes part in.
+    """Tell what a module does, what it asks of a chain, and the operations that it takes part in.
 
     Parameters
     ----------
     name
         The module's name, as chains have it.
     """
+    for line in about(_installed(name), _load(name)):
+        write(line)
+
+
+@app.command
+def options(name: str, /) -> None:
+    """Tell the options of a module: name, type, default, Samba's name and meaning.
+
+    Parameters
+    ----------
+    name
+        The module's name, as chains have it.
+    """
+    for line in option_lines(_load(name)):
+        write(line)
+
+
+@app.command(name="test")
+def try_(
+    name: str,
+    /,
+    *,
+    on: str = "",
+    option: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    folder: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Run the conformance suite on a module; nothing that is served is touched.
+
+    Parameters
+    ----------
+    name
+        The module's name, as chains have it.
+    on
+        The other modules of the chain to try it in, with commas, the backend last; by default those of a share that
+        names none, and nothing for a backend.
+    option
+        NAME=VALUE, as the configuration file has it, repeatable: an option of the module.
+    folder
+        Where the checks make their folders, to try another file system.
+    json
+        Print one JSON object instead of text.
+    """
+    from lamina.vfs_modules.testing.conformance import Outcome, Subject, proved, run, verdict
+
+    others = tuple(_load(part.strip()) for part in on.split(",")) if on else None
+    subject = Subject(_load(name), _given(option), others)
     try:
-        kind = load_module(name)
+        chain = [kind.name for kind in subject.kinds()]
+        subject.capabilities()
+    except (TypeError, OSError, ValidationError) as error:
+        raise CliError(str(error)) from error
+    if not json:
+        write(" → ".join(chain))
+    results = []
+    for result in run(subject, folder):
+        results.append(result)
+        if not json:
+            write(f"{result.outcome.value:<12} {result.check}" + (f"\n    {result.reason}" if result.reason else ""))
+    claims = proved(subject, results)
+    if json:
+        rows = [{"check": one.check, "outcome": one.outcome.name.lower(), "reason": one.reason} for one in results]
+        write(json_text.dumps({"chain": chain, "capabilities": claims, "checks": rows}))
+    else:
+        for line in verdict(results, claims):
+            write(line)
+    if any(one.outcome is Outcome.FAILED for one in results):
+        sys.exit(1)
+
+
+@app.command
+def new(name: str, /, *, folder: Path | None = None) -> None:
+    """Write a new distribution with a module in it: code, tests, documentation, CI; its tests pass.
+
+    Parameters
+    ----------
+    name
+        What the module is to be called in chains: lower-case letters, digits and underscores.
+    folder
+        Where to write it, a folder that is not there yet; by default lamina-NAME here.
+    """
+    from lamina.core.cli.new_module import write_distribution
+
+    if any(one.name == name for one in all_installed()):
+        raise CliError(f"there is a module {name!r} already: lamina module info {name}")
+    target = folder or Path(f"lamina-{name.replace('_', '-')}")
+    try:
+        files = write_distribution(name, target)
+    except (ValueError, OSError) as error:
+        raise CliError(str(error)) from error
+    for file in files:
+        write(str(target / file))
+    write(f"\nNow: pip install -e '{target}[test]' && pytest {target}, and begin with {target / files[0]}")
+
+
+def _given(texts: tuple[str, ...]) -> dict[str, Any]:
+    """The options that were given as NAME=VALUE; a value that is no TOML is a text."""
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise CliError(f"--option {text}: an option is NAME=VALUE")
+        try:
+            given[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            given[name.strip()] = value
+    return given
+
+
+def _load(name: str) -> type[VfsModule]:
+    try:
+        return load_module(name)
     except LoadError as error:
         raise CliError(str(error)) from error
-    write(f"{name}: {_first_line(kind)}")
-    write(f"from {installed_modules()[name]}, {kind.__module__}.{kind.__qualname__}")
-    write("a backend: stands last" if issubclass(kind, Backend) else "stands above a backend")
-    for option, field in kind.Options.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        write(f"option {option} ({default}): {field.description or ''}".rstrip(": "))
-    write("operations: " + (", ".join(one for one in OPERATIONS if implements(kind, one)) or "none"))
 
 
-def _summary(name: str) -> str:
-    try:
-        return _first_line(load_module(name))
-    except LoadError as error:
-        return f"({error})"
-
-
-def _first_line(kind: type[VfsModule]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]
+def _installed(name: str) -> Installed:
+    _load(name)
+    return next(module for module in all_installed() if module.name == name)

@@ -1,0 +1,152 @@
+"""What `lamina module` prints about modules: lines made from what their classes say."""
+
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from lamina.vfs_modules.loader import Installed, LoadError, load_module
+from lamina.vfs_modules.module import Backend, ModuleOptions, VfsModule, implements
+from lamina.vfs_modules.operations import OPERATIONS, Capability
+
+_DECLARATIONS = {
+    "provides": "provides",
+    "before": "stands above",
+    "after": "stands below",
+    "requires": "needs",
+    "conflicts": "cannot be in one chain with",
+}
+
+
+def listing(modules: Sequence[Installed]) -> Iterator[str]:
+    """A line for each module: name, kind, what it is, and the distribution it is from."""
+    rows = [_row(module) for module in modules]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for *cells, summary in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        yield "  ".join([*padded, summary]).rstrip()
+
+
+def _row(module: Installed) -> tuple[str, str, str, str]:
+    source = f"{module.distribution} {module.version}".rstrip()
+    try:
+        kind = load_module(module.name)
+    except LoadError as error:
+        return module.name, "broken", source, str(error)
+    return module.name, "backend" if issubclass(kind, Backend) else "module", source, summary_of(kind)
+
+
+def summary_of(kind: type[VfsModule]) -> str:
+    """The first line of what a class says of itself, or of what its module does."""
+    own = kind.__dict__.get("__doc__") or inspect.getmodule(kind).__doc__ or ""
+    return own.strip().partition("\n")[0]
+
+
+def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
+    """All that `lamina module info` tells of a module."""
+    yield f"{module.name}: {summary_of(kind)}"
+    yield f"from {module.distribution} {module.version}, {module.place}".replace(" ,", ",")
+    yield f"written for version {'.'.join(map(str, kind.api_version))} of the operations"
+    text = inspect.cleandoc(inspect.getmodule(kind).__doc__ or "")
+    yield from ("", *text.splitlines(), "") if text else ("",)
+    yield "a backend: stands last" if issubclass(kind, Backend) else "stands above a backend"
+    for attribute, words in _DECLARATIONS.items():
+        names = getattr(kind, attribute)
+        if names:
+            yield f"{words}: {', '.join(names)}"
+    yield f"capabilities: {_capabilities(kind)}"
+    yield f"operations: {', '.join(one for one in OPERATIONS if implements(kind, one)) or 'none of its own'}"
+    if kind.around is not VfsModule.around:
+        yield "may take part in every operation (around)"
+    yield f"options: {', '.join(kind.Options.model_fields) or 'none'}"
+
+
+def _capabilities(kind: type[VfsModule]) -> str:
+    if kind.capabilities is VfsModule.capabilities:
+        return "none" if issubclass(kind, Backend) else "those of the chain below"
+    spoken_of = [one for one in kind.capabilities.__code__.co_names if one in Capability.__members__]
+    words = inspect.cleandoc(kind.capabilities.__doc__ or "").partition("\n")[0]
+    return f"{words} ({', '.join(dict.fromkeys(spoken_of))})" if spoken_of else words or "its own"
+
+
+def options(kind: type[VfsModule]) -> Iterator[str]:
+    """Each option with its type and default, its name in Samba, and below it what it means."""
+    fields = kind.Options.model_fields
+    if not fields:
+        yield "no options"
+    for name, field in fields.items():
+        theirs = kind.Options.samba_names.get(name, "")
+        samba = f"  (Samba: {theirs})" if theirs else ""
+        yield f"{name}: {type_text(field.annotation)} = {default_text(field)}{_limits(field)}{samba}"
+        if field.description:
+            yield f"    {field.description}"
+
+
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    type(None): "nothing",
+    typing.Any: "anything",
+}
+
+
+def type_text(annotation: Any) -> str:
+    """What may be given for an option of this type, as an administrator writes it in TOML."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    if origin is typing.Literal:
+        return " or ".join(map(_toml, arguments))
+    if origin in _COMPOSED:
+        inner = arguments[:1] if origin is typing.Annotated else arguments
+        parts = dict.fromkeys(type_text(one) for one in inner if one not in (type(None), Ellipsis))
+        return _COMPOSED[origin].format(" or ".join(parts))
+    return _class_text(annotation) if isinstance(annotation, type) else "table"
+
+
+_COMPOSED: dict[Any, str] = {typing.Annotated: "{}", typing.Union: "{}", types.UnionType: "{}"}
+_COMPOSED |= dict.fromkeys((tuple, list, set, frozenset), "list of {}")
+
+
+def _class_text(kind: type) -> str:
+    if issubclass(kind, Enum):
+        return " or ".join(_toml(one.value) for one in kind)
+    return f"table of {', '.join(kind.model_fields)}" if issubclass(kind, ModuleOptions) else kind.__name__
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default as TOML has it; "required" where there is none."""
+    return "required" if field.is_required() else _toml(field.get_default(call_default_factory=True))
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"[{', '.join(sorted(map(_toml, value)))}]"
+    return str(value)
+
+
+_LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "max_length": "at most as long as"}
+
+
+def _limits(field: FieldInfo) -> str:
+    found = [
+        f"{words} {getattr(one, name)}"
+        for one in field.metadata
+        for name, words in _LIMITS.items()
+        if hasattr(one, name)
+    ]
+    return f"  [{', '.join(found)}]" if found else ""

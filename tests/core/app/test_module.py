@@ -1,0 +1,191 @@
+"""`lamina module list|info|options|test|new`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from lamina.core.cli.module_text import options, type_text
+from lamina.core.cli.new_module import distribution_files, write_distribution
+from lamina.vfs_modules.loader import all_installed, load_module
+from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.module import ModuleError, ModuleOptions, VfsModule
+from lamina.vfs_modules.testing.conformance import Outcome, Subject, cases, run
+from tests.support.processes import REPOSITORY
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_list_tells_of_each_module_what_it_is_and_where_it_is_from(lamina: Run):
+    lines = lamina("module", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [module.name for module in all_installed()]
+    posix = next(line for line in lines if line.startswith("posix "))
+    assert posix.split()[1:4] == ["backend", "lamina", "0.1.0"]
+
+
+def test_the_information_has_what_a_module_declares_and_does(lamina: Run):
+    text = lamina("module", "info", "streams_xattr").stdout
+    for line in ("provides: streams", "stands above: security", "cannot be in one chain with: streams_depot"):
+        assert line in text.splitlines()
+    assert "open_stream" in text
+    assert "STREAMS" in text
+
+
+@pytest.mark.parametrize("command", ["info", "options", "test"])
+def test_an_unknown_module_is_answered_with_the_nearest(lamina: Run, command: str):
+    done = lamina("module", command, "possix")
+    assert done.returncode == 1
+    assert "did you mean 'posix'?" in done.stderr
+
+
+def test_options_are_told_with_type_default_limits_and_sambas_name():
+    class Options(ModuleOptions):
+        samba_names = {"size": "keeper:max size"}  # noqa: RUF012
+
+        size: int = Field(default=7, ge=1, description="how large")
+        names: tuple[str, ...] = ()
+        where: str | None = None
+        must: bool
+
+    class Keeper(VfsModule):
+        pass
+
+    Keeper.Options = Options
+    assert list(options(Keeper)) == [
+        "size: whole number = 7  [at least 1]  (Samba: keeper:max size)",
+        "    how large",
+        "names: list of text = []",
+        "where: text = nothing",
+        "must: true or false = required",
+    ]
+
+
+@pytest.mark.parametrize("module", all_installed(), ids=lambda module: module.name)
+def test_every_option_of_a_stock_module_has_a_meaning_and_a_type_in_words(module):
+    for name, field in load_module(module.name).Options.model_fields.items():
+        assert field.description, f"{module.name}.{name}"
+        assert "typing." not in type_text(field.annotation)
+
+
+def test_a_module_that_conforms_is_reported_with_what_it_proved(lamina: Run):
+    done = lamina("module", "test", "dos_attributes", "--on", "memory", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["chain"] == ["dos_attributes", "memory"]
+    assert report["capabilities"]["DOS_ATTRIBUTES"] >= 1
+    assert {row["outcome"] for row in report["checks"]} == {"passed", "not_claimed"}
+
+
+@pytest.mark.parametrize("name", ["memory", "streams_depot", "fruit"])
+def test_a_module_is_tried_on_what_it_can_stand_on(lamina: Run, name: str):
+    done = lamina("module", "test", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " 0 FAILED" in done.stdout.splitlines()[-1]
+
+
+class Forgetful(VfsModule):
+    name = "forgetful"
+
+    def pwrite(self, token: Any, handle: Any, data: memoryview, offset: int) -> int:
+        return len(data)
+
+
+def test_a_module_that_is_wrong_fails_and_says_where():
+    failed = {
+        one.check: one.reason for one in run(Subject(Forgetful, {}, (MemoryBackend,))) if one.outcome is Outcome.FAILED
+    }
+    assert "AssertionError" in failed["what_is_written_is_read"]
+    assert "a_missing_name_is_not_found" not in failed
+
+
+def test_a_module_that_nothing_suits_cannot_be_tried():
+    class Lonely(VfsModule):
+        name = "lonely"
+        requires = ("company",)
+
+    with pytest.raises(ModuleError, match="cannot be tried: 'lonely' needs 'company'"):
+        Subject(Lonely).kinds()
+    assert len(cases(Lonely)) > 30
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "1st", "two words", "class", "a-b", "../x"])
+def test_what_cannot_be_a_name_is_refused(name: str):
+    with pytest.raises(ValueError, match="cannot be the name of a module"):
+        distribution_files(name)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(lamina: Run, tmp_path: Path):
+    (tmp_path / "mine").write_text("mine")
+    done = lamina("module", "new", "no_exe", "--folder", tmp_path)
+    assert done.returncode == 1
+    assert "is there already" in done.stderr
+    assert "there is a module 'posix' already" in lamina("module", "new", "posix").stderr
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    folder = tmp_path / "written"
+    write_distribution("no_exe", folder)
+    return folder
+
+
+def install(folder: Path, site: Path) -> None:
+    """What pip makes of a distribution with an entry point, without the time that pip takes."""
+    information = site / "lamina_no_exe-0.1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: lamina-no-exe\nVersion: 0.1.0\n")
+    import tomllib
+
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    ((group, points),) = project["entry-points"].items()
+    (information / "entry_points.txt").write_text(
+        "\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in points.items())])
+    )
+    (site / "lamina_no_exe").symlink_to(folder / "src/lamina_no_exe")
+
+
+@pytest.fixture
+def outside(written: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs a Python module in the folder of the distribution, which is installed."""
+    install(written, tmp_path / "site")
+    paths = os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY / "src")])
+    environment = {**os.environ, "PYTHONPATH": paths, "MYPYPATH": paths, "COLUMNS": "100", "NO_COLOR": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+
+    def run_module(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=written,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run_module
+
+
+def test_a_new_distribution_passes_its_own_tests(outside):
+    done = outside("pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_a_new_distribution_is_found_and_conforms(outside):
+    assert "no_exe" in outside("lamina.core.cli", "module", "list").stdout
+    assert "patterns: list of text = []" in outside("lamina.core.cli", "module", "options", "no_exe").stdout
+    done = outside("lamina.core.cli", "module", "test", "no_exe", "--option", 'patterns=["*.exe"]')
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_a_new_distribution_is_clean(outside, written: Path):
+    for tool in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
+        done = outside(*tool)
+        assert done.returncode == 0, done.stdout + done.stderr
