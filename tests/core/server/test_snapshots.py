@@ -8,11 +8,11 @@ from lamina.core.wire.create_contexts import TIMEWARP_TOKEN, encode_timewarp_tok
 from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.shadow_copy import ShadowCopyModule
-from tests.support.served import GENERIC_ALL, Served
+from tests.support.served import Served
 from tests.support.wire_client import StatusError, WireClient
 
 SNAPSHOT = 1_763_627_400  # 2025-11-20 08:30:00 UTC
-READ = 0x00120089
+READ, READ_WRITE = 0x00120089, 0x0012019F
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_there_is_nothing_at_other_times(client: WireClient, seconds: int) -> No
 
 
 def test_what_was_is_not_written(client: WireClient) -> None:
-    file = client.create("file", access=GENERIC_ALL, contexts=at(SNAPSHOT))
+    file = client.create("file", access=READ_WRITE, contexts=at(SNAPSHOT))
     with pytest.raises(StatusError) as refused:
         client.write(file, b"x")
     assert refused.value.status == NtStatus.MEDIA_WRITE_PROTECTED
