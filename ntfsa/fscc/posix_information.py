@@ -25,10 +25,10 @@ _ENTRY: Final = Struct("<II")
 _FILE_SYSTEM: Final = Struct("<II6Q")
 _UNKNOWN: Final = 0xFFFFFFFFFFFFFFFF
 _TYPE_SHIFT: Final = 12
-# POSIX-FSCC 2.1.1.2 POSIX File Type Definition.
+# POSIX-FSCC 2.1.1.2 POSIX File Type Definition. Files and directories, which is 1 there, are told by the attributes:
+# Linux before 6.12 takes the mode for one as in stat and cannot make sense of a directory with that bit (and later
+# ones know servers that leave it out).
 _TYPES: Final = {
-    st.S_IFREG: 0,
-    st.S_IFDIR: 1,
     st.S_IFLNK: 2,
     st.S_IFCHR: 3,
     st.S_IFBLK: 4,
@@ -75,7 +75,7 @@ class PosixFileSystem(NamedTuple):
 
 
 def wire_mode(mode: int) -> int:
-    """POSIX-FSCC 2.1.1 POSIX Mode: permissions as they are, and the type in three bits above them."""
+    """POSIX-FSCC 2.1.1 POSIX Mode: permissions as they are, and the type of special files in three bits above them."""
     return mode & PERMISSIONS | _TYPES.get(st.S_IFMT(mode), 0) << _TYPE_SHIFT
 
 

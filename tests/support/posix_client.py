@@ -22,6 +22,7 @@ from tests.support.wire_client import Open, StatusError, WireClient
 CLASS = 100
 FILE_CREATE, FILE_OPEN, FILE_OPEN_IF = 2, 1, 3
 FILE_DIRECTORY_FILE, FILE_DELETE_ON_CLOSE, FILE_OPEN_REPARSE_POINT = 0x1, 0x1000, 0x200000
+_DIRECTORY = 0x10
 _TYPES = (st.S_IFREG, st.S_IFDIR, st.S_IFLNK, st.S_IFCHR, st.S_IFBLK, st.S_IFIFO, st.S_IFSOCK)
 
 
@@ -73,20 +74,21 @@ def posix_open(client: WireClient, path: str, mode: int = 0o644, **asked: Any) -
 
 def answer(file: Open) -> Details:
     """What the create context was answered with."""
-    return parse_details(memoryview(file.response.contexts[POSIX]))[0]
+    directory = bool(file.response.file_attributes & _DIRECTORY)
+    return parse_details(memoryview(file.response.contexts[POSIX]), directory)[0]
 
 
-def parse_details(data: memoryview) -> tuple[Details, int]:
+def parse_details(data: memoryview, directory: bool) -> tuple[Details, int]:
     links, tag, mode = struct.unpack_from("<III", data)
     at = 12 + sid_size(data, 12)
     end = at + sid_size(data, at)
-    kind = _TYPES[mode >> 12]
+    kind = st.S_IFDIR if directory and not mode >> 12 else _TYPES[mode >> 12]
     return Details(links, tag, kind | mode & 0o7777, parse_sid(data, 12), parse_sid(data, at)), end
 
 
 def parse_information(data: memoryview) -> tuple[Information, int]:
     *times, size, allocated, attributes, inode, device, _ = struct.unpack_from("<6QIQII", data)
-    details, length = parse_details(data[68:])
+    details, length = parse_details(data[68:], bool(attributes & _DIRECTORY))
     return Information(tuple(times), size, allocated, attributes, inode, device, details), 68 + length
 
 

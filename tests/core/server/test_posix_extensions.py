@@ -113,6 +113,12 @@ class TestCreateContext:
         assert told.group.startswith("S-1-")
         assert status.st_mode == st.S_IFREG | 0o640
 
+    def test_the_mode_of_a_folder_is_as_older_kernels_want_it(self, posix: WireClient) -> None:
+        """Linux before 6.12 adds the type by itself: bits of it in the mode would make the folder something else."""
+        folder = make(posix, "f", 0o750, options=FILE_DIRECTORY_FILE)
+        assert struct.unpack_from("<8xI", folder.response.contexts[POSIX]) == (0o750,)
+        assert struct.unpack_from("<I", posix.query_info(folder, 1, CLASS), 76) == (0o750,)
+
     def test_without_an_agreement_it_is_passed_over(self, served: Served) -> None:
         client = served.connected()
         made = posix_open(client, "A", 0o600, access=GENERIC_ALL, disposition=FILE_CREATE)
