@@ -278,7 +278,8 @@ def release_grants(grants: tuple[Grant, ...], owner: int) -> tuple[tuple[Grant, 
         if owner not in grant.owners:
             kept.append(grant)
         elif len(grant.owners) > 1:
-            kept.append(grant._replace(owners=tuple(other for other in grant.owners if other != owner)))
+            at = grant.owners.index(owner)
+            kept.append(grant._replace(owners=(*grant.owners[:at], *grant.owners[at + 1 :])))
         else:
             messages += _ended(grant)
     return tuple(kept), messages

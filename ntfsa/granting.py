@@ -100,7 +100,9 @@ def next_epoch(epoch: int) -> int:
 
 
 def _somebody_else(record: FileRecord, owners: tuple[int, ...]) -> bool:
-    return any(touches_leases(entry.granted_access) and entry.owner not in owners for entry in record.opens)
+    # A set, as many thousands of opens may share a lease.
+    own = frozenset(owners)
+    return any(touches_leases(entry.granted_access) and entry.owner not in own for entry in record.opens)
 
 
 def _grantable(record: FileRecord, wish: LeaseWish, owners: tuple[int, ...]) -> int:

@@ -16,7 +16,7 @@ from lamina.ntfsa.caching import OPLOCK_LEVEL_II as II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.granting import LeaseState, LeaseWish, grant_lease, grant_oplock, next_epoch
 from lamina.ntfsa.lock_table import Lock, LockTable
-from lamina.ntfsa.record import EMPTY_RECORD, FileRecord
+from lamina.ntfsa.record import EMPTY_RECORD, FileRecord, Grant, OpenEntry
 from tests.support.granted import (
     FIRST,
     KEY,
@@ -228,3 +228,23 @@ def test_the_epoch_counts_from_the_clients(state: int, epoch: int, told: int) ->
 
 def test_the_epoch_has_sixteen_bits() -> None:
     assert next_epoch(0xFFFF) == 0
+
+
+class Counted(int):
+    """The number of an open; counts how often one is compared with another."""
+
+    comparisons = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counted.comparisons += 1
+        return int.__eq__(self, other)
+
+
+def test_thousands_of_opens_share_a_lease_without_quadratic_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = tuple(map(Counted, range(1, 2001)))
+    record = FileRecord(opens=tuple(OpenEntry(owner, READ, 7, 0) for owner in owners))
+    record = record._replace(grants=(Grant(owners[:-1], 0, R, KEY, 1),))
+    monkeypatch.setattr(Counted, "comparisons", 0)
+    assert grant_lease(record, owners[-1], 0, LeaseWish(KEY, RWH)).result.state == RWH
+    assert Counted.comparisons < 10 * len(owners)
