@@ -1,15 +1,18 @@
 """Names in opens with the POSIX create context: every character but "/" and NUL stands for itself, and case counts.
 
 Only "/" stands between components. The characters that NT reserves are sent as they are, or, by clients that map them
-for other servers as well, at U+F000 + code (see `names`): both mean the same file. There are no streams.
+for other servers as well, at U+F000 + code (see `names`): both mean the same file. So do a space and a period at the
+end of a name and U+F028 and U+F029, as Linux sends them when it is mounted with mapposix. There are no streams.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.lookup import Resolved, exact_path, join, resolve, stat_or_none
 from lamina.ntfsa.names import MAX_COMPONENT, MAX_PATH, ROOT, NtPath, parse_path, to_posix
 from lamina.ntfsa.status import NtStatus, NtStatusError
+
+_AT_THE_END: Final = {"\uf028": " ", "\uf029": "."}
 
 if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
@@ -29,13 +32,18 @@ def parse_posix_path(path: str) -> NtPath:
     if len(path) > MAX_PATH or "\0" in path:
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "a path too long, or with NUL in it")
     trailing = path.endswith("/")
-    components = tuple((path[:-1] if trailing else path).split("/"))
+    components = tuple(map(_unmapped, (path[:-1] if trailing else path).split("/")))
     for component in components:
         if component == "..":
             raise NtStatusError(NtStatus.OBJECT_PATH_SYNTAX_BAD)
         if component in {"", "."} or len(component) > MAX_COMPONENT:
             raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, f"not a valid name: {component!r}")
     return NtPath(components, trailing_separator=trailing)
+
+
+def _unmapped(component: str) -> str:
+    last = _AT_THE_END.get(component[-1:])
+    return component if last is None else component[:-1] + last
 
 
 def parse_as(posix: bool, path: str) -> NtPath:

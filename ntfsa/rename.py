@@ -171,7 +171,8 @@ def check_replaceable(
             raise NtStatusError(NtStatus.ACCESS_DENIED, "directories are not replaced")
         _require_same_kind(open_, stat)
     key = (stat.dev, stat.ino, "")
-    if key != open_.file_key:
+    if key != open_.file_key and not open_.posix:
+        # Whoever has it open from POSIX keeps what it was, and is not asked to close it.
         name_changes(open_, key)
     record = volume.registry.read(key)
     in_use = record.delete_pending or (bool(record.opens) and not _is_posix(open_, asked))

@@ -9,9 +9,20 @@ from collections.abc import Callable
 import pytest
 
 from lamina.core.plan import ShareSpec
-from lamina.core.wire.create_contexts import POSIX
+from lamina.core.wire.close import CloseRequest, encode_close_request
+from lamina.core.wire.constants import Command
+from lamina.core.wire.create import CreateRequest, encode_create_request
+from lamina.core.wire.create_contexts import (
+    POSIX,
+    REQUEST_LEASE,
+    LeaseContext,
+    decode_lease,
+    encode_lease,
+    encode_posix_mode,
+)
 from lamina.core.wire.error import SymbolicLinkError, decode_error_contexts, decode_symbolic_link_error
 from lamina.core.wire.negotiate import PosixExtensions, RawContext
+from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.reparse import (
     SymbolicLink,
@@ -43,7 +54,7 @@ from tests.support.posix_client import (
     posix_open,
 )
 from tests.support.served import GENERIC_ALL, PASSWORD, USER, Served
-from tests.support.wire_client import Open, StatusError, WireClient
+from tests.support.wire_client import RELATED_FILE, Open, StatusError, WireClient
 
 OTHER_VERSION = bytes(range(16))
 RENAME, DISPOSITION = 10, 13
@@ -175,6 +186,12 @@ class TestNames:
         assert os.listdir(served.folder) == ["a:b"]
         posix.close(posix_open(posix, "a:b"))
         assert status_of(lambda: make(posix, "a:b")) is NtStatus.OBJECT_NAME_COLLISION
+
+    @pytest.mark.parametrize(("sent", "meant"), [("a\uf029", "a."), ("a\uf028", "a "), ("\uf029a", "\uf029a")])
+    def test_linux_maps_what_stands_at_the_end(self, posix: WireClient, served: Served, sent: str, meant: str) -> None:
+        posix.close(make(posix, sent))
+        assert os.listdir(served.folder) == [meant]
+        assert status_of(lambda: make(posix, ".\uf029")) is NtStatus.OBJECT_PATH_SYNTAX_BAD
 
     def test_other_clients_see_such_names_mapped(self, posix: WireClient, served: Served) -> None:
         posix.close(make(posix, "a\\b"))
@@ -376,6 +393,28 @@ class TestDeletingAndRenaming:
         assert (served.folder / "b").read_bytes() == b"new"
         assert posix.read(target, 3) == b"old"
         posix.close(target)
+        assert os.listdir(served.folder) == ["b"]
+
+    def test_a_rename_in_a_compound_waits_for_nobody_who_caches_the_target(
+        self, posix: WireClient, served: Served
+    ) -> None:
+        """As Linux renames; it would have to answer the break of its own lease first."""
+        posix.close(make(posix, "a"))
+        lease = LeaseContext(b"target's lease  ", 7)
+        contexts = {POSIX: encode_posix_mode(0o600), REQUEST_LEASE: encode_lease(lease)}
+        target = posix.create("b", access=GENERIC_ALL, disposition=FILE_CREATE, oplock_level=0xFF, contexts=contexts)
+        assert decode_lease(target.response.contexts[REQUEST_LEASE]).state == 7
+        create = CreateRequest("a", c.DELETE, 0, 7, 1, 0)._replace(contexts={POSIX: encode_posix_mode(0)})
+        name = "b".encode("utf-16-le")
+        renaming = struct.pack("<B7xQI", 1, 0, len(name)) + name
+        setting = SetInfoRequest(*RELATED_FILE, 1, RENAME, memoryview(renaming))
+        closing = CloseRequest(*RELATED_FILE, 0)
+        requests = [
+            (Command.CREATE, encode_create_request(create)),
+            (Command.SET_INFO, encode_set_info_request(setting)),
+            (Command.CLOSE, encode_close_request(closing)),
+        ]
+        assert [answered.status for answered in posix.compound(requests)] == [0, 0, 0]
         assert os.listdir(served.folder) == ["b"]
 
     def test_a_rename_replaces_nothing_unasked(self, posix: WireClient) -> None:
