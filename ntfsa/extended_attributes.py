@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.fscc.extended_attributes import FILE_NEED_EA, ExtendedAttribute, full_ea_size
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.names import encode_name
 
 if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
@@ -58,8 +59,10 @@ def get_extended_attributes(
             if error.errno == errno.ENODATA:
                 continue
             raise
-        bare = name[len(_PREFIX) :]
-        if len(value) <= MAX_SIZE and len(bare.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME:
+        raw = encode_name(name[len(_PREFIX) :])
+        if len(value) <= MAX_SIZE and len(raw) <= _LONGEST_NAME:
+            # A client's name may be any bytes, and here it is as the list that it came in was read.
+            bare = raw.decode("utf-8", "surrogateescape")
             found.append(ExtendedAttribute(bare, value, FILE_NEED_EA if bare.lower() in needed else 0))
     return found
 

@@ -17,6 +17,9 @@ _GET: Final = Struct("<IB")
 FILE_NEED_EA: Final = 0x80
 """Flag: whoever does not understand this attribute must not open the file."""
 
+MAX_LIST: Final = 0x10000
+"""Bytes of a list that a client may give: as many as the attributes of one file may have, padded."""
+
 # What a name may not hold: what FAT reserves but for the period, and control characters.
 _ILLEGAL = re.compile(rb'[\x00-\x1f"*+,/:;<=>?\[\\\]|]').search
 
@@ -35,6 +38,9 @@ def _inconsistent() -> NtStatusError:
 
 def _entries(data: Bytes, fixed: int) -> Iterator[int]:
     """Offsets of the entries of a chained list, each with at least `fixed` bytes."""
+    if len(data) > MAX_LIST:
+        # Each entry costs the server calls of the file system, in which nobody else is served.
+        raise NtStatusError(NtStatus.EA_TOO_LARGE, f"a list of {len(data)} bytes")
     offset = 0
     while True:
         if offset + fixed > len(data):
@@ -59,7 +65,7 @@ def _name(data: Bytes, offset: int, length: int) -> str:
 
 
 def parse_full_ea(data: Bytes) -> list[ExtendedAttribute]:
-    """FILE_FULL_EA_INFORMATION list. Raises EA_LIST_INCONSISTENT or INVALID_EA_NAME."""
+    """FILE_FULL_EA_INFORMATION list. Raises EA_LIST_INCONSISTENT, EA_TOO_LARGE, INVALID_EA_NAME."""
     attributes = []
     for offset in _entries(data, _FULL.size):
         _, flags, name_length, value_length = _FULL.unpack_from(data, offset)
@@ -73,7 +79,7 @@ def parse_full_ea(data: Bytes) -> list[ExtendedAttribute]:
 
 
 def parse_get_ea(data: Bytes) -> list[str]:
-    """FILE_GET_EA_INFORMATION list: the names asked for. Raises EA_LIST_INCONSISTENT or INVALID_EA_NAME."""
+    """FILE_GET_EA_INFORMATION list: the names asked for. Raises EA_LIST_INCONSISTENT, EA_TOO_LARGE, INVALID_EA_NAME."""
     names = []
     for offset in _entries(data, _GET.size):
         _, name_length = _GET.unpack_from(data, offset)

@@ -170,3 +170,20 @@ def test_what_nt_cannot_tell_is_passed_over(make_share):
 
     share = make_share(Large(), MemoryBackend())
     assert query(share, share.open("file", c.FILE_CREATE))[1] == [("small", b"xxx", 0)]
+
+
+def test_a_name_of_any_bytes_is_kept_and_told(make_share):
+    share = make_share()
+    file = share.open("file", c.FILE_CREATE)
+    given = [(raw.decode("utf-8", "surrogateescape"), b"x", 0) for raw in (b"\xff", b"\xed\xa0\x80", b"\xed\xb2\x80")]
+    share.set(file, c.FILE_FULL_EA_INFORMATION, packed(*given))
+    assert sorted(query(share, file)[1]) == sorted(given)
+    share.set(file, c.FILE_FULL_EA_INFORMATION, packed(*((name, b"", 0) for name, _, _ in given)))
+    assert share.query(file, c.FILE_EA_INFORMATION) == bytes(4)
+
+
+def test_a_list_longer_than_a_file_may_have_is_refused(make_share, refused):
+    share = make_share(MemoryBackend())
+    file = share.open("file", c.FILE_CREATE)
+    refused(S.EA_TOO_LARGE, share.set, file, c.FILE_FULL_EA_INFORMATION, packed(*[("A", b"x")] * 6000))
+    refused(S.EA_TOO_LARGE, query, share, file, input_=get(*["A"] * 9000))
