@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from lamina.core.audit_trail import AuditTrail
 from lamina.core.auth.accounts import AccountStore
@@ -17,6 +18,7 @@ from lamina.core.auth.authenticator import Authenticator
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.composition import make_chain
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
+from lamina.core.request import Exchange
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
@@ -48,6 +50,13 @@ class _OpenShare:
         self.share = share
 
 
+class _Retired(NamedTuple):
+    """A volume that nobody is to open anything in any more, and the messages that were worked on when it became one."""
+
+    volume: NtVolume
+    exchanges: Collection[Exchange]
+
+
 class Runtime:
     """A running server. Made by `start`, changed by `apply`, ended by `close`; all on one event loop."""
 
@@ -62,7 +71,7 @@ class Runtime:
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
         self._audit = AuditTrail(self.hooks.event)
-        self._retired: list[Share] = []
+        self._retired: list[_Retired] = []
         self._generations = itertools.count(1)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -100,7 +109,8 @@ class Runtime:
     async def apply(self, plan: ServerPlan) -> None:
         """Serve `plan` from now on, without dropping a connection. Raises StartError, and nothing has changed then.
 
-        Shares apply to new tree connects; whoever is connected to a share that changed or went keeps it as it was.
+        Shares apply to new tree connects; whoever is connected to a share that changed or went keeps it as it was. Of
+        one that only has another chain he opens files through the new chain, and what he has open stays in the old one.
         """
         before = dict(self._open)
         try:
@@ -108,7 +118,7 @@ class Runtime:
             await self._listen(plan.listeners)
         except BaseException:
             failed, self._open = self._open, before
-            await self._close_unused([item.share for item in failed.values()])
+            await self._close_unused(_volumes(failed))
             raise
         self._stop_listening(set(self._listening) - set(plan.listeners))
         self.plan = plan
@@ -116,10 +126,23 @@ class Runtime:
         guid = self.server.settings.server_guid
         self.server.apply(replace(plan.settings, server_guid=guid))
         self.server.set_shares(self.shares())
-        self._retired += [item.share for item in before.values()]
+        self._retire(before)
         await self.sweep()
         if self._retired and self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep_until_idle())
+
+    def _retire(self, before: Mapping[str, _OpenShare]) -> None:
+        retired = [volume for volume in _volumes(before) if volume not in _volumes(self._open)]
+        now = {name: item for name, item in self._open.items() if name in before}
+        successors = {
+            old: now[name].share.volume
+            for name, item in before.items()
+            if (old := item.share.volume) is not None and name in now and _same_place(item.spec, now[name].spec)
+        }
+        self.server.replace_volumes({old: new for old, new in successors.items() if new is not None})
+        # A CREATE that is being worked on has looked up its volume, and nothing shows yet what it opens.
+        exchanges = self.server.exchanges()
+        self._retired += [_Retired(volume, exchanges) for volume in retired]
 
     async def _sweep_until_idle(self) -> None:
         while self._retired:
@@ -182,16 +205,16 @@ class Runtime:
 
     async def sweep(self) -> None:
         """Close the volumes of shares that are gone and that no client is connected to any more."""
-        in_use = self.server.volumes_in_use()
+        in_use, running = self.server.volumes_in_use(), self.server.exchanges()
         waiting, self._retired = self._retired, []
-        idle = [share for share in waiting if share.volume not in in_use]
-        self._retired = [share for share in waiting if share.volume in in_use]
-        await self._close_unused(idle)
+        idle = [item for item in waiting if item.volume not in in_use and running.isdisjoint(item.exchanges)]
+        self._retired += [item for item in waiting if item not in idle]
+        await self._close_unused([item.volume for item in idle])
 
-    async def _close_unused(self, shares: list[Share]) -> None:
-        serving = [item.share.volume for item in self._open.values()]
-        for volume in {id(share.volume): share.volume for share in shares}.values():
-            if volume is not None and volume not in serving:
+    async def _close_unused(self, volumes: Collection[NtVolume]) -> None:
+        serving = _volumes(self._open)
+        for volume in dict.fromkeys(volumes):
+            if volume not in serving:
                 await self.engine.run(self._close_volume, volume)
 
     def _close_volume(self, volume: NtVolume) -> None:
@@ -205,14 +228,22 @@ class Runtime:
             self._sweeper.cancel()
         self.hooks.server_stopping()
         await self.server.close()
-        shares = [item.share for item in self._open.values()] + self._retired
+        volumes = [*_volumes(self._open), *(item.volume for item in self._retired)]
         self._open, self._retired = {}, []
-        await self._close_unused(shares)
+        await self._close_unused(volumes)
         await asyncio.to_thread(self._audit.close)
 
 
+def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:
+    return [item.share.volume for item in shares.values() if item.share.volume is not None]
+
+
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
-    return (old.path, _volume_settings(old), tuple(old.chain)) == (new.path, _volume_settings(new), tuple(new.chain))
+    return _same_place(old, new) and tuple(old.chain) == tuple(new.chain)
+
+
+def _same_place(old: ShareSpec, new: ShareSpec) -> bool:
+    return (old.path, _volume_settings(old)) == (new.path, _volume_settings(new))
 
 
 def _volume_settings(spec: ShareSpec) -> VolumeSettings:

@@ -114,9 +114,23 @@ class SmbServer:
         return self._shares.get(name.lower())
 
     def volumes_in_use(self) -> set[NtVolume]:
-        """The volumes that some session is connected to."""
-        trees = (tree for session in self.sessions.values() for tree in session.trees.values())
-        return {tree.share.volume for tree in trees if tree.share.volume is not None}
+        """The volumes that some session is connected to, or has something open in."""
+        opened = (open_.nt for session in self.sessions.values() for open_ in session.opens.values())
+        connected = {share.volume for share in self._connected_shares() if share.volume is not None}
+        return connected | {nt.volume for nt in opened if nt is not None}
+
+    def replace_volumes(self, successors: Mapping[NtVolume, NtVolume]) -> None:
+        """Let those who are connected to a volume open in its successor from now on; what is open stays where it is."""
+        for share in self._connected_shares():
+            if share.volume is not None:
+                share.volume = successors.get(share.volume, share.volume)
+
+    def exchanges(self) -> set[Exchange]:
+        """The messages whose requests are being worked on."""
+        return {exchange for connection in self.connections for exchange in connection.running}
+
+    def _connected_shares(self) -> list[Share]:
+        return [tree.share for session in self.sessions.values() for tree in session.trees.values()]
 
     # -- sockets ------------------------------------------------------------------------------------------------
 
