@@ -403,6 +403,14 @@ def test_a_damaged_header_file_is_left_as_it_is(cut: int, share: Callable[..., S
     assert (mac.folder / "._file").read_bytes() == data
 
 
+def test_an_attribute_whose_name_no_stream_can_have_does_not_close_the_file(share: Callable[..., Share]) -> None:
+    mac = share()
+    data = with_attributes({"x" * 250: b"too long"}, fork=b"")
+    (mac.folder / "._file").write_bytes(data)
+    assert mac.streams(mac.file()) == {META: 60}
+    assert (mac.folder / "._file").read_bytes() == data
+
+
 @as_root
 def test_what_a_user_may_not_write_is_not_converted_for_him(share: Callable[..., Share]) -> None:
     mac = share()

@@ -37,7 +37,9 @@ _PIECE: Final = 1 << 20
 _NEW: Final = OpenHow(Access.READ_WRITE, create=True)
 _EXCLUSIVE: Final = OpenHow(Access.READ_WRITE, create=True, exclusive=True)
 _FINDER_ATTRIBUTES: Final = frozenset({"com.apple.FinderInfo", "com.apple.ResourceFork"})
-_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOSPC, errno.EDQUOT})
+_REFUSED: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+)
 
 PRIVATE: Final = {ord(char): 0xF020 + at for at, char in enumerate('"*:<>?\\|')} | {
     code: 0xF000 + code for code in range(1, 32)
