@@ -1,8 +1,8 @@
 """Names in opens with the POSIX create context: every character but "/" and NUL stands for itself, and case counts.
 
-Only "/" stands between components. The characters that NT reserves are sent as they are, or, by clients that map them
-for other servers as well, at U+F000 + code (see `names`): both mean the same file. So do a space and a period at the
-end of a name and U+F028 and U+F029, as Linux sends them when it is mounted with mapposix. There are no streams.
+Only "/" stands between components. The characters that NT reserves are sent as they are, or mapped by clients that do
+so for other servers as well: at U+F000 + code (see `names`), or from U+F020 on, as Services for Macintosh had them and
+Linux has when it is mounted with mapposix. All mean the same file. There are no streams.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -12,6 +12,7 @@ from lamina.ntfsa.lookup import Resolved, exact_path, join, resolve, stat_or_non
 from lamina.ntfsa.names import MAX_COMPONENT, MAX_PATH, ROOT, NtPath, parse_path, to_posix
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
+_MAPPED: Final = dict(zip(range(0xF020, 0xF028), '"*:<>?\\|', strict=True))
 _AT_THE_END: Final = {"\uf028": " ", "\uf029": "."}
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def parse_posix_path(path: str) -> NtPath:
 
 
 def _unmapped(component: str) -> str:
+    if component.isascii():
+        return component
     last = _AT_THE_END.get(component[-1:])
-    return component if last is None else component[:-1] + last
+    return (component if last is None else component[:-1] + last).translate(_MAPPED)
 
 
 def parse_as(posix: bool, path: str) -> NtPath:

@@ -187,8 +187,17 @@ class TestNames:
         posix.close(posix_open(posix, "a:b"))
         assert status_of(lambda: make(posix, "a:b")) is NtStatus.OBJECT_NAME_COLLISION
 
-    @pytest.mark.parametrize(("sent", "meant"), [("a\uf029", "a."), ("a\uf028", "a "), ("\uf029a", "\uf029a")])
-    def test_linux_maps_what_stands_at_the_end(self, posix: WireClient, served: Served, sent: str, meant: str) -> None:
+    @pytest.mark.parametrize(
+        ("sent", "meant"),
+        [
+            ("a\uf029", "a."),
+            ("a\uf028", "a "),
+            ("\uf029a", "\uf029a"),
+            ("\uf020\uf021\uf022\uf023", '"*:<'),
+            ("\uf024\uf025\uf026\uf027", ">?\\|"),
+        ],
+    )
+    def test_linux_maps_what_nt_reserves(self, posix: WireClient, served: Served, sent: str, meant: str) -> None:
         posix.close(make(posix, sent))
         assert os.listdir(served.folder) == [meant]
         assert status_of(lambda: make(posix, ".\uf029")) is NtStatus.OBJECT_PATH_SYNTAX_BAD
