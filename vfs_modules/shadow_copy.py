@@ -18,7 +18,7 @@ from pydantic import Field
 
 from lamina.vfs_modules.extensions import OpenedFile, control
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule
+from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow, Operation, Target
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -33,6 +33,8 @@ _LIST: Final = OpenHow(Access.READ, directory=True)
 
 class ShadowCopyOptions(ModuleOptions):
     """Options of `shadow_copy`, called as those of Samba's shadow_copy2."""
+
+    samba_names = named_by_samba("shadow", "snapdir", "format", "localtime")
 
     snapdir: str = Field(
         default=".snapshots",

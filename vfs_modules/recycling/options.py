@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from lamina.vfs_modules.module import ModuleOptions
+from lamina.vfs_modules.module import ModuleOptions, named_by_samba
 from lamina.vfs_modules.operations import FileStat
 from lamina.vfs_modules.substitution import check_template, names_the_user
 
@@ -34,6 +34,12 @@ Mode = Annotated[int, BeforeValidator(_mode), Field(ge=0, le=0o7777)]
 
 class RecycleOptions(ModuleOptions):
     """Options of `recycle`."""
+
+    samba_names = named_by_samba(
+        "recycle",
+        *("repository", "keeptree", "versions", "touch", "touch_mtime", "minsize", "maxsize", "exclude", "exclude_dir"),
+        *("noversions", "directory_mode", "subdir_mode"),
+    )
 
     repository: Annotated[str, AfterValidator(_repository)] = Field(
         default=".recycle/%u", description="the folder beneath the share that deleted files go to; %u is the user"
