@@ -135,6 +135,21 @@ BROKEN = {
         SHARE + 'chain = ["dos_attributes", "dos_attributes", "posix"]\n',
         ["lamina.toml:3: share.data.chain[2]: module 'dos_attributes' stands in the chain twice"],
     ),
+    "wrong order": (
+        SHARE + 'chain = ["streams_xattr", "fruit", "dos_attributes", "posix"]\n',
+        [
+            "lamina.toml:3: share.data.chain: 'fruit' must stand above 'streams_xattr', which provides 'streams'; "
+            'the right order is ["fruit", "streams_xattr", "dos_attributes", "posix"]'
+        ],
+    ),
+    "two that exclude each other": (
+        SHARE + 'chain = ["streams_xattr", "streams_depot", "posix"]\n',
+        ["lamina.toml:3: share.data.chain: 'streams_xattr' and 'streams_depot' cannot be in one chain"],
+    ),
+    "an option under two names": (
+        SHARE + '[share.data.streams_xattr]\nprefix = "user.x."\n"streams_xattr:prefix" = "user.y."\n',
+        ["lamina.toml:3: share.data.streams_xattr: 'prefix' is given twice, once as Samba calls it"],
+    ),
     "options of a stranger": (
         SHARE + "[share.data.dos_atributes]\nx = 1\n",
         [
