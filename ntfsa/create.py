@@ -109,11 +109,10 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
     answers = NO_ANSWERS
     if open_.posix or parameters.module_contexts or volume.extensions.opened is not None:
         answers = _ask_modules(context, open_, parameters)
-    if parameters.lease is not None:
-        lease = _request_lease(context, open_, request.lease, parameters.lease)
-        return CreateResult(open_, action, information, shown, 0, lease, answers)
-    level = request_oplock(open_, parameters.oplock_level) if parameters.oplock_level else 0
-    return CreateResult(open_, action, information, shown, level, None, answers)
+    lease, level = None, 0
+    if parameters.lease is not None or parameters.oplock_level:
+        lease, level = _request_grant(context, open_, request.lease, parameters)
+    return CreateResult(open_, action, information, shown, level, lease, answers)
 
 
 def _ask_modules(context: "NtContext", open_: NtOpen, parameters: CreateParameters) -> Mapping[bytes, bytes]:
@@ -126,9 +125,7 @@ def _ask_modules(context: "NtContext", open_: NtOpen, parameters: CreateParamete
             answers[POSIX_CONTEXT] = answer_posix_context(context.token, open_)
         return answers
     except BaseException as error:
-        close(context, open_)
-        if isinstance(error, OSError):
-            raise nt_error(error) from error
+        _close_untold(context, open_, error)
         raise
 
 
@@ -143,13 +140,24 @@ def _where_it_stopped(
     return find_stop(volume, context.token, components) or error
 
 
-def _request_lease(context: "NtContext", open_: NtOpen, identity: bytes, asked: LeaseRequest) -> LeaseGranted | None:
+def _request_grant(
+    context: "NtContext", open_: NtOpen, identity: bytes, parameters: CreateParameters
+) -> tuple[LeaseGranted | None, int]:
+    """The lease, or the level of the oplock, that a new open has got."""
     try:
-        return open_.volume.leases.request(context.token, open_, identity, asked)
-    except BaseException:
-        # Nobody will ever close what nobody has been told of.
-        close(context, open_)
+        if parameters.lease is not None:
+            return open_.volume.leases.request(context.token, open_, identity, parameters.lease), 0
+        return None, request_oplock(open_, parameters.oplock_level)
+    except BaseException as error:
+        _close_untold(context, open_, error)
         raise
+
+
+def _close_untold(context: "NtContext", open_: NtOpen, error: BaseException) -> None:
+    # Nobody will ever close what nobody has been told of.
+    close(context, open_)
+    if isinstance(error, OSError):
+        raise nt_error(error) from error
 
 
 def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:

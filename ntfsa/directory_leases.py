@@ -76,9 +76,12 @@ def watch_for_lease(token: "ImpersonationToken", open_: "NtOpen", lease: "Lease"
         try:
             begin_watching(token, open_, watcher)
         except BaseException:
-            stop_watching(lease)
+            # Another open may have the lease by now.
+            watcher.lose()
+            if lease.watcher is watcher:
+                stop_watching(lease)
             raise
-    return not watcher.lost
+    return lease.watcher is watcher and not watcher.lost
 
 
 def stop_watching(lease: "Lease") -> None:

@@ -253,10 +253,12 @@ class LeaseTable:
     ) -> LeaseGranted | None:
         """Give a new open its lease; of the rights that are asked it may have none (MS-SMB2 3.3.5.9.8, 3.3.5.9.11).
 
-        None for a directory where directories have no leases; may wait for one that has. `token`: who asks.
+        None for a directory where directories have no leases; may wait for one that has. `token`: who asks. Raises
+        INVALID_PARAMETER where another file has got the key since it was checked.
         """
         if open_.is_directory and (asked.version == 1 or not may_lease_directories(open_.volume)):
             return None
+        self.check(identity, open_.file_key)
         lease = self._leases.get(identity)
         if lease is None:
             lease = Lease(identity, open_.file_key, asked.version, open_.volume.registry)

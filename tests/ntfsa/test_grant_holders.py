@@ -1,10 +1,12 @@
 """Who holds caching rights, over a volume whose operations park their requests."""
 
 import asyncio
+import errno
 
 import pytest
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa import directory_leases, grant_holders
 from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
@@ -344,6 +346,70 @@ def test_a_key_is_for_one_file(share):
     share.close(held.open)
     assert len(share.volume.leases) == 0
     assert Leased(share, R, path="other").state == R
+
+
+def test_a_key_is_for_one_file_also_when_two_are_opened_at_once(make_share):
+    delay = DelayModule(DelayOptions(operations=frozenset({"get_dos_attributes"})))
+    share = make_share(delay, DosAttributesModule(), MemoryBackend())
+    names = ("one", "two")
+    for name in names:
+        share.make(name)
+
+    async def body(requests):
+        delay.hold()
+        for name in names:
+            requests.start(name, share.create, name, lease=LeaseRequest(b"k" * 16, RWH))
+        assert delay.parked == len(names)
+        delay.release()
+        await requests.settle()
+        assert requests.outcomes["one"].lease.state == RWH
+        assert requests.outcomes["two"] is S.INVALID_PARAMETER
+        assert share.volume.open_count() == 1
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("first_ends", ["cancelled", "after one that asks for nothing"])
+def test_no_directory_is_leased_that_nobody_watches(share, monkeypatch, first_ends):
+    share.make("folder", options=c.FILE_DIRECTORY_FILE)
+    folder = {"path": "folder", "version": 2}
+    others = []
+
+    def begin(token, open_, watcher):
+        # Another request comes while this one waits for its watch.
+        others.append(Leased(share, RH if first_ends == "cancelled" else 0, **folder))
+        if first_ends == "cancelled":
+            raise RequestCancelled
+
+    monkeypatch.setattr(grant_holders, "may_lease_directories", lambda volume: True)
+    monkeypatch.setattr(directory_leases, "begin_watching", begin)
+    monkeypatch.setattr(directory_leases, "end_watching", lambda volume, watcher: None)
+
+    async def body(requests):
+        if first_ends == "cancelled":
+            with pytest.raises(RequestCancelled):
+                Leased(share, RH, **folder)
+            assert others[0].told == [(RH, 0, True)]
+        else:
+            assert Leased(share, RH, **folder).state == 0
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("error", [RequestCancelled(), OSError(errno.EIO, "")])
+def test_an_oplock_that_fails_leaves_no_open(share, monkeypatch, error):
+    class Guard:
+        def guard(self, open_, state):
+            raise error
+
+        def closing(self, open_):
+            pass
+
+    share.make("file")
+    monkeypatch.setattr(share.volume, "outside", Guard())
+    with pytest.raises((RequestCancelled, NtStatusError)):
+        share.create("file", oplock_level=BATCH)
+    assert share.volume.open_count() == 0
 
 
 def test_a_lease_ends_with_its_last_open(share):
