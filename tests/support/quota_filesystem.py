@@ -10,8 +10,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-WHY_NOT = "needs a file system with quotas on a loop device: root, a kernel with quotas, apt install xfsprogs e2fsprogs"
+WHY_NOT = "needs a file system with quotas on a loop device: run as root, apt install xfsprogs e2fsprogs"
 """What a test that must be skipped says."""
+
+NO_QUOTAS = "this kernel counts nothing for users of such a file system: try one with CONFIG_QFMT_V2, CONFIG_XFS_QUOTA"
+"""Why a test cannot pass where everything is installed that can be."""
 
 _SIZE = 320 << 20
 _KINDS = {
@@ -20,9 +23,15 @@ _KINDS = {
 }
 
 
+def can_make(kind: str) -> bool:
+    """Whether what is needed beside the kernel is there."""
+    make, _ = _KINDS[kind]
+    return os.geteuid() == 0 and shutil.which(make[0]) is not None and os.path.exists("/dev/loop-control")
+
+
 @contextlib.contextmanager
 def quota_filesystem(kind: str, folder: Path) -> Iterator[Path | None]:
-    """A new file system mounted at `folder`, for the time of a with block; None where that cannot be."""
+    """A new file system mounted at `folder`, for the time of a with block; None where the kernel mounts none."""
     make, options = _KINDS[kind]
     image = folder.with_suffix(".img")
     if not _mount(make, options, image, folder):
@@ -37,8 +46,6 @@ def quota_filesystem(kind: str, folder: Path) -> Iterator[Path | None]:
 
 
 def _mount(make: list[str], options: str, image: Path, folder: Path) -> bool:
-    if os.geteuid() != 0 or shutil.which(make[0]) is None or not os.path.exists("/dev/loop-control"):
-        return False
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(_SIZE)
