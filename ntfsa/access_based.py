@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.access import rights_to_path
 from lamina.ntfsa.lookup import join, stat_or_none
+from lamina.vfs_modules.engine import breathe
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.operations import DirectoryEntry
     from lamina.vfs_modules.token import ImpersonationToken
+
+PASSED_OVER_AT_ONCE: Final = 1024
+"""Entries that a listing leaves out before others are served: there may be a million of them."""
 
 _SHOWN: Final = c.FILE_READ_DATA | c.FILE_READ_EA | c.FILE_READ_ATTRIBUTES | c.READ_CONTROL
 
@@ -24,10 +28,15 @@ def readable(
     token: "ImpersonationToken", open_: "NtOpen", entries: "Iterator[DirectoryEntry]"
 ) -> "Generator[DirectoryEntry, None, None]":
     """Those of a directory's entries that `token` may read; `entries` is closed with it."""
+    passed_over = 0
     try:
         for entry in entries:
             if is_readable(token, open_, entry.name):
                 yield entry
+                continue
+            passed_over += 1
+            if not passed_over % PASSED_OVER_AT_ONCE:
+                breathe()
     finally:
         close = getattr(entries, "close", None)
         if close is not None:

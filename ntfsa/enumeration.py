@@ -6,13 +6,14 @@ meanwhile may or may not be told, and what has gone is passed over.
 
 import errno
 import stat as st
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
-from lamina.ntfsa.access_based import is_readable, readable
+from lamina.ntfsa.access_based import PASSED_OVER_AT_ONCE, is_readable, readable
 from lamina.ntfsa.lookup import join, split, stat_or_none
 from lamina.ntfsa.names import fold, present
 from lamina.ntfsa.wildcard import has_wildcards, matcher
+from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow
 from lamina.vfs_modules.turn import Turn
 
@@ -78,10 +79,8 @@ class Enumeration:
                 yield name, _stat_of_dots(token, open_, name), None
         posix = open_.posix
         source = self._source = _entries_of(token, open_, with_attributes)
-        for stored, stat, dos in source:
+        for stored, stat, dos in source if everything else _matching(source, match, posix):
             name = stored if posix else present(stored)
-            if not everything and not match(fold(name)):
-                continue
             if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
                 yield name, stat, dos
             elif not with_attributes:
@@ -96,6 +95,19 @@ def _entries_of(token: "ImpersonationToken", open_: "NtOpen", with_attributes: b
     volume = open_.volume
     entries = volume.chain.readdir(token, open_.handle, with_attributes)
     return readable(token, open_, entries) if volume.settings.access_based_enumeration else entries
+
+
+def _matching(
+    entries: Iterator[DirectoryEntry], match: Callable[[str], object], posix: bool
+) -> Iterator[DirectoryEntry]:
+    passed_over = 0
+    for entry in entries:
+        if match(fold(entry.name if posix else present(entry.name))):
+            yield entry
+            continue
+        passed_over += 1
+        if not passed_over % PASSED_OVER_AT_ONCE:
+            breathe()
 
 
 def _stat_of_dots(token: "ImpersonationToken", open_: "NtOpen", name: str) -> FileStat:

@@ -4,10 +4,12 @@ import os
 
 import pytest
 
+from lamina.ntfsa import access_based, enumeration
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.directory import query_directory
 from lamina.ntfsa.fscc.directory_information import DIRECTORY_MINIMUM
 from lamina.ntfsa.status import NtStatus as S
+from lamina.ntfsa.volume import VolumeSettings
 
 
 def fill(share, *names):
@@ -144,3 +146,19 @@ def test_closing_in_the_middle_gives_the_directory_back(share):
     share.names(directory, room=2000)
     share.close(directory)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_others_are_served_while_many_entries_are_passed_over(make_share, monkeypatch, refused):
+    turns = []
+    for module in (enumeration, access_based):
+        monkeypatch.setattr(module, "PASSED_OVER_AT_ONCE", 10)
+        monkeypatch.setattr(module, "breathe", lambda name=module.__name__: turns.append(name))
+    share = make_share(settings=VolumeSettings(access_based_enumeration=True))
+    fill(share, *(f"file{i}" for i in range(45)))
+    assert len(share.list_all(share.directory())) == 45
+    assert not turns
+    refused(S.NO_SUCH_FILE, query, share, share.directory(), pattern="nothing*")
+    assert turns == [enumeration.__name__] * 4
+    monkeypatch.setattr(access_based, "is_readable", lambda *_: False)
+    assert not share.list_all(share.directory())
+    assert turns[4:] == [access_based.__name__] * 4
