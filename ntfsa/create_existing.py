@@ -162,7 +162,8 @@ def check_attributes(request: Request, stat: FileStat, attributes: int, granted:
         return
     if attributes & _HIDDEN_OR_SYSTEM & ~request.parameters.file_attributes:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a hidden or system file is overwritten only by one")
-    if request.implied & ~maximal:
+    brought = c.FILE_WRITE_EA if request.parameters.extended_attributes else 0
+    if (request.implied | brought) & ~maximal:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
 
 

@@ -18,6 +18,7 @@ from lamina.core.wire.create_contexts import (
 )
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.audit import FAILED_ACCESS_ACE_FLAG, SUCCESSFUL_ACCESS_ACE_FLAG
+from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, pack_full_ea
 from lamina.ntfsa.security_descriptor import Ace, Acl, SecurityDescriptor, pack_security_descriptor
 from lamina.ntfsa.sid import EVERYONE
 from lamina.vfs_modules.hooks import listens
@@ -73,6 +74,18 @@ def guarded(client: WireClient, name: str, *aces: Ace, sacl: tuple[Ace, ...] = (
 
 def allow(mask: int, sid: str = EVERYONE) -> Ace:
     return Ace(0, 0, mask, sid)
+
+
+def test_overwriting_a_file_brings_no_attributes_of_who_may_not_write_them(
+    share: Callable[..., Served], second: Any
+) -> None:
+    served = share()
+    guarded(served.connected(), "file", allow(c.FILE_ALL_ACCESS & ~c.FILE_WRITE_EA))
+    client = served.connected(**second)
+    packed, _ = pack_full_ea([ExtendedAttribute("NAME", b"value")], 100)
+    asked: dict[str, Any] = {"access": c.FILE_READ_DATA, "disposition": c.FILE_OVERWRITE}
+    assert refused(lambda: client.create("file", **asked, contexts={b"ExtA": packed})) == "ACCESS_DENIED"
+    client.close(client.create("file", **asked))
 
 
 # -- lists of shares -----------------------------------------------------------------------------------------------
