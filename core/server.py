@@ -5,6 +5,7 @@ No root is needed, nothing is configured, and nothing is left behind.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import threading
@@ -216,6 +217,9 @@ class _ServerThread:
                 if self._started.done():
                     raise
                 self._started.set_exception(error)
+            finally:
+                # Greenlets are freed where they ran: not in another thread, by whichever collection comes next.
+                gc.collect()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -120,6 +120,7 @@ class _Worker(greenlet.greenlet):
             self.task = self.function = None
             self.arguments = ()
             self.engine.running -= 1
+            self.engine._busy.discard(self)
 
 
 class Engine:
@@ -132,6 +133,7 @@ class Engine:
         self.running = 0
         self.closed = False
         self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lamina-io")
 
     def spawn(self, task: Task, function: Callable[..., Any], *arguments: Any) -> None:
@@ -146,6 +148,7 @@ class Engine:
 
     def _start(self, task: Task, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         worker = self._idle.pop() if self._idle else _Worker(self)
+        self._busy.add(worker)
         worker.task = task
         worker.function = function
         worker.arguments = arguments
@@ -183,12 +186,16 @@ class Engine:
         return {"running": self.running, "idle_greenlets": len(self._idle)}
 
     def close(self) -> None:
-        """Let go of the threads and the idle greenlets. Running requests must have been cancelled before."""
+        """Let go of the threads and the greenlets. Requests that are still parked end where they are.
+
+        Nothing may be left to the garbage collector, which would free it in whatever thread it runs.
+        """
         self.closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         idle, self._idle = self._idle, []
-        for worker in idle:
-            worker.throw(greenlet.GreenletExit)
+        for worker in (*idle, *self._busy):
+            if not worker.dead:
+                worker.throw(greenlet.GreenletExit)
 
 
 def current_task() -> Task | None:
@@ -200,6 +207,9 @@ def current_task() -> Task | None:
 def _park(worker: _Worker, future: "asyncio.Future[Any]", indefinite: bool) -> None:
     task = worker.task
     assert task is not None
+    if worker.engine.closed:
+        future.cancel()
+        raise RequestCancelled
     reason, task._cancelled = task._cancelled, None
     if reason is not None:
         future.cancel()
@@ -284,6 +294,8 @@ def offload(token: ImpersonationToken, function: Callable[..., _T], *args: Any) 
     task = worker.task
     assert task is not None
     engine = worker.engine
+    if engine.closed:
+        raise RequestCancelled
     if task.on_park is not None:
         task.on_park(False)
     thread_future = engine._pool.submit(_call_as, token, function, args)

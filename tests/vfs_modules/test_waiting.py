@@ -188,3 +188,23 @@ def test_who_runs_a_request_may_refuse_that_it_waits() -> None:
         return seen, future.cancelled()
 
     assert asyncio.run(main()) == (["refused", "went on"], True)
+
+
+async def test_what_still_waits_ends_with_the_engine():
+    loop = asyncio.get_running_loop()
+    engine = Engine(loop, threads=1)
+    seen: list[str] = []
+
+    def waits() -> None:
+        try:
+            wait(loop.create_future(), indefinite=True)
+        finally:
+            seen.append("ended")
+            with pytest.raises(RequestCancelled):
+                wait(loop.create_future())
+            seen.append("did not wait again")
+
+    engine.spawn(Task(), waits)
+    assert engine.running == 1
+    engine.close()
+    assert (engine.running, seen) == (0, ["ended", "did not wait again"])
