@@ -190,21 +190,26 @@ def test_who_runs_a_request_may_refuse_that_it_waits() -> None:
     assert asyncio.run(main()) == (["refused", "went on"], True)
 
 
-async def test_what_still_waits_ends_with_the_engine():
-    loop = asyncio.get_running_loop()
-    engine = Engine(loop, threads=1)
+def test_what_still_waits_ends_with_the_engine() -> None:
     seen: list[str] = []
 
-    def waits() -> None:
-        try:
-            wait(loop.create_future(), indefinite=True)
-        finally:
-            seen.append("ended")
-            with pytest.raises(RequestCancelled):
-                wait(loop.create_future())
-            seen.append("did not wait again")
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        engine = Engine(loop, threads=1)
 
-    engine.spawn(Task(), waits)
-    assert engine.running == 1
-    engine.close()
-    assert (engine.running, seen) == (0, ["ended", "did not wait again"])
+        def waits() -> None:
+            try:
+                wait(loop.create_future(), indefinite=True)
+            finally:
+                seen.append("ended")
+                with pytest.raises(RequestCancelled):
+                    wait(loop.create_future())
+                seen.append("did not wait again")
+
+        engine.spawn(Task(), waits)
+        assert engine.running == 1
+        engine.close()
+        assert engine.running == 0
+
+    asyncio.run(serve())
+    assert seen == ["ended", "did not wait again"]
