@@ -1,5 +1,6 @@
 """The second phase of an open, for a file that exists (MS-FSA 2.1.5.1.2 Open of an Existing File)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lamina.vfs_modules.handle import VfsHandle
 
 _Admitted = tuple[NtOpen, int, NetworkOpenInformation, int]
+_Admit = Callable[[Request, "VfsHandle", str, str], _Admitted | None]
 _SUCCESS: Final = NtStatus.SUCCESS
 _PENDING: Final = NtStatus.PENDING
 _OPLOCK_BREAK_IN_PROGRESS: Final = NtStatus.OPLOCK_BREAK_IN_PROGRESS
@@ -52,8 +54,15 @@ def admit_existing(request: Request, handle: "VfsHandle", vfs_path: str, path: s
 
     The handle belongs to the open afterwards, and is closed where none comes of it.
     """
+    return admitted_or_closed(_admit, request, handle, vfs_path, path)
+
+
+def admitted_or_closed(
+    admit: _Admit, request: Request, handle: "VfsHandle", vfs_path: str, path: str
+) -> _Admitted | None:
+    """What `admit` comes to; the handle is closed where no open comes of it."""
     try:
-        admitted = _admit(request, handle, vfs_path, path)
+        admitted = admit(request, handle, vfs_path, path)
     except BaseException:
         request.volume.chain.close(request.token, handle)
         raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.create_check import Request, data_access
 from lamina.ntfsa.create_existing import (
+    admitted_or_closed,
     check_attributes,
     grant_request,
     maximal_rights,
@@ -71,14 +72,7 @@ def admit_stream(request: Request, handle: "VfsHandle", vfs_path: str, path: str
 
     The handle belongs to the open afterwards, and is closed where none comes of it.
     """
-    try:
-        admitted = _admit(request, handle, vfs_path, path)
-    except BaseException:
-        request.volume.chain.close(request.token, handle)
-        raise
-    if admitted is None:
-        request.volume.chain.close(request.token, handle)
-    return admitted
+    return admitted_or_closed(_admit, request, handle, vfs_path, path)
 
 
 def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _Admitted | None:
