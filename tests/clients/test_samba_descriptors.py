@@ -1,10 +1,8 @@
 """A directory that smbd has written with acl_xattr reads the same through Lamina, and the other way round."""
 
-import contextlib
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +23,10 @@ from lamina.ntfsa.security_descriptor import (
     to_sddl,
 )
 from lamina.ntfsa.sid import BUILTIN_USERS, CREATOR_OWNER, EVERYONE
-from tests.support.processes import Folder, Layout, User, serving
+from tests.support.processes import Folder, Layout
+from tests.support.root_client import ROOT, client_of
 from tests.support.wire_client import WireClient
 
-ROOT = User("root", "Lamina-1234", 0, 0, groups=("administrators",))
 PARTS = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
 FULL, READ, BOTH, INHERIT_ONLY = c.FILE_ALL_ACCESS, c.FILE_GENERIC_READ, 3, 8
 INHERITS = SE_SELF_RELATIVE | SE_DACL_PRESENT | SE_DACL_AUTO_INHERITED | SE_DACL_AUTO_INHERIT_REQ
@@ -53,15 +51,6 @@ def layout(tmp_path: Path, ignoring: bool) -> Layout:
         chain=(("acl_xattr", options), ("dos_attributes", {}), ("posix", {})),
     )
     return Layout({"share": folder}, [ROOT])
-
-
-@contextlib.contextmanager
-def client_of(layout: Layout, state: Path, kind: str) -> Iterator[WireClient]:
-    with serving(layout, state, kind) as server, WireClient(server.host, server.port) as client:
-        client.negotiate()
-        client.session_setup(ROOT.name, ROOT.password)
-        client.tree_connect("share")
-        yield client
 
 
 def write_tree(client: WireClient) -> list[str]:

@@ -4,11 +4,9 @@ Descriptors, named streams, NT attributes, times and extended attributes togethe
 of its own (`test_samba_descriptors`, `test_streams`, tests/vfs_modules).
 """
 
-import contextlib
 import os
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +24,10 @@ from lamina.ntfsa.security_descriptor import (
 )
 from lamina.ntfsa.sid import EVERYONE
 from lamina.ntfsa.status import NtStatus
-from tests.support.processes import Folder, Layout, User, serving
+from tests.support.processes import Folder, Layout
+from tests.support.root_client import ROOT, client_of
 from tests.support.wire_client import StatusError, WireClient
 
-ROOT = User("root", "Lamina-1234", 0, 0, groups=("administrators",))
 FULL = c.FILE_ALL_ACCESS
 DIRECTORY, BACKUP = c.FILE_DIRECTORY_FILE, c.FILE_OPEN_FOR_BACKUP_INTENT
 PARTS = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
@@ -76,15 +74,6 @@ def layout(tmp_path: Path) -> Layout:
         ),
     )
     return Layout({"share": folder}, [ROOT])
-
-
-@contextlib.contextmanager
-def client_of(layout: Layout, state: Path, kind: str) -> Iterator[WireClient]:
-    with serving(layout, state, kind) as server, WireClient(server.host, server.port) as client:
-        client.negotiate()
-        client.session_setup(ROOT.name, ROOT.password)
-        client.tree_connect("share")
-        yield client
 
 
 def write(client: WireClient) -> list[str]:
