@@ -10,9 +10,9 @@ from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.stock.transparent import TransparentModule
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import ImpersonationToken
-from lamina.vfs_modules.transparent import TransparentModule
 
 _READS, _ROUNDS = 20_000, 25
 

@@ -9,11 +9,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from lamina.ntfsa.byte_range import lock, read_conflict, unlock, write_conflict
 from lamina.ntfsa.constants import FILE_ALL_ACCESS, FILE_SHARE_ALL
+from lamina.ntfsa.locks.byte_range import lock, read_conflict, unlock, write_conflict
+from lamina.ntfsa.opening.sharing import close_file, open_file
 from lamina.ntfsa.record import FileKey, LockRange
 from lamina.ntfsa.registry import MemoryRegistry
-from lamina.ntfsa.sharing import close_file, open_file
 from lamina.ntfsa.status import NtStatus
 
 KEY: FileKey = (0, 1, "")

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from lamina.ntfsa.audit import AuditEvent
+from lamina.ntfsa.security.audit import AuditEvent
 
 log = logging.getLogger("lamina.audit")
 

@@ -22,8 +22,8 @@ from lamina.core.request import Exchange
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
-from lamina.ntfsa.grant_holders import LeaseTable
-from lamina.ntfsa.names import fold
+from lamina.ntfsa.grants.grant_holders import LeaseTable
+from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain

@@ -24,9 +24,9 @@ from lamina.core.settings import ServerSettings
 from lamina.core.share import Share
 from lamina.core.transport import TcpTransport
 from lamina.core.wire.constants import Command
-from lamina.ntfsa.close import close as nt_close
 from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task

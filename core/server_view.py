@@ -8,7 +8,7 @@ from lamina.core.rpc.view import ConnectionView, OpenFileView, SessionView, Shar
 from lamina.core.session import SessionState, SmbOpen, SmbSession
 from lamina.core.share import Share
 from lamina.ntfsa.constants import FILE_APPEND_DATA, FILE_READ_DATA, FILE_WRITE_DATA
-from lamina.ntfsa.security_descriptor import pack_security_descriptor
+from lamina.ntfsa.security.security_descriptor import pack_security_descriptor
 
 if TYPE_CHECKING:
     from lamina.core.server_core import SmbServer

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access_check import maximal_access
-from lamina.ntfsa.identities import unix_user_sid
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.access_check import maximal_access
+from lamina.ntfsa.security.identities import unix_user_sid
+from lamina.ntfsa.security.security_descriptor import (
     ACCESS_ALLOWED_ACE_TYPE,
     ACCESS_DENIED_ACE_TYPE,
     SE_DACL_PRESENT,
@@ -22,7 +22,7 @@ from lamina.ntfsa.security_descriptor import (
     Acl,
     SecurityDescriptor,
 )
-from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS, EVERYONE, WELL_KNOWN
+from lamina.ntfsa.security.sid import BUILTIN_ADMINISTRATORS, EVERYONE, WELL_KNOWN
 from lamina.vfs_modules.token import ImpersonationToken
 
 

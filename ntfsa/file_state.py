@@ -10,9 +10,9 @@ from lamina.ntfsa.constants import (
     FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE,
 )
-from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
-from lamina.ntfsa.modification import shown_stat
+from lamina.ntfsa.times.filetime import to_filetime
+from lamina.ntfsa.times.modification import shown_stat
 from lamina.vfs_modules.operations import DosAttributes, FileStat
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from lamina.vfs_modules.handle import VfsHandle
 if TYPE_CHECKING:
     import asyncio
 
-    from lamina.ntfsa.enumeration import Enumeration
-    from lamina.ntfsa.grant_holders import Lease, Oplock
-    from lamina.ntfsa.sticky_times import StickyTimes
+    from lamina.ntfsa.grants.grant_holders import Lease, Oplock
+    from lamina.ntfsa.listing.enumeration import Enumeration
+    from lamina.ntfsa.notify.watchers import Watcher
+    from lamina.ntfsa.times.sticky_times import StickyTimes
     from lamina.ntfsa.volume import NtVolume
-    from lamina.ntfsa.watchers import Watcher
 
 
 class NtOpen:

@@ -8,7 +8,7 @@ plain form in which a record can be stored or sent elsewhere.
 from bisect import bisect_left
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from lamina.ntfsa.lock_table import NO_LOCKS, LockTable
+from lamina.ntfsa.locks.lock_table import NO_LOCKS, LockTable
 
 OPEN_DELETE_ON_CLOSE: Final = 0x1
 """Flag of an open: its close marks the file for deletion (MS-FSA 2.1.5.5, FILE_DELETE_ON_CLOSE)."""

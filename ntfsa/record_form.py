@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from lamina.ntfsa.lock_table import Lock, LockTable
+from lamina.ntfsa.locks.lock_table import Lock, LockTable
+from lamina.ntfsa.opening.sharing import share_counts_of
 from lamina.ntfsa.record import FileRecord, Grant, LockRange, OpenEntry, Waiter, WriteTime
-from lamina.ntfsa.sharing import share_counts_of
 
 FORMAT: Final = 1
 """Version of the plain form."""

@@ -1,8 +1,9 @@
 """What Lamina serves itself, so that a module that serves the same is refused when its share is made."""
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa import fs_control, query_file, query_filesystem, set_file
 from lamina.ntfsa.extensions import PROTOCOL_CONTEXTS, PROTOCOL_CONTROLS, require_free
+from lamina.ntfsa.fsctl import fs_control
+from lamina.ntfsa.metadata import query_file, query_filesystem, set_file
 from lamina.vfs_modules.extensions import Extensions, InfoType, Kind
 
 _OF_FILES = frozenset((InfoType.FILE, info_class) for info_class in query_file.CLASSES)

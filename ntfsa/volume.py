@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lamina.ntfsa.directory_index import DirectoryIndexes
-from lamina.ntfsa.grant_holders import LeaseTable
-from lamina.ntfsa.identities import IdentityMap
-from lamina.ntfsa.name_changes import NameChanges
-from lamina.ntfsa.names import fold
-from lamina.ntfsa.offload_tokens import OffloadTokens
-from lamina.ntfsa.outside_access import outside_access
+from lamina.ntfsa.content.offload_tokens import OffloadTokens
+from lamina.ntfsa.grants.grant_holders import LeaseTable
+from lamina.ntfsa.grants.outside_access import outside_access
+from lamina.ntfsa.naming.directory_index import DirectoryIndexes
+from lamina.ntfsa.naming.names import fold
+from lamina.ntfsa.naming.short_names import MangledNames, ShortNames
+from lamina.ntfsa.notify.name_changes import NameChanges
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
-from lamina.ntfsa.short_names import MangledNames, ShortNames
+from lamina.ntfsa.security.identities import IdentityMap
 from lamina.vfs_modules.operations import Capability
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
-    from lamina.ntfsa.audit import AuditEvent
+    from lamina.ntfsa.notify.watchers import Watchers
     from lamina.ntfsa.open_state import NtOpen
-    from lamina.ntfsa.watchers import Watchers
+    from lamina.ntfsa.security.audit import AuditEvent
     from lamina.vfs_modules.chain import Chain
 
 

@@ -15,9 +15,9 @@ from typing import Final, Protocol
 
 from spnego._ntlm_raw.md4 import md4
 
-from lamina.ntfsa.access_check import PRIVILEGES, SE_BACKUP, SE_RESTORE
-from lamina.ntfsa.identities import unix_group_sid, unix_user_sid
-from lamina.ntfsa.sid import (
+from lamina.ntfsa.security.access_check import PRIVILEGES, SE_BACKUP, SE_RESTORE
+from lamina.ntfsa.security.identities import unix_group_sid, unix_user_sid
+from lamina.ntfsa.security.sid import (
     AUTHENTICATED_USERS,
     BUILTIN_ADMINISTRATORS,
     BUILTIN_BACKUP_OPERATORS,

@@ -25,9 +25,9 @@ from lamina.core.auth.account import (
 from lamina.core.auth.account_file import check_private, make_private_file
 from lamina.core.auth.account_import import SkippedLine, parse_smbpasswd
 from lamina.core.auth.account_schema import open_schema
-from lamina.ntfsa.access_check import PRIVILEGES
-from lamina.ntfsa.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
-from lamina.ntfsa.sid import pack_sid
+from lamina.ntfsa.security.access_check import PRIVILEGES
+from lamina.ntfsa.security.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
+from lamina.ntfsa.security.sid import pack_sid
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.credentials import server_identity
 

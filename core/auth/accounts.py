@@ -15,7 +15,7 @@ from lamina.core.auth.account import (
     nt_hash_of,
 )
 from lamina.core.auth.account_database import SqliteAccounts
-from lamina.ntfsa.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
+from lamina.ntfsa.security.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
 
 
 class MemoryAccounts:

@@ -17,7 +17,7 @@ from lamina.core.auth.account import (
 )
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.auth.throttle import Throttle
-from lamina.ntfsa.sid import ANONYMOUS, BUILTIN_GUESTS, EVERYONE, NETWORK
+from lamina.ntfsa.security.sid import ANONYMOUS, BUILTIN_GUESTS, EVERYONE, NETWORK
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules import engine
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken

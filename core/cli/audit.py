@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import write
-from lamina.vfs_modules.auditing.hash_chain import verify as verify_lines
+from lamina.vfs_modules.stock.auditing.hash_chain import verify as verify_lines
 
 app = App(name="audit", help="The files that the module audit writes.")
 

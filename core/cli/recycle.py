@@ -18,8 +18,8 @@ from lamina.core.config.loading import load
 from lamina.core.plan import ShareSpec
 from lamina.vfs_modules.chain import ShareInfo, build_chain
 from lamina.vfs_modules.engine import Engine
-from lamina.vfs_modules.recycle import RecycleModule
-from lamina.vfs_modules.recycling.notes import Deleted
+from lamina.vfs_modules.stock.recycle import RecycleModule
+from lamina.vfs_modules.stock.recycling.notes import Deleted
 
 _DAY_NS = 86_400_000_000_000
 _T = TypeVar("_T")

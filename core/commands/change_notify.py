@@ -5,7 +5,7 @@ from typing import Final
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.wire.change_notify import decode_change_notify_request, encode_change_notify_response
-from lamina.ntfsa.change_notify import change_notify
+from lamina.ntfsa.notify.change_notify import change_notify
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 WATCH_TREE: Final = 0x0001

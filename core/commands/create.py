@@ -34,11 +34,11 @@ from lamina.core.wire.create_contexts import (
     encode_on_disk_id_response,
 )
 from lamina.core.wire.error import SymbolicLinkError, encode_symbolic_link_error
-from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE
-from lamina.ntfsa.create import CreateParameters, CreateResult, create
-from lamina.ntfsa.grant_holders import LeaseGranted, LeaseRequest
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE
+from lamina.ntfsa.grants.grant_holders import LeaseGranted, LeaseRequest
 from lamina.ntfsa.information import NetworkOpenInformation
-from lamina.ntfsa.reparse import StoppedOnLinkError
+from lamina.ntfsa.metadata.reparse import StoppedOnLinkError
+from lamina.ntfsa.opening.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _FILE_OPENED: Final = 1

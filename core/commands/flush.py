@@ -3,7 +3,7 @@
 from lamina.core.open_lookup import open_of
 from lamina.core.request import Reply, Request
 from lamina.core.wire.flush import decode_flush_request, encode_flush_response
-from lamina.ntfsa import data
+from lamina.ntfsa.content import data
 
 _RESPONSE = encode_flush_response()
 

@@ -23,7 +23,7 @@ from lamina.core.wire.validate_negotiate import (
     decode_validate_negotiate_request,
     encode_validate_negotiate_response,
 )
-from lamina.ntfsa.fs_control import fs_control
+from lamina.ntfsa.fsctl.fs_control import fs_control
 from lamina.ntfsa.information import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
 

@@ -8,7 +8,7 @@ from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL, LOCKFLAG_UNLOCK
 from lamina.core.wire.lock import decode_lock_request, encode_lock_response
-from lamina.ntfsa.lock import LockElement, lock
+from lamina.ntfsa.locks.lock import LockElement, lock
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 

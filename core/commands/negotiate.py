@@ -19,8 +19,8 @@ from lamina.core.wire.negotiate import (
     encode_negotiate_response,
 )
 from lamina.core.wire.smb1 import decode_smb1_negotiate_request
-from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.times.filetime import to_filetime
 
 CAP_LEASING: Final = 0x02
 CAP_LARGE_MTU: Final = 0x04

@@ -17,8 +17,8 @@ from lamina.core.wire.oplock_break import (
     encode_lease_break_notification,
     encode_oplock_break,
 )
-from lamina.ntfsa.caching import LEVEL_OF_STATE
-from lamina.ntfsa.grant_holders import (
+from lamina.ntfsa.grants.caching import LEVEL_OF_STATE
+from lamina.ntfsa.grants.grant_holders import (
     BreakNotice,
     acknowledge_lease_break,
     acknowledge_oplock_break,

@@ -3,7 +3,7 @@
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.wire.query_directory import decode_query_directory_request, encode_query_directory_response
-from lamina.ntfsa.directory import query_directory
+from lamina.ntfsa.listing.directory import query_directory
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 

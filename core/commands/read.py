@@ -6,7 +6,7 @@ from lamina.core.crypto.sealing import SPARE
 from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import HEADER, HEADROOM, Reply, Request
 from lamina.core.wire.read import READ_RESPONSE_HEADER_SIZE, decode_read_request, pack_read_response_into
-from lamina.ntfsa import data
+from lamina.ntfsa.content import data
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _DATA: Final = HEADROOM + HEADER + READ_RESPONSE_HEADER_SIZE

@@ -21,11 +21,11 @@ from lamina.core.wire.server_copy import (
     encode_copy_response,
     encode_resume_key,
 )
-from lamina.ntfsa import clone
+from lamina.ntfsa.content import clone
+from lamina.ntfsa.content.range_copy import CopyRange, copy_ranges, require_copyable
+from lamina.ntfsa.content.whole_copy import copy_whole
 from lamina.ntfsa.information import Information
-from lamina.ntfsa.range_copy import CopyRange, copy_ranges, require_copyable
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.ntfsa.whole_copy import copy_whole
 from lamina.vfs_modules.extensions import ClientTrait
 
 FSCTL_SRV_REQUEST_RESUME_KEY: Final = 0x00140078

@@ -6,7 +6,7 @@ from lamina.core.open_lookup import check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.settings import Dialect
 from lamina.core.wire.write import decode_write_request, encode_write_response
-from lamina.ntfsa import data
+from lamina.ntfsa.content import data
 
 WRITE_THROUGH: Final = 0x00000001
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from lamina.ntfsa.fscc.fields import UINT32, encode_name
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
-from lamina.ntfsa.sid import pack_sid
+from lamina.ntfsa.security.sid import pack_sid
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 IO_REPARSE_TAG_NFS: Final = 0x80000014

@@ -5,7 +5,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from lamina.ntfsa.fscc.fields import UINT32, Bytes
-from lamina.ntfsa.sid import pack_sid, parse_sid, sid_size
+from lamina.ntfsa.security.sid import pack_sid, parse_sid, sid_size
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _ENTRY: Final = Struct("<IIQqqq")  # next entry, length of the SID, change time, used, threshold, limit

@@ -10,9 +10,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.access_check import SE_RESTORE
 from lamina.ntfsa.fsctl.control import NOTHING, Control
 from lamina.ntfsa.result import Information
+from lamina.ntfsa.security.access_check import SE_RESTORE
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Capability
 

@@ -9,11 +9,11 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.byte_range import read_conflict
+from lamina.ntfsa.content.offload_tokens import TOKEN_SIZE, ZERO_TOKEN, OffloadedRange
+from lamina.ntfsa.content.range_copy import CopyRange, copy_ranges
 from lamina.ntfsa.fsctl.control import Control
 from lamina.ntfsa.fsctl.sparse import allocated_parts, zero_data
-from lamina.ntfsa.offload_tokens import TOKEN_SIZE, ZERO_TOKEN, OffloadedRange
-from lamina.ntfsa.range_copy import CopyRange, copy_ranges
+from lamina.ntfsa.locks.byte_range import read_conflict
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
 

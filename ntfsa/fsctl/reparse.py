@@ -16,8 +16,8 @@ from lamina.ntfsa.fscc.reparse import (
     parse_symbolic_link,
 )
 from lamina.ntfsa.fsctl.control import NOTHING, Control
-from lamina.ntfsa.link_replacement import become_file, become_link, may_become_link
-from lamina.ntfsa.reparse import XATTR, data_of, is_link, posix_target, reparse_data
+from lamina.ntfsa.metadata.link_replacement import become_file, become_link, may_become_link
+from lamina.ntfsa.metadata.reparse import XATTR, data_of, is_link, posix_target, reparse_data
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Capability, DosAttributes

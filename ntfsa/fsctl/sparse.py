@@ -9,10 +9,10 @@ from struct import Struct
 from typing import Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.create_finish import ignore_unsupported
-from lamina.ntfsa.data_change import change_range
+from lamina.ntfsa.content.data_change import change_range
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES
 from lamina.ntfsa.fsctl.control import NOTHING, Control
+from lamina.ntfsa.opening.create_finish import ignore_unsupported
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.engine import breathe

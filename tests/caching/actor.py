@@ -12,7 +12,7 @@ from lamina.core.wire.oplock_break import (
     decode_oplock_break,
 )
 from lamina.core.wire.read import decode_read_response
-from lamina.ntfsa import caching
+from lamina.ntfsa.grants import caching
 from lamina.ntfsa.record import LockRange
 from lamina.ntfsa.status import NtStatus as S
 from tests.caching.beliefs import Asked, Holding, OpenFile

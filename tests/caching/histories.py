@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from lamina.ntfsa import byte_range, caching
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.admission import Opening, admit
-from lamina.ntfsa.breaking import (
+from lamina.ntfsa.grants import caching
+from lamina.ntfsa.grants.admission import Opening, admit
+from lamina.ntfsa.grants.breaking import (
     BREAK_ENDED,
     GRANT_BROKEN,
     Break,
@@ -24,7 +24,9 @@ from lamina.ntfsa.breaking import (
     end_overdue,
     stop_waiting,
 )
-from lamina.ntfsa.granting import LeaseWish, grant_lease, grant_oplock
+from lamina.ntfsa.grants.granting import LeaseWish, grant_lease, grant_oplock
+from lamina.ntfsa.locks import byte_range
+from lamina.ntfsa.opening.sharing import close_file
 from lamina.ntfsa.record import (
     EMPTY_RECORD,
     LOCK_GRANTED,
@@ -34,7 +36,6 @@ from lamina.ntfsa.record import (
     LockRange,
     Outcome,
 )
-from lamina.ntfsa.sharing import close_file
 from lamina.ntfsa.status import NtStatus
 from tests.caching.lock_book import LockBook
 from tests.caching.model import LEASES, LEVELS, SHARED, ModelFile, ModelOpen

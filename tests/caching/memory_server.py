@@ -22,9 +22,9 @@ from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.settings import Limits, ServerSettings
 from lamina.core.transport import TcpTransport
 from lamina.ntfsa.volume import NtVolume
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.engine import Engine, breathe, current_task
-from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.token import SERVER_TOKEN
 from tests.caching.virtual_time import VirtualLoop
 from tests.support.wire_client import WireClient

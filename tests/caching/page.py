@@ -11,17 +11,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from lamina.ntfsa import caching
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.breaking import (
+from lamina.ntfsa.grants import caching
+from lamina.ntfsa.grants.breaking import (
     Break,
     acknowledge_lease,
     acknowledge_oplock,
     break_and_wait,
 )
-from lamina.ntfsa.caching import OPERATIONS, STATE_OF_LEVEL, Operation
-from lamina.ntfsa.granting import LeaseWish, grant_lease, grant_oplock
-from lamina.ntfsa.lock_table import Lock, LockTable
+from lamina.ntfsa.grants.caching import OPERATIONS, STATE_OF_LEVEL, Operation
+from lamina.ntfsa.grants.granting import LeaseWish, grant_lease, grant_oplock
+from lamina.ntfsa.locks.lock_table import Lock, LockTable
 from lamina.ntfsa.record import EMPTY_RECORD, STABLE, FileRecord, Grant
 from tests.support.granted import (
     FIRST,

@@ -18,11 +18,11 @@ from lamina.core.wire.oplock_break import (
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
 from lamina.core.wire.write import WriteRequest, encode_write_request
-from lamina.ntfsa import caching
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.fields import UINT32
+from lamina.ntfsa.grants import caching
 from lamina.ntfsa.record import LockRange
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.security_descriptor import (
     SE_DACL_PRESENT,
     SE_SELF_RELATIVE,
     Ace,
@@ -30,7 +30,7 @@ from lamina.ntfsa.security_descriptor import (
     SecurityDescriptor,
     pack_security_descriptor,
 )
-from lamina.ntfsa.sid import EVERYONE
+from lamina.ntfsa.security.sid import EVERYONE
 from tests.caching.beliefs import Asked, Holding, OpenFile
 from tests.caching.memory_server import MemoryClient
 

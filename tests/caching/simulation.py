@@ -13,7 +13,7 @@ from typing import Final
 from unittest.mock import patch
 
 from lamina.core.session import SmbOpen
-from lamina.ntfsa import caching, grant_holders
+from lamina.ntfsa.grants import caching, grant_holders
 from lamina.ntfsa.record import STABLE, FileKey, FileRecord, LockRange
 from lamina.ntfsa.status import NtStatus
 from tests.caching.actor import Actor

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lamina.ntfsa import breaking, byte_range, caching, granting
+from lamina.ntfsa.grants import breaking, caching, granting
+from lamina.ntfsa.locks import byte_range
 from lamina.ntfsa.record import Outcome
 from tests.caching import histories
 from tests.caching.histories import DifferenceError, run

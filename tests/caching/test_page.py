@@ -1,6 +1,6 @@
 """The documentation of caching rights says what the rules do."""
 
-from lamina.ntfsa import caching
+from lamina.ntfsa.grants import caching
 from tests.caching import page
 
 

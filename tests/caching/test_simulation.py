@@ -2,7 +2,8 @@
 
 import pytest
 
-from lamina.ntfsa import breaking, directory_leases, grant_holders, sharing
+from lamina.ntfsa.grants import breaking, directory_leases, grant_holders
+from lamina.ntfsa.opening import sharing
 from lamina.ntfsa.record import Outcome
 from tests.caching.simulation import BrokenPromiseError, simulate
 from tests.caching.virtual_time import NothingWillHappen
@@ -40,7 +41,7 @@ def _tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamina.ntfsa.grant_breaks.others_cache", lambda *arguments: False)
+    monkeypatch.setattr("lamina.ntfsa.grants.grant_breaks.others_cache", lambda *arguments: False)
 
 
 def _lists_what_was(monkeypatch: pytest.MonkeyPatch) -> None:

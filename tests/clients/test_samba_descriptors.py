@@ -9,7 +9,7 @@ import pytest
 
 from lamina.core.wire import constants as smb
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.security_descriptor import (
     SE_DACL_AUTO_INHERIT_REQ,
     SE_DACL_AUTO_INHERITED,
     SE_DACL_PRESENT,
@@ -22,7 +22,7 @@ from lamina.ntfsa.security_descriptor import (
     parse_security_descriptor,
     to_sddl,
 )
-from lamina.ntfsa.sid import BUILTIN_USERS, CREATOR_OWNER, EVERYONE
+from lamina.ntfsa.security.sid import BUILTIN_USERS, CREATOR_OWNER, EVERYONE
 from tests.support.processes import Folder, Layout
 from tests.support.root_client import ROOT, client_of
 from tests.support.wire_client import WireClient

@@ -14,7 +14,7 @@ import pytest
 
 from lamina.core.wire import constants as smb
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.security_descriptor import (
     Ace,
     Acl,
     SecurityDescriptor,
@@ -22,7 +22,7 @@ from lamina.ntfsa.security_descriptor import (
     parse_security_descriptor,
     to_sddl,
 )
-from lamina.ntfsa.sid import EVERYONE
+from lamina.ntfsa.security.sid import EVERYONE
 from lamina.ntfsa.status import NtStatus
 from tests.support.processes import Folder, Layout
 from tests.support.root_client import ROOT, client_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.vfs_modules.auditing.hash_chain import verify
+from lamina.vfs_modules.stock.auditing.hash_chain import verify
 from tests.support.processes import (
     Folder,
     Layout,

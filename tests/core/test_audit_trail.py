@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lamina.core.audit_trail import KIND, AuditTrail
-from lamina.ntfsa.audit import AuditEvent
+from lamina.ntfsa.security.audit import AuditEvent
 
 
 def event(number: int, success: bool = True) -> AuditEvent:

@@ -3,7 +3,7 @@
 import pytest
 
 from lamina.core.share_security import MASKS, ShareAccess, ShareSecurity
-from lamina.ntfsa.security_descriptor import to_sddl
+from lamina.ntfsa.security.security_descriptor import to_sddl
 from lamina.vfs_modules.token import ImpersonationToken
 
 NAMES = {"alice": "S-1-5-21-1-2-3-1000", "bob": "S-1-5-21-1-2-3-1001", "staff": "S-1-5-21-1-2-3-1002"}

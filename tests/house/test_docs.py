@@ -80,8 +80,8 @@ def test_the_example_module_is_what_the_readme_says_it_is(lamina_server_factory,
 
 
 def test_the_module_that_keeps_streams_is_one_that_does():
-    from lamina.vfs_modules.memory import MemoryBackend
     from lamina.vfs_modules.operations import Capability
+    from lamina.vfs_modules.stock.memory import MemoryBackend
     from lamina.vfs_modules.testing import local_chain, make_token
     from lamina.vfs_modules.testing.hand import NEEDS
     from lamina.vfs_modules.testing.suite import checks

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa import data
-from lamina.ntfsa.close import close
+from lamina.ntfsa.content import data
 from lamina.ntfsa.context import NtContext
-from lamina.ntfsa.create import CreateParameters, CreateResult, create
-from lamina.ntfsa.directory import query_directory
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
-from lamina.ntfsa.identities import UnixIdentities
 from lamina.ntfsa.information import query_file, set_file
+from lamina.ntfsa.listing.directory import query_directory
 from lamina.ntfsa.open_state import NtOpen
+from lamina.ntfsa.opening.close import close
+from lamina.ntfsa.opening.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.registry import MemoryRegistry
+from lamina.ntfsa.security.identities import UnixIdentities
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.module import VfsModule

@@ -9,33 +9,33 @@ import lamina.ntfsa
 
 ROOT = Path(lamina.ntfsa.__path__[0])
 PURE = [
-    "access_check",
-    "ace_condition",
-    "acl_inheritance",
-    "admission",
-    "audit",
-    "breaking",
-    "byte_range",
-    "caching",
-    "claims",
     "constants",
-    "delete",
-    "filetime",
-    "granting",
-    "identities",
-    "lock_cover",
-    "lock_table",
-    "names",
-    "posix_acl_mapping",
-    "posix_security",
+    "grants/admission",
+    "grants/breaking",
+    "grants/caching",
+    "grants/granting",
+    "locks/byte_range",
+    "locks/lock_cover",
+    "locks/lock_table",
+    "naming/names",
+    "naming/wildcard",
+    "opening/delete",
+    "opening/sharing",
     "record",
     "record_form",
     "registry",
-    "security_descriptor",
-    "sharing",
-    "sid",
+    "security/access_check",
+    "security/ace_condition",
+    "security/acl_inheritance",
+    "security/audit",
+    "security/claims",
+    "security/identities",
+    "security/posix_acl_mapping",
+    "security/posix_security",
+    "security/security_descriptor",
+    "security/sid",
     "status",
-    "wildcard",
+    "times/filetime",
 ]
 FORBIDDEN = {"asyncio", "os", "socket", "threading", "time", "logging", "pathlib", "random", "subprocess", "datetime"}
 
@@ -52,4 +52,4 @@ def test_rules_import_nothing_that_acts(path: Path) -> None:
             imported.add(node.module or "")
     assert not {name.split(".")[0] for name in imported} & FORBIDDEN
     below = {name for name in imported if name.startswith("lamina.vfs_modules")}
-    assert below <= {"lamina.vfs_modules.token", "lamina.vfs_modules.outside", "lamina.vfs_modules.posix_acl"}
+    assert below <= {"lamina.vfs_modules.token", "lamina.vfs_modules.outside", "lamina.vfs_modules.forms.posix_acl"}

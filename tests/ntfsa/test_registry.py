@@ -1,8 +1,8 @@
-from lamina.ntfsa.byte_range import lock, unlock
 from lamina.ntfsa.constants import FILE_READ_DATA, FILE_SHARE_ALL
+from lamina.ntfsa.locks.byte_range import lock, unlock
+from lamina.ntfsa.opening.sharing import close_file, open_file
 from lamina.ntfsa.record import EMPTY_RECORD, LOCK_GRANTED, LockRange, Message
 from lamina.ntfsa.registry import MemoryRegistry, Registry
-from lamina.ntfsa.sharing import close_file, open_file
 from lamina.ntfsa.status import NtStatus
 
 KEY = (1, 2, "")

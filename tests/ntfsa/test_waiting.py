@@ -7,11 +7,11 @@ import pytest
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.status import NtStatusError
-from lamina.vfs_modules.delay import DelayModule, DelayOptions
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.operations import OPERATIONS
+from lamina.vfs_modules.stock.delay import DelayModule, DelayOptions
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 
 MAY_WAIT = frozenset(name for name, operation in OPERATIONS.items() if operation.waits) - {"open_root"}
 

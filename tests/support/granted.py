@@ -3,18 +3,18 @@
 from collections.abc import Iterable
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.admission import Opening, admit
-from lamina.ntfsa.breaking import GRANT_BROKEN
-from lamina.ntfsa.caching import (
+from lamina.ntfsa.grants.admission import Opening, admit
+from lamina.ntfsa.grants.breaking import GRANT_BROKEN
+from lamina.ntfsa.grants.caching import (
     BREAK_SECONDS,
     HANDLE_CACHING,
     READ_CACHING,
     STATE_OF_LEVEL,
     WRITE_CACHING,
 )
-from lamina.ntfsa.granting import LeaseWish, grant_lease, grant_oplock
+from lamina.ntfsa.grants.granting import LeaseWish, grant_lease, grant_oplock
+from lamina.ntfsa.opening.sharing import open_file
 from lamina.ntfsa.record import EMPTY_RECORD, FileRecord, Grant, Message
-from lamina.ntfsa.sharing import open_file
 
 ALL = c.FILE_SHARE_ALL
 READ = c.FILE_READ_DATA

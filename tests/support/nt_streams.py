@@ -4,11 +4,11 @@ import struct
 from collections.abc import Callable
 
 from lamina.ntfsa import constants as c
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.streams_depot import StreamsDepotModule
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.streams_depot import StreamsDepotModule
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from tests.ntfsa.conftest import Share
 
 KEEPERS: dict[str, Callable[[], list[VfsModule]]] = {

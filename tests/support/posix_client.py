@@ -14,7 +14,7 @@ from lamina.core.wire.negotiate import (
     PreauthIntegrityCapabilities,
     SigningCapabilities,
 )
-from lamina.ntfsa.sid import parse_sid, sid_size
+from lamina.ntfsa.security.sid import parse_sid, sid_size
 from lamina.ntfsa.status import NtStatus
 from tests.support.served import PASSWORD, USER, Served
 from tests.support.wire_client import Open, StatusError, WireClient

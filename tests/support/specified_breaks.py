@@ -1,7 +1,7 @@
 """What each operation takes from every grant, as the specification has it. For tests only.
 
 Written from MS-FSA 2.1.4.12 Algorithm to Check for an Oplock Break and MS-SMB2 3.3.1.4 Algorithm for Leasing in an
-Object Store, not from the code, by the names that the operations have in `lamina.ntfsa.caching`.
+Object Store, not from the code, by the names that the operations have in `lamina.ntfsa.grants.caching`.
 """
 
 from typing import Final, NamedTuple

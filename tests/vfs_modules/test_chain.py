@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from lamina.vfs_modules.chain import Chain, build_chain
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import Backend, ModuleError, ModuleOptions, ShareInfo, VfsModule
 from lamina.vfs_modules.operations import OPERATIONS, Access, Capability, FileStat, OpenHow, Operation
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.testing import make_token
 from lamina.vfs_modules.token import ImpersonationToken
 

@@ -4,9 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow, Times
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.testing import local_chain, make_token
 
 SECOND = 1_000_000_000
@@ -27,13 +27,13 @@ class ChangeTimes(RuleBasedStateMachine):
         self.handle = self.chain.open(self.token, self.root, "one", OpenHow(Access.READ_WRITE, create=True))
 
     def changed(self) -> None:
-        """What follows changes the file, and at a time of its own."""
-        self.now += SECOND
+        """What follows changes the file, and at a time of its own: the clock is set back by whole seconds."""
+        self.now += SECOND + 100
         self.shown = None
 
     @rule(change=moments, write=st.none() | moments, creation=st.none() | moments)
     def set_change_time(self, change: int, write: int | None, creation: int | None) -> None:
-        self.now += SECOND
+        self.now += SECOND + 100
         self.chain.set_times(self.token, self.handle, Times(None, write, change, creation))
         self.shown = change
 

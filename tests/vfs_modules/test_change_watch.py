@@ -17,7 +17,7 @@ from lamina.vfs_modules.credentials import assume, can_impersonate
 from lamina.vfs_modules.engine import Engine, Task
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Access, OpenHow
-from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.stock.posix.backend import PosixBackend, PosixOptions
 from lamina.vfs_modules.syscalls import change_watch, inotify, libc
 from lamina.vfs_modules.syscalls.change_watch import ChangeWatcher
 from lamina.vfs_modules.testing import make_token

@@ -8,34 +8,34 @@ from uuid import uuid4
 
 import pytest
 
-from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
-from lamina.vfs_modules.apple.options import FruitOptions
-from lamina.vfs_modules.audit import AuditModule, AuditOptions
-from lamina.vfs_modules.catia import CatiaModule
-from lamina.vfs_modules.count import CountModule
-from lamina.vfs_modules.delay import DelayModule
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
-from lamina.vfs_modules.faults import FaultsModule
-from lamina.vfs_modules.fruit import FruitModule
+from lamina.vfs_modules.forms.stream_values import StreamsXattrOptions
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import DirectoryEntry
-from lamina.vfs_modules.posix import PosixBackend, PosixOptions
-from lamina.vfs_modules.rate_limit import RateLimitModule, RateLimitOptions
-from lamina.vfs_modules.readonly import ReadonlyModule, ReadonlyOptions
-from lamina.vfs_modules.recycle import RecycleModule
-from lamina.vfs_modules.recycling.options import RecycleOptions
-from lamina.vfs_modules.shadow_copy import ShadowCopyModule
-from lamina.vfs_modules.stream_values import StreamsXattrOptions
-from lamina.vfs_modules.streams_depot import StreamsDepotModule, StreamsDepotOptions
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.stock.apple.options import FruitOptions
+from lamina.vfs_modules.stock.audit import AuditModule, AuditOptions
+from lamina.vfs_modules.stock.catia import CatiaModule
+from lamina.vfs_modules.stock.count import CountModule
+from lamina.vfs_modules.stock.delay import DelayModule
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.faults import FaultsModule
+from lamina.vfs_modules.stock.fruit import FruitModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend, PosixOptions
+from lamina.vfs_modules.stock.rate_limit import RateLimitModule, RateLimitOptions
+from lamina.vfs_modules.stock.readonly import ReadonlyModule, ReadonlyOptions
+from lamina.vfs_modules.stock.recycle import RecycleModule
+from lamina.vfs_modules.stock.recycling.options import RecycleOptions
+from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule
+from lamina.vfs_modules.stock.streams_depot import StreamsDepotModule, StreamsDepotOptions
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.transparent import TransparentModule, TransparentOptions
+from lamina.vfs_modules.stock.worm import WormModule
 from lamina.vfs_modules.syscalls import libc
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Check, applicable, checks
 from lamina.vfs_modules.token import ImpersonationToken
-from lamina.vfs_modules.transparent import TransparentModule, TransparentOptions
-from lamina.vfs_modules.worm import WormModule
 
 
 class UnseenBin(RecycleModule):

@@ -15,9 +15,9 @@ from lamina.vfs_modules.extensions import (
     query_information,
     set_information,
 )
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule
 from lamina.vfs_modules.operations import Operation
+from lamina.vfs_modules.stock.memory import MemoryBackend
 
 SHARE = ShareInfo("test", "/nowhere")
 

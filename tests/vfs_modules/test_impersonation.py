@@ -18,7 +18,7 @@ from lamina.vfs_modules.credentials import assume, can_impersonate
 from lamina.vfs_modules.engine import Engine, offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow, Times
-from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.stock.posix.backend import PosixBackend, PosixOptions
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 

@@ -7,7 +7,7 @@ from lamina.vfs_modules import loader
 from lamina.vfs_modules.hooks import HookBus, listens
 from lamina.vfs_modules.loader import LoadError, check_version, installed_modules, load_module
 from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule
-from lamina.vfs_modules.posix import PosixBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 
 
 class Unnamed(VfsModule):
@@ -20,7 +20,7 @@ def entry(name: str, value: str) -> EntryPoint:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
-    points = [entry("posix", "lamina.vfs_modules.posix:PosixBackend")]
+    points = [entry("posix", "lamina.vfs_modules.stock.posix.backend:PosixBackend")]
 
     def find(group: str, name: str | None = None) -> list[EntryPoint]:
         return [point for point in points if name in {None, point.name}]

@@ -6,9 +6,9 @@ from hypothesis import strategies as some
 
 from lamina.vfs_modules.chain import build_chain
 from lamina.vfs_modules.loader import installed_modules, load_module
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule
 from lamina.vfs_modules.order import Declared, declared, judge
+from lamina.vfs_modules.stock.memory import MemoryBackend
 
 BACKEND = Declared("posix", is_backend=True)
 STREAMS = Declared("streams_xattr", provides=("streams",), conflicts=("streams_depot",))

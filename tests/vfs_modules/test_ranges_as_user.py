@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lamina.vfs_modules.acl_xattr import AclXattrModule, AclXattrOptions
 from lamina.vfs_modules.credentials import assume, can_impersonate
 from lamina.vfs_modules.operations import OpenHow
-from lamina.vfs_modules.posix import PosixBackend
+from lamina.vfs_modules.stock.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import SERVER_TOKEN
 

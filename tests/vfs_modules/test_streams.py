@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Access, Capability, OpenHow, Operation
-from lamina.vfs_modules.posix import PosixBackend
-from lamina.vfs_modules.streams_depot import StreamsDepotModule
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
+from lamina.vfs_modules.stock.streams_depot import StreamsDepotModule
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import local_chain
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.vfs_streams import TOKEN, WRITE, Streams

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lamina.vfs_modules.memory import MemoryBackend
+from lamina.vfs_modules.forms.stream_values import StreamsXattrOptions
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.posix import PosixBackend
-from lamina.vfs_modules.stream_values import StreamsXattrOptions
-from lamina.vfs_modules.streams_depot import StreamsDepotModule
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
+from lamina.vfs_modules.stock.streams_depot import StreamsDepotModule
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import local_chain
 from tests.support.vfs_streams import TOKEN, Streams
 

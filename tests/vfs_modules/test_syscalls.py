@@ -15,7 +15,7 @@ from lamina.vfs_modules.chain import build_chain
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Access, Capability, NameEvent, OpenHow
-from lamina.vfs_modules.posix import PosixBackend, PosixOptions
+from lamina.vfs_modules.stock.posix.backend import PosixBackend, PosixOptions
 from lamina.vfs_modules.syscalls import inotify, libc, notify, paths, resolve, xattrs
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.suite import Hand

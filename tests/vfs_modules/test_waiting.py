@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from lamina.vfs_modules.chain import Chain, build_chain
-from lamina.vfs_modules.delay import DelayModule, DelayOptions
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, wait
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.stock.delay import DelayModule, DelayOptions
+from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.testing import make_token
 
 TOKEN = make_token()

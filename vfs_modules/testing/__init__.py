@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 
 from lamina.vfs_modules.chain import Chain, build_chain
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.module import Backend, ShareInfo, VfsModule
-from lamina.vfs_modules.posix import PosixBackend
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.token import ImpersonationToken
 
 _DOMAIN = "S-1-5-21-1-2-3"

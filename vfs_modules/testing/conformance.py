@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lamina.vfs_modules.chain import Chain, build_chain
-from lamina.vfs_modules.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule
 from lamina.vfs_modules.operations import Capability
 from lamina.vfs_modules.order import Declared, declared, judge
-from lamina.vfs_modules.posix import PosixBackend
-from lamina.vfs_modules.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import make_token
 from lamina.vfs_modules.testing.hand import NEEDS, Check
 from lamina.vfs_modules.testing.suite import checks

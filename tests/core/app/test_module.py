@@ -14,8 +14,8 @@ from pydantic import Field
 from lamina.core.cli.module_text import options, type_text
 from lamina.core.cli.new_module import distribution_files, write_distribution
 from lamina.vfs_modules.loader import all_installed, load_module
-from lamina.vfs_modules.memory import MemoryBackend
 from lamina.vfs_modules.module import ModuleError, ModuleOptions, VfsModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.testing.conformance import Outcome, Subject, cases, run
 from tests.support.processes import REPOSITORY
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lamina.vfs_modules.recycle import RecycleModule
+from lamina.vfs_modules.stock.recycle import RecycleModule
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.hand import Hand
 

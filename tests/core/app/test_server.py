@@ -14,7 +14,7 @@ from lamina.core.plan import ShareSpec
 from lamina.core.runtime import StartError
 from lamina.vfs_modules.hooks import listens
 from lamina.vfs_modules.module import ShareInfo, VfsModule
-from lamina.vfs_modules.posix import PosixBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 
 
 @pytest.fixture

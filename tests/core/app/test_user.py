@@ -10,7 +10,7 @@ import pytest
 
 from lamina.core.auth.account import nt_hash_of
 from lamina.core.auth.account_database import SqliteAccounts
-from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
+from lamina.ntfsa.security.sid import BUILTIN_ADMINISTRATORS
 
 Command = Callable[..., Any]
 IDS = ("--uid", "4001", "--gid", "4002")

@@ -13,7 +13,7 @@ from lamina.core.auth.account import (
     nt_hash_of,
 )
 from lamina.core.auth.account_database import SqliteAccounts
-from lamina.ntfsa.sid import BUILTIN_ADMINISTRATORS
+from lamina.ntfsa.security.sid import BUILTIN_ADMINISTRATORS
 
 HASH = "8846F7EAEE8FB117AD06BDD830B7586C"
 NO_LM = "X" * 32

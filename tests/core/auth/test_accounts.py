@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lamina.core.auth.account import Account, nt_hash_of
 from lamina.core.auth.accounts import MemoryAccounts
-from lamina.ntfsa.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
+from lamina.ntfsa.security.identities import unix_gid_of, unix_group_sid, unix_uid_of, unix_user_sid
 
 
 def test_the_nt_hash_is_the_published_one() -> None:

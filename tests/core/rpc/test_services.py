@@ -10,7 +10,7 @@ from impacket.dcerpc.v5.dtypes import NULL
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ShareView
 from lamina.core.share_security import ShareSecurity
-from lamina.ntfsa.security_descriptor import pack_security_descriptor
+from lamina.ntfsa.security.security_descriptor import pack_security_descriptor
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.rpc_pipe import ADMINISTRATOR, USER, pipe

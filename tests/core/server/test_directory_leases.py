@@ -24,7 +24,6 @@ from lamina.core.wire.oplock_break import (
     encode_lease_break,
 )
 from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
-from lamina.ntfsa.caching import HANDLE_CACHING, OPLOCK_LEVEL_LEASE, READ_CACHING, WRITE_CACHING
 from lamina.ntfsa.constants import (
     FILE_ADD_FILE,
     FILE_CREATE,
@@ -34,6 +33,7 @@ from lamina.ntfsa.constants import (
     FILE_OPEN_IF,
     FILE_READ_ATTRIBUTES,
 )
+from lamina.ntfsa.grants.caching import HANDLE_CACHING, OPLOCK_LEVEL_LEASE, READ_CACHING, WRITE_CACHING
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.served import GENERIC_ALL, Served
 from tests.support.wire_client import Open, StatusError, WireClient

@@ -9,7 +9,7 @@ import pytest
 from lamina.core.commands import server_copy
 from lamina.core.plan import ModuleSpec
 from lamina.core.wire.constants import Command
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.security_descriptor import (
     ACCESS_ALLOWED_ACE_TYPE,
     ACCESS_DENIED_ACE_TYPE,
     SE_DACL_PRESENT,
@@ -20,13 +20,13 @@ from lamina.ntfsa.security_descriptor import (
     pack_security_descriptor,
     parse_security_descriptor,
 )
+from lamina.ntfsa.security.unix_aces import with_unix_aces
 from lamina.ntfsa.status import NtStatus
-from lamina.ntfsa.unix_aces import with_unix_aces
-from lamina.vfs_modules.apple import afp_info
-from lamina.vfs_modules.apple.afp_info import AfpInfo
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import FileStat
+from lamina.vfs_modules.stock.apple import afp_info
+from lamina.vfs_modules.stock.apple.afp_info import AfpInfo
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.served import Served, new_file
 from tests.support.wire_client import Open, StatusError, WireClient

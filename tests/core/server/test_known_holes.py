@@ -18,7 +18,7 @@ from lamina.core.plan import ShareSpec
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.reparse import ReparseData, SymbolicLink, pack_reparse_data, pack_symbolic_link
 from lamina.ntfsa.status import NtStatus
-from lamina.vfs_modules.worm import WormModule
+from lamina.vfs_modules.stock.worm import WormModule
 from tests.support.served import GENERIC_ALL, SECOND_PASSWORD, SECOND_USER, Served, new_file
 from tests.support.wire_client import StatusError, WireClient
 

@@ -28,12 +28,12 @@ from lamina.core.wire.oplock_break import (
     encode_oplock_break,
 )
 from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
-from lamina.ntfsa.breaking import end_overdue
-from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
-from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
-from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE as LEASE
-from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.constants import FILE_OPEN_IF, FILE_OVERWRITE_IF, READ_CONTROL
+from lamina.ntfsa.grants.breaking import end_overdue
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_II as LEVEL_II
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import MemoryRegistry, Registry
 from lamina.ntfsa.status import NtStatus as S
@@ -481,7 +481,7 @@ def test_a_logoff_ends_the_break(client: WireClient, other: WireClient) -> None:
 def test_a_break_that_nobody_answers_ends_by_itself(
     client: WireClient, other: WireClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamina.ntfsa.breaking.BREAK_SECONDS", 0.05)
+    monkeypatch.setattr("lamina.ntfsa.grants.breaking.BREAK_SECONDS", 0.05)
     holder = lease(client, RWH)
     waiting = begin_open(other, wanted(RWH))
     holder.broken()

@@ -8,7 +8,7 @@ import pytest
 
 from lamina.core.plan import ModuleSpec, ShareSpec
 from lamina.ntfsa.status import NtStatus as S
-from lamina.vfs_modules.posix import PosixBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.syscalls import inotify
 from tests.core.server.test_change_notify import NAMES, WATCH_TREE, changes, root
 from tests.support.served import Served, new_file

@@ -12,7 +12,7 @@ import pytest
 from lamina.core.plan import ModuleSpec, ShareSpec
 from lamina.core.wire.constants import LOCKFLAG_EXCLUSIVE_LOCK, LOCKFLAG_FAIL_IMMEDIATELY, Command
 from lamina.core.wire.lock import LockRequest, WireLock, encode_lock_request
-from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_NONE
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_NONE
 from tests.core.server.test_oplocks import Holder, begin_open, opened
 from tests.support.served import Served, new_file
 from tests.support.wire_client import StatusError, WireClient

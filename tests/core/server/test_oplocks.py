@@ -7,13 +7,13 @@ import pytest
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, decode_create_response, encode_create_request
 from lamina.core.wire.oplock_break import OplockBreak, decode_oplock_break, encode_oplock_break
-from lamina.ntfsa.breaking import end_overdue
-from lamina.ntfsa.caching import OPLOCK_LEVEL_BATCH as BATCH
-from lamina.ntfsa.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
-from lamina.ntfsa.caching import OPLOCK_LEVEL_II as LEVEL_II
-from lamina.ntfsa.caching import OPLOCK_LEVEL_LEASE as LEASE
-from lamina.ntfsa.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.constants import FILE_OVERWRITE_IF, FILE_READ_ATTRIBUTES
+from lamina.ntfsa.grants.breaking import end_overdue
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_II as LEVEL_II
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.registry import MemoryRegistry
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.served import GENERIC_ALL, Served, new_file

@@ -12,7 +12,7 @@ import pytest
 from lamina.core.plan import ShareSpec
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.status import NtStatus
-from lamina.vfs_modules import posix_acl
+from lamina.vfs_modules.forms import posix_acl
 from tests.support.posix_client import FILE_CREATE, FILE_DIRECTORY_FILE, answer, posix_client, posix_open
 from tests.support.served import GENERIC_ALL, SECOND_PASSWORD, SECOND_USER, Served
 from tests.support.wire_client import StatusError, WireClient

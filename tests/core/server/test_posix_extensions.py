@@ -31,7 +31,7 @@ from lamina.ntfsa.fscc.reparse import (
     parse_reparse_data,
     parse_symbolic_link,
 )
-from lamina.ntfsa.security_descriptor import (
+from lamina.ntfsa.security.security_descriptor import (
     ACCESS_DENIED_ACE_TYPE,
     Ace,
     Acl,

@@ -14,7 +14,7 @@ import pytest
 from lamina.core.plan import ShareSpec
 from lamina.core.wire.query_info import QuotaQuery, encode_quota_query
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.sid import pack_sid, parse_sid
+from lamina.ntfsa.security.sid import pack_sid, parse_sid
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.quotas import Quota, QuotaKind
 from tests.support.quota_table import QuotaTable

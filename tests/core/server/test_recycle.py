@@ -8,8 +8,8 @@ import pytest
 
 from lamina.core.wire import constants as smb
 from lamina.ntfsa import constants as c
-from lamina.vfs_modules.recycle import RecycleModule
-from lamina.vfs_modules.recycling.options import RecycleOptions
+from lamina.vfs_modules.stock.recycle import RecycleModule
+from lamina.vfs_modules.stock.recycling.options import RecycleOptions
 from tests.core.server.test_security import pack_rename
 from tests.support.served import GENERIC_ALL, USER, Served
 from tests.support.wire_client import WireClient

@@ -17,10 +17,10 @@ from lamina.core.wire.create_contexts import (
     decode_maximal_access_response,
 )
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.audit import FAILED_ACCESS_ACE_FLAG, SUCCESSFUL_ACCESS_ACE_FLAG
 from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, pack_full_ea
-from lamina.ntfsa.security_descriptor import Ace, Acl, SecurityDescriptor, pack_security_descriptor
-from lamina.ntfsa.sid import EVERYONE
+from lamina.ntfsa.security.audit import FAILED_ACCESS_ACE_FLAG, SUCCESSFUL_ACCESS_ACE_FLAG
+from lamina.ntfsa.security.security_descriptor import Ace, Acl, SecurityDescriptor, pack_security_descriptor
+from lamina.ntfsa.security.sid import EVERYONE
 from lamina.vfs_modules.hooks import listens
 from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
 from tests.support.wire_client import Open, StatusError, WireClient

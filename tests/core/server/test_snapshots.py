@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from lamina.core.wire.create_contexts import TIMEWARP_TOKEN, encode_timewarp_token
-from lamina.ntfsa.filetime import to_filetime
 from lamina.ntfsa.status import NtStatus
-from lamina.vfs_modules.shadow_copy import ShadowCopyModule
+from lamina.ntfsa.times.filetime import to_filetime
+from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule
 from tests.support.served import Served
 from tests.support.wire_client import StatusError, WireClient
 

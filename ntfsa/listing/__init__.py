@@ -1,0 +1,1 @@
+"""Directory listings (MS-FSA 2.1.5.6.3)."""

@@ -1,0 +1,380 @@
+"""What others do in watched directories, and telling it from what the share's own clients do (MS-SMB2 3.3.1.3).
+
+A change that a client makes is reported by the operation that makes it, with all that only ntfsa knows of it. The
+chain's source of changes (`watch_changes`) sees it a second time, as it sees what local programs and other shares do.
+So what it says is compared with what is being done:
+
+Of names that an operation changes, it is held until the operation is over and then told around it (`name_changes`).
+
+What changes a file's content or attributes is a *window*: the source is emptied before it and after it, and what comes
+in between about that file is dropped, where the operation succeeds. For whatever does it tells of it afterwards.
+
+Writes are too many for that. The file that was written to is only noted, and what the source says of its content when
+it is next emptied is dropped: the flush or the close of whoever wrote tells of it. It empties the source first, so that
+what comes after it is told.
+
+While nobody watches, the chain's functions are its own and none of this costs anything.
+"""
+
+import errno
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from lamina.ntfsa.fscc import notify_information as n
+from lamina.ntfsa.naming.lookup import join
+from lamina.ntfsa.notify.own_changes import CONTENT, OF_NAMES, OF_ONE_FILE, HandlePaths
+from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, ChangeWatch
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.operations import Operation
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.notify.watchers import Watcher, Watchers
+    from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.volume import NtVolume
+    from lamina.vfs_modules.token import ImpersonationToken
+
+log = logging.getLogger(__name__)
+
+_CONTENTS: Final = ~(n.FILE_NOTIFY_CHANGE_FILE_NAME | n.FILE_NOTIFY_CHANGE_DIR_NAME | n.FILE_NOTIFY_CHANGE_STREAM_NAME)
+_MAX_CACHED: Final = 4096
+
+_Function = Callable[..., Any]
+_Key = tuple[object, ...]
+
+
+class _Window:
+    """An operation that changes what files hold, while it is being done; `held`: what was told of them meanwhile."""
+
+    __slots__ = ("_local", "held", "paths")
+
+    def __init__(self, local: "LocalChanges", paths: Sequence[str]) -> None:
+        self._local = local
+        self.paths = paths
+        self.held: dict[tuple[Source, Change], None] = {}
+
+    def __enter__(self) -> None:
+        self._local.open_window(self)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._local.close_window(self, kind is None)
+
+
+class Source:
+    """A watch of the chain that those share who watch the same directory for the same. `watch` None: not begun yet."""
+
+    __slots__ = ("_all", "contents", "key", "watch", "watchers", "written")
+
+    def __init__(self, key: _Key, watcher: "Watcher", watchers: "Watchers") -> None:
+        self.key = key
+        self.contents = _wants_contents(watcher)
+        self.watch: ChangeWatch | None = None
+        self.watchers = [watcher]
+        self.written: set[str] = set()
+        """The files that clients have written to since the source was last emptied, by their chain paths."""
+        self._all = watchers
+
+    @property
+    def path(self) -> str:
+        """The directory's chain path, which its watchers keep true."""
+        return self.watchers[0].path if self.watchers else ""
+
+    def tell(self, changes: Iterable[Change]) -> None:
+        """Tell those who watch."""
+        for change in changes:
+            for watcher in tuple(self.watchers):
+                self._all.tell(watcher, change)
+
+
+_Concerned = tuple[tuple[Source, ...], tuple[Source, ...]]
+
+
+class LocalChanges:
+    """The sources of a volume's watchers, and the windows of its operations."""
+
+    def __init__(self, volume: "NtVolume", watchers: "Watchers") -> None:
+        self._volume = volume
+        self._watchers = watchers
+        self._by_key: dict[_Key, Source] = {}
+        self._source_of: dict[Watcher, Source] = {}
+        self._names = volume.name_changes
+        self._windows: dict[str, list[_Window]] = {}
+        self._handles: HandlePaths | None = None
+        # By directory: the sources that see changes in it, and those of them that see contents.
+        self._concerned: dict[str, _Concerned] = {}
+
+    # -- watchers ---------------------------------------------------------------------------------------------------
+
+    def begin(self, token: "ImpersonationToken", open_: "NtOpen", watcher: "Watcher") -> None:
+        """Find out for a watcher what others do, as far as `token` may list it; may wait.
+
+        A watcher that cannot have everything is told to look for itself, once (NOTIFY_ENUM_DIR).
+        """
+        key = _key_of(token, open_, watcher)
+        source = self._by_key.get(key)
+        if source is not None and source.watch is not None:
+            # What happened before is not the new watcher's business.
+            self._collect(source)
+            source.watchers.append(watcher)
+            self._enter(watcher, source)
+            return
+        source = self._by_key[key] = Source(key, watcher, self._watchers)
+        self._enter(watcher, source)
+        self._observe_chain()
+        try:
+            self._begin_source(token, open_, source)
+        except OSError as error:
+            self.end(watcher)
+            if error.errno != errno.ENOTSUP:
+                log.info("share %s: %r is not watched: %s", self._volume.name, open_.path, error.strerror)
+                watcher.lose()
+        except BaseException:
+            self.end(watcher)
+            raise
+
+    def _enter(self, watcher: "Watcher", source: Source) -> None:
+        self._source_of[watcher] = source
+        self.watchers_changed()
+
+    def _begin_source(self, token: "ImpersonationToken", open_: "NtOpen", source: Source) -> None:
+        tree = source.watchers[0].watch_tree
+        query = ChangeQuery(tree, source.contents, lambda: self._collect(source))
+        watch = self._volume.chain.watch_changes(token, open_.handle, query)
+        if not source.watchers:
+            watch.close()  # whoever wanted it has gone meanwhile
+            return
+        source.watch = watch
+        self._collect(source)
+
+    def end(self, watcher: "Watcher") -> None:
+        """Let go of a watcher's source; nothing happens where it has none."""
+        source = self._source_of.pop(watcher, None)
+        self.watchers_changed()
+        if source is None:
+            return
+        if len(source.watchers) == 1 and self._by_key.get(source.key) is source:
+            del self._by_key[source.key]
+        source.watchers.remove(watcher)
+        if not source.watchers and source.watch is not None:
+            source.watch.close()
+        if not self._source_of and self._handles is not None:
+            self._volume.whole_chain.restore()
+            self._handles = None
+
+    def watchers_changed(self) -> None:
+        """A watcher has come, gone or moved."""
+        self._concerned.clear()
+
+    def _concerned_by(self, path: str) -> _Concerned:
+        directory = path.rpartition("/")[0]
+        known = self._concerned.get(directory)
+        if known is None:
+            if len(self._concerned) >= _MAX_CACHED:
+                self._concerned.clear()
+            found = (self._source_of.get(watcher) for watcher in self._watchers.watching(path))
+            sources = tuple(dict.fromkeys(source for source in found if source is not None))
+            known = self._concerned[directory] = sources, tuple(source for source in sources if source.contents)
+        return known
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def _collect(self, source: Source) -> None:
+        if source.watch is not None:
+            for change in source.watch.poll():
+                self._offer(source, change)
+                if change.kind is ChangeKind.RENAMED and source.written:
+                    self._offer_moved(source, change)
+            source.written.clear()
+
+    def _offer(self, source: Source, change: Change) -> None:
+        if not source.watchers:
+            return
+        if change.kind in CONTENT:
+            self._offer_content(source, change)
+        elif change is not LOST and self._names:
+            self._offer_name(source, change)
+        else:
+            source.tell((change,))
+
+    def _offer_moved(self, source: Source, change: Change) -> None:
+        # Whoever has written may tell of it under the name that it had.
+        old = join(source.path, change.path)
+        for path in [path for path in source.written if path == old or path.startswith(old + "/")]:
+            self._offer(source, Change(ChangeKind.DATA, change.target + path[len(old) :]))
+
+    def _offer_content(self, source: Source, change: Change) -> None:
+        path = join(source.path, change.path)
+        if change.kind is ChangeKind.DATA and path in source.written:
+            return
+        windows = self._windows.get(path)
+        names = self._names.at(path)
+        if windows:
+            windows[0].held[source, change] = None
+        elif names is not None:
+            names.hold(source, change)
+        else:
+            source.tell((change,))
+
+    def _offer_name(self, source: Source, change: Change) -> None:
+        """Hold a change of a name that a client changes just now, and what happens to the other name of a rename."""
+        path = join(source.path, change.path)
+        holder = self._names.at(path)
+        if change.kind is ChangeKind.RENAMED:
+            target = join(source.path, change.target)
+            other = self._names.at(target)
+            if holder is not None and other is not None and holder is not other:
+                self._offer_name(source, Change(ChangeKind.REMOVED, change.path, change.is_directory))
+                self._offer_name(source, Change(ChangeKind.ADDED, change.target, change.is_directory))
+                return
+            holder = holder or other
+            if holder is not None:
+                self._names.extend(holder, path, target)
+        if change.is_directory:
+            for beneath in self._names.beneath(path):
+                # It is done in a directory that has another name by now.
+                beneath.doubt(source)
+        if holder is not None:
+            holder.hold(source, change)
+        else:
+            source.tell((change,))
+
+    def look(self, paths: Iterable[str]) -> None:
+        """Empty the sources of these names: what has happened until now is told, or held."""
+        # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
+        for source in {source: None for path in paths for source in self._concerned_by(path)[0][:1]}:
+            self._collect(source)
+
+    def settle(self, path: str) -> None:
+        """A file is about to be told of as modified: that covers what was written to it so far, and nothing later."""
+        for source in self._concerned_by(path)[1]:
+            if path in source.written:
+                self._collect(source)
+
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    def _observe_chain(self) -> None:
+        if self._handles is None:
+            opens = [(open_.handle, open_.vfs_path) for open_ in self._volume.all_opens()]
+            self._handles = HandlePaths([(self._volume.root, ""), *opens])
+            self._volume.whole_chain.interpose(self._observed)
+
+    def _observed(self, operation: Operation, call: _Function) -> _Function:
+        handles = self._handles
+        assert handles is not None
+        if operation.name in OF_NAMES:
+            return _observed_names(handles, operation.name, call)
+        if operation.name == "close":
+            return _observed_close(handles, call)
+        if operation.name == "open_stream":
+            return self._observed_stream(handles, call)
+        if operation.name == "pwrite":
+            return self._observed_write(handles, call)
+        if operation.name in OF_ONE_FILE:
+            return self._observed_of_file(handles, call)
+        return self._observed_of_files(handles, operation.name, call) if operation.mutates else call
+
+    def _observed_stream(self, handles: HandlePaths, call: _Function) -> _Function:
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> VfsHandle:
+            path = handles.path_of(handle)
+            if path is None:
+                return call(token, handle, *arguments, **keywords)  # type: ignore[no-any-return]
+            with _Window(self, (path,)):
+                stream: VfsHandle = call(token, handle, *arguments, **keywords)
+            handles.note(stream, path, True)
+            return stream
+
+        return observed
+
+    def _observed_write(self, handles: HandlePaths, call: _Function) -> _Function:
+        """Writes to files are noted only; those to streams may change anything of a file, and nobody tells of that."""
+        of_stream = self._observed_of_file(handles, call)
+
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any) -> int:
+            if handle in handles.streams:
+                return of_stream(token, handle, *arguments)  # type: ignore[no-any-return]
+            path = handles.path_of(handle) or ""
+            concerned = self._concerned_by(path)[1] if path else ()
+            for source in concerned:
+                source.written.add(path)
+            try:
+                return call(token, handle, *arguments)  # type: ignore[no-any-return]
+            finally:
+                # If it has waited, the first note may be gone.
+                for source in concerned:
+                    source.written.add(path)
+
+        return observed
+
+    def _observed_of_file(self, handles: HandlePaths, call: _Function) -> _Function:
+        """What changes a file's content or attributes, and is nobody's business who watches names alone."""
+
+        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> Any:
+            path = handles.path_of(handle)
+            if not path or not self._concerned_by(path)[1] or self._is_made(path):
+                return call(token, handle, *arguments, **keywords)
+            with _Window(self, (path,)):
+                return call(token, handle, *arguments, **keywords)
+
+        return observed
+
+    def _is_made(self, path: str) -> bool:
+        # Whoever makes the file will tell of it, and of what it holds with it.
+        names = self._names.at(path)
+        return names is not None and names.makes(path)
+
+    def _observed_of_files(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
+        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
+            with _Window(self, handles.touched(name, arguments)):
+                return call(token, *arguments, **keywords)
+
+        return observed
+
+    def open_window(self, window: _Window) -> None:
+        """An operation on what files hold begins."""
+        self.look(window.paths)
+        for path in window.paths:
+            self._windows.setdefault(path, []).append(window)
+
+    def close_window(self, window: _Window, succeeded: bool) -> None:
+        """It is over. If it has failed, what was held is somebody else's."""
+        # Whoever has begun to watch meanwhile is told of it, too.
+        self.look(window.paths)
+        for path in window.paths:
+            windows = self._windows[path]
+            windows.remove(window)
+            if not windows:
+                del self._windows[path]
+        if not succeeded:
+            for source, change in window.held:
+                self._offer(source, change)
+
+
+def _wants_contents(watcher: "Watcher") -> bool:
+    return bool(watcher.completion_filter & _CONTENTS)
+
+
+def _key_of(token: "ImpersonationToken", open_: "NtOpen", watcher: "Watcher") -> _Key:
+    # How much of a tree is seen depends on who asks; who may list the directory itself was checked when it was opened.
+    user = token.cache_id if watcher.watch_tree else 0
+    return open_.file_key, watcher.path, watcher.watch_tree, _wants_contents(watcher), user
+
+
+def _observed_names(handles: HandlePaths, name: str, call: _Function) -> _Function:
+    def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
+        result = call(token, *arguments, **keywords)
+        paths = handles.touched(name, arguments)
+        if name == "open" and paths:
+            handles.note(result, paths[0])
+        elif len(paths) == 2:
+            handles.renamed(*paths)
+        return result
+
+    return observed if name in {"open", "rename"} else call
+
+
+def _observed_close(handles: HandlePaths, call: _Function) -> _Function:
+    def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
+        handles.forget(handle)
+        call(token, handle)
+
+    return close

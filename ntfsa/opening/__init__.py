@@ -1,0 +1,1 @@
+"""Opening, sharing, closing and deleting (MS-FSA 2.1.5.1, 2.1.5.5)."""

@@ -1,0 +1,1 @@
+"""The modules that come with Lamina: each a file or a package, found by its entry point."""

@@ -1,0 +1,182 @@
+"""NT attributes, creation and change times in the extended attribute user.DOSATTRIB, in Samba's form (`dosattrib`).
+
+A share that moves here from Samba, or back, keeps them. A change time that was set is shown while the file system's
+own, which nobody can set, says that nothing has happened since: whoever changes the file, here or beside the server,
+ends it. Who may read a file's data says nothing of who may see or
+change its attributes and times: the caller has checked that (MS-FSA 2.1.5.15.2, FILE_WRITE_ATTRIBUTES), so where the
+mode of the file refuses the user, the server does it.
+"""
+
+import errno
+import logging
+import stat as st
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import ClassVar
+
+from lamina.vfs_modules import syscalls
+from lamina.vfs_modules.forms import dosattrib
+from lamina.vfs_modules.forms.dosattrib import ChangeTime, StoredAttributes
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import VfsModule, reaches_kernel_files
+from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+
+log = logging.getLogger(__name__)
+
+XATTR = "user.DOSATTRIB"
+_XATTR_BYTES = XATTR.encode()
+_DIRECTORY = 0x10
+_NEVER_STORED = 0x10 | 0x40 | 0x80  # DIRECTORY, DEVICE, NORMAL: properties of the file itself
+_S_IFMT = 0o170000
+_ANSWERED = frozenset({st.S_IFREG, st.S_IFDIR})
+_BATCH = 64
+_CLOCK_REALTIME_COARSE = 5  # clock_gettime(2); the module time has no name for it
+# How often a change time is stored until its bound is right, how near the first bound must be, and what is allowed for
+# the clock of the file system to go on while it is stored (nanoseconds).
+_ATTEMPTS = 6
+_NEAR = 10_000_000
+_STORING = 100_000
+_new = tuple.__new__
+# ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
+_ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
+
+
+class DosAttributesModule(VfsModule):
+    """Keeps NT attributes, creation times and change times that were set beside the file."""
+
+    name: ClassVar[str] = "dos_attributes"
+
+    def capabilities(self, below: Capability) -> Capability:
+        """Attributes, creation and change times, where there are extended attributes to keep them in."""
+        if Capability.XATTRS not in below:
+            return below
+        return below | Capability.DOS_ATTRIBUTES | Capability.CREATION_TIME | Capability.CHANGE_TIME
+
+    def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
+        """What is stored and still counts, with the birth time of `stat` where no creation time is."""
+        return _answer(self._value(token, handle), stat)
+
+    def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
+        """Store; without a creation time the stored one stays. To change attributes is to change the file."""
+        self._store(token, handle, dos.attributes, dos.creation_ns, self._stored(token, handle))
+
+    def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
+        """Set the times; creation and change time are kept here."""
+        try:
+            self.next.set_times(token, handle, times)
+        except PermissionError:
+            # POSIX lets only the owner say what the times are.
+            self.next.set_times(SERVER_TOKEN, handle, times)
+        if times.change_ns is not None:
+            self._store_with_change(token, handle, times.creation_ns, times.change_ns)
+        elif times.creation_ns is not None:
+            stored = self._stored(token, handle)
+            self._store(token, handle, stored.attributes or 0, times.creation_ns, stored)
+
+    def _store_with_change(
+        self, token: ImpersonationToken, handle: VfsHandle, creation_ns: int | None, change_ns: int
+    ) -> None:
+        stored = self._stored(token, handle)
+        # To store it is a status change itself, at a time that only the kernel knows: say one, look, and correct it.
+        # The coarse clock is the one that most file systems stamp with, so the first guess is mostly exact.
+        until, near, before = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE), _NEAR, 0
+        for _ in range(_ATTEMPTS):
+            begun = time.monotonic_ns()
+            change = ChangeTime(change_ns, until)
+            self._store(token, handle, stored.attributes or 0, creation_ns, stored, change)
+            changed = self.next.fstat(token, handle).ctime_ns
+            if changed <= until <= changed + near:
+                return
+            took = max(time.monotonic_ns() - begun, changed - before if before else 0)
+            near = min(_STORING + 2 * took, dosattrib.LASTING_NS)
+            until, before = changed + near, changed
+        log.debug("a change time could not be kept: the file system's clock runs away")
+
+    def readdir(
+        self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
+    ) -> Iterator[DirectoryEntry]:
+        """The entries below; with attributes, those of files and directories whose descriptors are the kernel's."""
+        entries = self.next.readdir(token, handle, with_attributes)
+        if not with_attributes or not reaches_kernel_files(self, "getxattr"):
+            return entries
+        return self._with_attributes(token, handle, entries)
+
+    def _with_attributes(
+        self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
+    ) -> Iterator[DirectoryEntry]:
+        while batch := list(islice(entries, _BATCH)):
+            values = syscalls.getxattrs_in(token, handle.fd, [entry.name for entry in batch], _XATTR_BYTES)
+            yield from [
+                _new(DirectoryEntry, (name, stat, self._dos(handle.fd, name, value, stat)))
+                if stat is not None and stat.mode & _S_IFMT in _ANSWERED
+                else DirectoryEntry(name, stat)
+                for (name, stat, _), value in zip(batch, values, strict=True)
+            ]
+
+    def _dos(self, directory: int, name: str, value: bytes | OSError, stat: FileStat) -> DosAttributes:
+        if isinstance(value, OSError):
+            if value.errno != errno.EACCES:
+                return _new(DosAttributes, (0, stat.btime_ns, None))
+            value = self._value_in(directory, name)
+        return _answer(value, stat)
+
+    def _value_in(self, directory: int, name: str) -> bytes:
+        value = syscalls.getxattrs_in(SERVER_TOKEN, directory, [name], _XATTR_BYTES)[0]
+        return value if isinstance(value, bytes) else b""
+
+    def _value(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
+        """The stored value, b"" where there is none."""
+        try:
+            return self.next.getxattr(token, handle, XATTR)
+        except OSError as error:
+            if error.errno == errno.EACCES and token is not SERVER_TOKEN:
+                return self._value(SERVER_TOKEN, handle)
+            if error.errno not in _ABSENT:
+                raise
+            return b""
+
+    def _stored(self, token: ImpersonationToken, handle: VfsHandle) -> StoredAttributes:
+        value = self._value(token, handle)
+        try:
+            return dosattrib.decode(value) if value else dosattrib.NOTHING
+        except ValueError:
+            return dosattrib.NOTHING
+
+    def _store(
+        self,
+        token: ImpersonationToken,
+        handle: VfsHandle,
+        attributes: int,
+        creation_ns: int | None,
+        previous: StoredAttributes,
+        change: ChangeTime | None = None,
+    ) -> None:
+        attributes = attributes & ~_NEVER_STORED | (_DIRECTORY if handle.is_directory else 0)
+        value = dosattrib.encode(attributes, creation_ns, previous, change)
+        try:
+            self.next.setxattr(token, handle, XATTR, value)
+        except OSError as error:
+            if error.errno == errno.EPERM and st.S_ISLNK(self.next.fstat(token, handle).mode):
+                return  # a symbolic link has no place for them, and goes on without
+            if error.errno != errno.EACCES:
+                raise
+        else:
+            return
+        self.next.setxattr(SERVER_TOKEN, handle, XATTR, value)
+
+
+def _answer(value: bytes, stat: FileStat) -> DosAttributes:
+    if not value:
+        return _new(DosAttributes, (0, stat.btime_ns, None))
+    try:
+        attributes, creation, change = dosattrib.read(value)
+    except ValueError:
+        # Somebody else's attribute, or a damaged one: the file is served as if there were none.
+        log.debug("a value of %s that cannot be read is ignored", XATTR)
+        return DosAttributes(0, stat.btime_ns)
+    if creation is None:
+        creation = stat.btime_ns
+    changed = change.change_ns if change is not None and change.counts(stat.ctime_ns) else None
+    return _new(DosAttributes, ((attributes or 0) & ~_NEVER_STORED, creation, changed))

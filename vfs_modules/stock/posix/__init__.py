@@ -1,0 +1,1 @@
+"""The backend for folders of this machine."""

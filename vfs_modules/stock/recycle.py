@@ -1,0 +1,381 @@
+"""A module that puts deleted and replaced files into a bin, of each user or of all, instead of deleting them.
+
+What comes to the bin is moved there as the user himself; only the bins are made, and looked after, by the server. From
+his bin a user takes files back as he moves any other file, and what he deletes there is gone.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import ClassVar, Final
+
+from lamina.vfs_modules.engine import aside
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import ShareInfo
+from lamina.vfs_modules.operations import FileStat, Times
+from lamina.vfs_modules.private_attributes import PrivateAttributes
+from lamina.vfs_modules.stock.recycling.bins import FILE, Bins, descend, forget, give
+from lamina.vfs_modules.stock.recycling.notes import ATTRIBUTE, Deleted, Note, is_plain
+from lamina.vfs_modules.stock.recycling.options import RecycleOptions
+from lamina.vfs_modules.substitution import as_component, substitute, values_for
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+from lamina.vfs_modules.turn import Turn
+
+log = logging.getLogger(__name__)
+
+_OPEN_TO_ALL: Final = 0o755
+_NUMBERED: Final = 32
+_ATTEMPTS: Final = 3
+_TIDY_NS: Final = 3_600_000_000_000
+_LONGEST_TAIL: Final = 60
+_NO_LINK: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EACCES})
+
+
+class _Usage:
+    """What is known of a bin: its bytes, None while nobody has looked, and when it was last tidied.
+
+    `came`: the bytes that have come while it is being tidied, which may not have been seen.
+    """
+
+    __slots__ = ("came", "size", "tidied_ns", "tidying")
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+        self.came = 0
+        self.tidied_ns = 0
+        self.tidying = False
+
+
+class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
+    """Keeps deleted files. `clock` gives nanoseconds since 1970."""
+
+    Options = RecycleOptions
+    name: ClassVar[str] = "recycle"
+    before: ClassVar[tuple[str, ...]] = ("streams", "security", "dos_attributes")
+
+    options: RecycleOptions
+
+    def __init__(self, options: RecycleOptions | None = None, clock: Callable[[], int] = time.time_ns) -> None:
+        super().__init__(options)
+        self._clock = clock
+        self._shared = self.options.repository.partition("/")[0].replace("%%", "%")
+        self._usage: dict[str, _Usage] = {}
+        self._turn = Turn()
+
+    # Lifecycle.
+
+    def connect(self, share: ShareInfo) -> None:
+        """Hold the root, and let what is too old go."""
+        self._root = self.next.open_root(SERVER_TOKEN)
+        stat = self.next.fstat(SERVER_TOKEN, self._root)
+        self._root_id = (stat.dev, stat.ino)
+        self._bins = Bins(self.next, self._root, self.options)
+        if (self.options.retention or self.options.quota) and not share.read_only:
+            aside(self._tidy_all)
+
+    def disconnect(self) -> None:
+        """Stop tidying, and give the root back."""
+        self._bins.ended = True
+        with self._turn:
+            self.next.close(SERVER_TOKEN, self._root)
+
+    def _is_private(self, name: str) -> bool:
+        return name == ATTRIBUTE
+
+    # What is deleted.
+
+    def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Put a file into the bin, or delete it where it is not to be kept or is in a bin already."""
+        stat = self._worth_keeping(token, directory, path)
+        if stat is not None and self._put(token, directory, path, stat):
+            return
+        self.next.unlink(token, directory, path)
+
+    def rename(
+        self,
+        token: ImpersonationToken,
+        source_directory: VfsHandle,
+        source: str,
+        target_directory: VfsHandle,
+        target: str,
+        replace: bool,
+    ) -> None:
+        """Rename; what is replaced comes to the bin first, and is never missing under its name meanwhile."""
+        stat = self._worth_keeping(token, target_directory, target) if replace else None
+        undo = None
+        if stat is not None and not self._is_same(token, source_directory, source, stat):
+            undo = self._keep_replaced(token, target_directory, target, stat)
+        try:
+            self.next.rename(token, source_directory, source, target_directory, target, replace)
+        except BaseException:
+            if undo is not None:
+                undo()
+            raise
+        if self._is_in_bin(source_directory, source) and not self._is_in_bin(target_directory, target):
+            with ExitStack() as stack:
+                *folders, name = target.split("/")
+                with contextlib.suppress(OSError):
+                    forget(self.next, descend(self.next, token, stack, target_directory, folders), name)
+
+    def _worth_keeping(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> FileStat | None:
+        if token is SERVER_TOKEN or self._is_in_bin(directory, path):
+            return None
+        try:
+            stat = self.next.stat(token, directory, path)
+        except OSError:
+            return None
+        return stat if self.options.wants(path, stat) else None
+
+    def _is_same(self, token: ImpersonationToken, directory: VfsHandle, path: str, stat: FileStat) -> bool:
+        other = self.next.stat(token, directory, path)
+        return (other.dev, other.ino) == (stat.dev, stat.ino)
+
+    def _is_in_bin(self, directory: VfsHandle, path: str) -> bool:
+        return path.partition("/")[0] == self._shared and self._is_root(directory)
+
+    def _is_root(self, directory: VfsHandle) -> bool:
+        stat = self.next.fstat(SERVER_TOKEN, directory)
+        return (stat.dev, stat.ino) == self._root_id
+
+    # The way into the bin.
+
+    def _put(self, token: ImpersonationToken, directory: VfsHandle, path: str, stat: FileStat) -> bool:
+        def move(folder: VfsHandle, name: str) -> None:
+            self.next.rename(token, directory, path, folder, name, False)
+
+        return self._take(token, directory, path, stat, move) is not None
+
+    def _keep_replaced(
+        self, token: ImpersonationToken, directory: VfsHandle, path: str, stat: FileStat
+    ) -> Callable[[], None] | None:
+        """Give the file that is replaced a second name in the bin; what undoes that."""
+        handle = self.next.open(token, directory, path, FILE)
+
+        def link(folder: VfsHandle, name: str) -> None:
+            try:
+                self.next.link(token, handle, folder, name)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                # Without a second name the first is missing until the other file has it.
+                self.next.rename(token, directory, path, folder, name, False)
+
+        try:
+            kept = self._take(token, directory, path, stat, link)
+        finally:
+            self.next.close(token, handle)
+        return None if kept is None else lambda: self._undo(token, directory, path, kept)
+
+    def _undo(self, token: ImpersonationToken, directory: VfsHandle, path: str, kept: str) -> None:
+        *folders, name = kept.split("/")
+        with contextlib.suppress(OSError), ExitStack() as stack:
+            folder = descend(self.next, SERVER_TOKEN, stack, self._root, folders)
+            try:
+                self.next.rename(token, folder, name, directory, path, False)
+            except FileExistsError:
+                self.next.unlink(token, folder, name)
+        with contextlib.suppress(OSError):
+            forget(self.next, directory, path)
+
+    def _take(
+        self,
+        token: ImpersonationToken,
+        directory: VfsHandle,
+        path: str,
+        stat: FileStat,
+        put: Callable[[VfsHandle, str], None],
+    ) -> str | None:
+        """Let `put` give the file a name in the bin; its path there, or None where it cannot be and may be deleted."""
+        bin_path = substitute(self.options.repository, values_for(token, self.share), as_component)
+        original = path if self._is_root(directory) else ""
+        try:
+            kept = self._place(token, bin_path, path, original, put)
+        except OSError as error:
+            if self.options.when_failing == "refuse":
+                raise
+            share = self.share.name if self.share is not None else ""
+            log.warning("share %s: %r does not come to %s: %s", share, path, bin_path, error.strerror or error)
+            return None
+        self._came(bin_path, stat.size)
+        return kept
+
+    def _place(
+        self,
+        token: ImpersonationToken,
+        bin_path: str,
+        path: str,
+        original: str,
+        put: Callable[[VfsHandle, str], None],
+    ) -> str:
+        folders, _, name = path.rpartition("/")
+        for attempt in range(_ATTEMPTS):
+            with ExitStack() as stack:
+                try:
+                    folder, inner = self._folder(token, stack, bin_path, folders)
+                    kept = self._name(token, folder, name, put)
+                except FileNotFoundError:
+                    # A folder that was empty has been tidied away just now.
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    continue
+                self._note(token, folder, kept, original)
+                return "/".join(filter(None, (bin_path, inner, kept)))
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    def _name(
+        self, token: ImpersonationToken, folder: VfsHandle, name: str, put: Callable[[VfsHandle, str], None]
+    ) -> str:
+        if not self.options.numbers(name):
+            with contextlib.suppress(FileNotFoundError):
+                self.next.unlink(token, folder, name)
+            put(folder, name)
+            return name
+        for candidate in self._candidates(name):
+            try:
+                put(folder, candidate)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG or candidate == name:
+                    raise
+                continue
+            return candidate
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+    def _candidates(self, name: str) -> Sequence[str]:
+        numbered = [f"Copy #{number} of {name}" for number in range(1, _NUMBERED)]
+        # The last two are of no other file; the very last is one for a name that is as long as can be.
+        return [name, *numbered, f"Copy #{self._clock()} of {name}", f"Copy {self._clock():x} {name[-_LONGEST_TAIL:]}"]
+
+    def _note(self, token: ImpersonationToken, folder: VfsHandle, name: str, original: str) -> None:
+        now = self._clock()
+        with contextlib.suppress(OSError), ExitStack() as stack:
+            handle = self.next.open(SERVER_TOKEN, folder, name, FILE)
+            stack.callback(self.next.close, SERVER_TOKEN, handle)
+            if self.options.touch or self.options.touch_mtime:
+                written = now if self.options.touch_mtime else None
+                self.next.set_times(SERVER_TOKEN, handle, Times(now if self.options.touch else None, written))
+            self.next.setxattr(SERVER_TOKEN, handle, ATTRIBUTE, Note(original, token.user_name, now).pack())
+
+    # The bin.
+
+    def _folder(
+        self, token: ImpersonationToken, stack: ExitStack, bin_path: str, folders: str
+    ) -> tuple[VfsHandle, str]:
+        """The folder of the bin that a file goes to, and its path in the bin."""
+        directory = self._open_bin(token, stack, bin_path)
+        inner = []
+        for name in folders.split("/") if folders and self.options.keeptree else []:
+            directory, entered = self._enter_either(token, stack, directory, (name, name + "~"))
+            inner.append(entered)
+        return directory, "/".join(inner)
+
+    def _enter_either(
+        self, token: ImpersonationToken, stack: ExitStack, directory: VfsHandle, names: tuple[str, str]
+    ) -> tuple[VfsHandle, str]:
+        """Go into the first folder, or the second where a file that was deleted before has the first one's name."""
+        try:
+            return self._enter(token, stack, directory, names[0]), names[0]
+        except NotADirectoryError:
+            return self._enter(token, stack, directory, names[1]), names[1]
+
+    def _enter(self, token: ImpersonationToken, stack: ExitStack, directory: VfsHandle, name: str) -> VfsHandle:
+        try:
+            return descend(self.next, token, stack, directory, [name])
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                self.next.mkdir(token, directory, name, self.options.inner_mode)
+        return descend(self.next, token, stack, directory, [name])
+
+    def _open_bin(self, token: ImpersonationToken, stack: ExitStack, bin_path: str) -> VfsHandle:
+        """The repository, made by the server where it is not there."""
+        directory = self._root
+        names = bin_path.split("/")
+        for depth, name in enumerate(names, 1):
+            mode = self.options.mode if depth == len(names) else _OPEN_TO_ALL
+            made = False
+            with contextlib.suppress(FileExistsError):
+                self.next.mkdir(SERVER_TOKEN, directory, name, mode)
+                made = True
+            directory = descend(self.next, SERVER_TOKEN, stack, directory, [name])
+            if made:
+                self._set_up(token, directory, mode, depth == len(names))
+        self._require_own(token, directory, bin_path)
+        return directory
+
+    def _set_up(self, token: ImpersonationToken, directory: VfsHandle, mode: int, is_bin: bool) -> None:
+        if is_bin and self.options.for_each_user:
+            give(self.next, directory, token.uid, token.gid)
+        with contextlib.suppress(OSError):
+            self.next.fchmod(SERVER_TOKEN, directory, mode)  # whatever the umask
+
+    def _require_own(self, token: ImpersonationToken, directory: VfsHandle, bin_path: str) -> None:
+        """Put nothing into a folder that somebody else has made under this name."""
+        stat = self.next.fstat(SERVER_TOKEN, directory)
+        if self.options.for_each_user and stat.uid not in {token.uid, SERVER_TOKEN.uid}:
+            raise PermissionError(errno.EACCES, "belongs to somebody else", bin_path)
+
+    # Age and size.
+
+    def _came(self, bin_path: str, size: int) -> None:
+        usage = self._usage.setdefault(bin_path, _Usage())
+        usage.came += size
+        if usage.size is not None:
+            usage.size += size
+        options, now = self.options, self._clock()
+        is_due = bool(options.retention) and now - usage.tidied_ns >= _TIDY_NS
+        is_over = bool(options.quota) and (usage.size is None or usage.size > options.quota)
+        if (is_due or is_over) and not usage.tidying:
+            usage.tidying = True
+            aside(self._tidy, bin_path)
+
+    def _tidy_all(self) -> None:
+        for bin_path in self._bins.all():
+            self._tidy(bin_path)
+
+    def _tidy(self, bin_path: str) -> None:
+        usage = self._usage.setdefault(bin_path, _Usage())
+        with self._turn:
+            if self._bins.ended:
+                return
+            usage.tidying = True
+            usage.tidied_ns = self._clock()
+            try:
+                self._tidy_until_it_fits(bin_path, usage)
+            except OSError as error:
+                log.warning("%s cannot be tidied: %s", bin_path, error.strerror or error)
+            finally:
+                usage.tidying = False
+
+    def _tidy_until_it_fits(self, bin_path: str, usage: _Usage) -> None:
+        """Tidy again where what came meanwhile may be too much."""
+        while not self._bins.ended:
+            usage.came = 0
+            usage.size = self._bins.tidy(bin_path, usage.tidied_ns)
+            if not self.options.quota or usage.size + usage.came <= self.options.quota or not usage.came:
+                break
+        usage.size = (usage.size or 0) + usage.came
+
+    # For who administers the share.
+
+    def contents(self) -> list[Deleted]:
+        """All files in all bins, the oldest first in each."""
+        return [deleted for bin_path in self._bins.all() for deleted in self._bins.contents(bin_path)]
+
+    def purge(self, files: Sequence[Deleted]) -> None:
+        """Delete files of bins for good."""
+        self._bins.delete(files)
+
+    def restore(self, deleted: Deleted, target: str = "") -> str:
+        """Put a file back where it was, or to `target`; the path. Raises OSError: EEXIST where there is something."""
+        path = target.strip("/") or deleted.note.path
+        if not path or not is_plain(path):
+            raise OSError(errno.EINVAL, "where to? it is not known where this file was", deleted.path)
+        if path.partition("/")[0] == self._shared:
+            raise OSError(errno.EINVAL, "that is in the bin", path)
+        self._bins.restore(deleted, path)
+        return path
