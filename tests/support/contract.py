@@ -79,7 +79,7 @@ def complaint(old: Sequence[str], old_version: Version, new: Sequence[str], vers
     return "\n".join(
         [
             f"the contract with module writers has changed, and its version has not: something {what}.",
-            f"Raise the {part} part, API_VERSION = {least} in vfs_modules/operations.py, and then: {RENEW}",
+            f"Raise the {part} part, API_VERSION = {least} in vfs_modules/operations, and then: {RENEW}",
             *lines,
         ]
     )
@@ -89,11 +89,38 @@ def describe(folder: Path = REPOSITORY / "vfs_modules") -> list[str]:
     """The contract, a line for everything that a module may use or must do."""
     lines = [f"{_REQUIRED}of backends: {name}" for name in BACKEND_MUST_IMPLEMENT]
     for module, names in MODULES.items():
-        tree = ast.parse((folder / f"{module}.py").read_text(encoding="utf-8"))
         path = module.replace("/", ".").removesuffix(".__init__")
-        for statement in tree.body:
+        if (folder / module).is_dir():
+            lines += _package(folder / module, path)
+            continue
+        for statement in _statements(folder / f"{module}.py"):
             lines += [line for name, line in _lines(statement, path) if name in names or not names]
     return sorted(lines)
+
+
+def _statements(file: Path) -> list[ast.stmt]:
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def _package(folder: Path, path: str) -> Iterator[str]:
+    """What a package exports, whatever file of it that stands in; the parts of a class that it puts together are one.
+
+    Such a class derives from nothing but classes of its own package.
+    """
+    top, *rest = [_statements(file) for file in sorted(folder.glob("*.py"))]
+    names = next(ast.literal_eval(one.value) for one in top if isinstance(one, ast.Assign) and _name(one) == "__all__")
+    whole = {_base(base): one.name for one in top if isinstance(one, ast.ClassDef) for base in one.bases}
+    for statement in (statement for statements in (top, *rest) for statement in statements):
+        if isinstance(statement, ast.ClassDef) and statement.name in whole:
+            yield from list(_class(statement, f"{path}.{whole[statement.name]}"))[1:]
+        elif isinstance(statement, ast.ClassDef) and statement.name in whole.values():
+            yield f"{path}.{statement.name}()"
+        else:
+            yield from (line for name, line in _lines(statement, path) if name in names)
+
+
+def _base(tree: ast.expr) -> str:
+    return ast.unparse(tree).rpartition(".")[2]
 
 
 def _lines(statement: ast.stmt, path: str) -> Iterator[tuple[str, str]]:

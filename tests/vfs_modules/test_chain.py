@@ -187,7 +187,7 @@ class Hollow(Backend):
         ([], "must be a backend"),
         ([Upper()], "must be a backend, such as 'posix', not 'upper'"),
         ([MemoryBackend(), MemoryBackend()], "'memory' is a backend and must stand last"),
-        ([Hollow()], "backend 'hollow' does not implement open, stat, close, pread, readdir"),
+        ([Hollow()], "backend 'hollow' does not implement open, close, stat, readdir, pread"),
     ],
 )
 def test_a_chain_that_cannot_work_is_refused_by_name(modules: list[VfsModule], message: str) -> None:

@@ -37,7 +37,7 @@ def test_additions_ask_for_a_minor_version_and_all_else_for_a_major_one(new, ver
 def test_a_change_without_a_version_says_what_to_do():
     assert complaint(OLD, (1, 2), OLD, (1, 2)) == ""
     added = complaint(OLD, (1, 2), [*OLD, "new"], (1, 2))
-    assert "Raise the minor part, API_VERSION = (1, 3) in vfs_modules/operations.py" in added
+    assert "Raise the minor part, API_VERSION = (1, 3) in vfs_modules/operations" in added
     assert added.endswith("\n  + new")
     removed = complaint(OLD, (1, 2), OLD[:1], (1, 3))
     assert "Raise the major part, API_VERSION = (2, 0)" in removed
@@ -110,3 +110,19 @@ def test_every_operation_and_capability_is_described():
     for module, names in MODULES.items():
         for name in names:
             assert any(line.split("(")[0].split(" ")[0].endswith(f".{name}") for line in lines), (module, name)
+
+
+def test_a_package_is_described_by_what_it_exports_and_its_parts_as_one_class(source):
+    package = source.with_suffix("")
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        'from x import Names, Data\n__all__ = ["Operations", "LIMIT"]\nclass Operations(Names, Data):\n    """Words."""'
+    )
+    (package / "names.py").write_text("class Names:\n    @operation(Target.PATH)\n    def open(self) -> int: ...")
+    (package / "data.py").write_text("LIMIT = 3\nINTERNAL = 4\nclass Data:\n    def read(self) -> int: ...")
+    assert [line for line in describe(package.parent) if "of backends" not in line] == [
+        "operations.LIMIT",
+        "operations.Operations()",
+        "operations.Operations.open(self) -> int @operation(Target.PATH)",
+        "operations.Operations.read(self) -> int",
+    ]

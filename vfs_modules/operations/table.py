@@ -1,0 +1,61 @@
+"""The operation table: what is known of each operation beside its signature, declared where it is specified."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, NoReturn, TypeVar
+
+_MARK = "lamina_operation"
+
+
+class Target(Enum):
+    """What an operation acts on, which decides how audit, faults and the reference pages group it."""
+
+    SHARE = auto()
+    PATH = auto()
+    HANDLE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the operation table, made by the `operation` decorator.
+
+    `around_data`: it reaches the bytes of a file past `pread` and `pwrite`. Above a module that has one of those and
+    not this operation the chain answers with the contract's default, so that no module is gone around unawares.
+    """
+
+    name: str
+    target: Target
+    mutates: bool
+    waits: bool
+    around_data: bool = False
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def operation(
+    target: Target, *, mutates: bool = False, waits: bool = True, around_data: bool = False
+) -> Callable[[_Method], _Method]:
+    """Declare a method of `Operations` as an operation and give it its row of the table."""
+
+    def declare(method: _Method) -> _Method:
+        setattr(method, _MARK, Operation(method.__name__, target, mutates, waits, around_data))
+        return method
+
+    return declare
+
+
+def declared_in(group: type) -> Iterator[Operation]:
+    """The rows of the operations that a class declares itself, in the order of its source."""
+    for value in vars(group).values():
+        row = getattr(value, _MARK, None)
+        if row is not None:
+            yield row
+
+
+def unsupported(name: str) -> NoReturn:
+    """The default of most operations: ENOTSUP, "not here"."""
+    raise OSError(errno.ENOTSUP, f"{os.strerror(errno.ENOTSUP)}: {name}")

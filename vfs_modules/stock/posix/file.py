@@ -1,0 +1,61 @@
+"""What every part of `posix` knows: its options, what it keeps for a handle, and what it keeps for its share."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from lamina.vfs_modules.module import Backend
+from lamina.vfs_modules.stock.posix.outside import OutsideOptions
+from lamina.vfs_modules.syscalls.notify import Notifier
+
+
+class PosixOptions(OutsideOptions):
+    """Options of `posix`."""
+
+    offload: Literal["never", "auto", "always"] = Field(
+        default="auto",
+        description="which system calls run on worker threads: those that may sleep (auto), none, or all",
+    )
+    access_time: Literal["mount", "never"] = Field(
+        default="mount",
+        description="whether reading changes a file's access time: as the file system is mounted, or never",
+    )
+    inline_write: int = Field(
+        default=262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
+    )
+    watches: int = Field(
+        default=16_384, ge=1, description="directories of the share that may be watched for changes at a time"
+    )
+
+
+class PosixFile:
+    """What `posix` keeps for a handle: how it reads, and whether its descriptor is O_PATH."""
+
+    __slots__ = ("by_path", "nowait", "waits")
+
+    def __init__(self, by_path: bool, nowait: bool, waits: bool) -> None:
+        self.by_path = by_path
+        self.nowait = nowait
+        self.waits = waits
+
+
+BY_PATH = PosixFile(True, False, True)
+"""That of a handle whose descriptor reaches no data."""
+
+
+class PosixShare(Backend):
+    """The part of `posix` that the others stand on: what it keeps for its share. `handle.private` is a `PosixFile`."""
+
+    Options = PosixOptions
+
+    options: PosixOptions
+
+    def __init__(self, options: PosixOptions | None = None) -> None:
+        super().__init__(options)
+        self._root = -1
+        self._follows = True
+        self._metadata_waits: bool | None = None
+        self._notifier = Notifier(self.options.watches)
+        self._devices: dict[int, PosixFile] = {}
+        self._ready = PosixFile(False, True, self.options.offload != "never")
+        self._quiet = self.options.access_time == "never"
