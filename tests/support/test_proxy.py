@@ -134,12 +134,12 @@ def test_a_stalled_connection_lives_and_may_be_cut(proxy: Proxy) -> None:
 
 def test_new_connections_are_refused_or_led_elsewhere(proxy: Proxy, echo_port: int) -> None:
     proxy.refusing = True
-    with connect(proxy) as connection, pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError), connect(proxy) as connection:
         send(connection, b"x")
         receive(connection, 1)
     proxy.refusing = False
     proxy.aim(1)
-    with connect(proxy) as connection, pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError), connect(proxy) as connection:
         send(connection, b"x")
         receive(connection, 1)
     proxy.aim(echo_port)
