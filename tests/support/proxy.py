@@ -108,6 +108,7 @@ class Link:
     def cut(self) -> None:
         """Reset the connection, for both ends; what is on its way is lost. Returns when that is done."""
         _call(self._loop, self._cut())
+        self.closed.wait(_WAIT)
 
     def stall(self) -> None:
         """Let nothing through any more, until `resume`; neither end is told."""
