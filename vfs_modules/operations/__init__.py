@@ -14,6 +14,10 @@ Rules that hold for every operation:
 * A failure is an `OSError` with its errno; `None` is an ordinary result. `ENOTSUP` says "not here".
 * Times are nanoseconds since 1970-01-01 UTC; sizes and offsets are bytes.
 * Any operation may wait (`engine.wait`, `engine.offload`) unless it is marked `waits=False`.
+* While one waits, others run: also on the same handle, as far as "Overlaps" says so. Requests of one server run on one
+  thread, so nothing overlaps where nothing waits.
+
+The docstring of an operation always has the same parts in the same order (`described.PARTS`).
 """
 
 from collections.abc import Mapping

@@ -13,21 +13,36 @@ class Locks:
     def set_range_lock(
         self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, kind: RangeLock
     ) -> None:
-        """Show programs beside the server how this handle has a range locked; whatever it had there is replaced.
+        """Show programs beside the server how this handle has a range locked (RANGE_LOCKS).
 
-        Only asked where the capability RANGE_LOCKS is claimed. Ends with the handle. Never waits for a lock: EAGAIN
-        where another holds one in the way, and then nothing has changed. Where the file system cannot express a range
-        or a kind it does what comes nearest and is less. Default: ENOTSUP.
+        Whatever it had there is replaced. Where the storage cannot express a range or a kind it does what comes nearest
+        and is less.
+
+        Arguments: `handle` of a file, for whatever access; `offset`, `length` in bytes, up to 2**64 together; `kind`:
+          how it is locked from now on.
+        Errors: EAGAIN where another holds a lock in the way, and then nothing has changed; ENOLCK.
+        Waits: where the storage is remote, but never for a lock.
+        Overlaps: with everything but `close`, which ends all locks of the handle, and itself: the caller asks one at a
+          time.
+        May assume: asked only where the chain claims RANGE_LOCKS; clients' locks against each other are ntfsa's.
+        Default: ENOTSUP.
         """
         unsupported("set_range_lock")
 
     @operation(Target.HANDLE, waits=False)
     def set_lease(self, token: ImpersonationToken, handle: VfsHandle, kind: FileLease, broken: LeaseBroken) -> None:
-        """Be asked before programs beside the server get the file; `kind` NONE and less than before give it back.
+        """Be asked before programs beside the server get the file (LEASES).
 
-        Only asked where the capability LEASES is claimed, on the event loop's thread. `broken(to)` is called there,
-        outside of any request and perhaps more than once: somebody waits until this is called anew with `to` or less,
-        but no longer than the system lets him. Ends with the handle. EAGAIN where the file is already open elsewhere
-        in a way that does not suit `kind`; EACCES where this server may not lease it. Default: ENOTSUP.
+        `broken(to)` is called on the event loop's thread, outside of any request and perhaps more than once: somebody
+        waits until this is called anew with `to` or less, but no longer than the system lets him.
+
+        Arguments: `handle` of a file, for whatever access; `kind`: what for, NONE or less than before gives it back;
+          `broken`: whom to ask.
+        Errors: EAGAIN where the file is open elsewhere in a way that does not suit `kind`; EACCES where this server may
+          not lease it.
+        Waits: never.
+        Overlaps: with everything but `close`, which ends the lease.
+        May assume: asked only where the chain claims LEASES, on the event loop's thread.
+        Default: ENOTSUP.
         """
         unsupported("set_lease")

@@ -11,16 +11,27 @@ class Quotas:
 
     @operation(Target.HANDLE)
     def get_quota(self, token: ImpersonationToken, handle: VfsHandle, kind: QuotaKind, number: int) -> Quota:
-        """What a user or group has on the file system of `handle`, and may have; zeros where it has nothing.
+        """What a user or group has, and may have, on the file system of a handle (QUOTAS).
 
-        Only asked where the capability QUOTAS is claimed; that `token` may know has been checked. Default: ENOTSUP.
+        Arguments: `handle` of anything; `kind`, `number`: a uid or gid.
+        Answer: the entry in bytes; zeros where it has nothing.
+        Errors: EIO, ENOENT where quotas are off.
+        Waits: where the storage is remote.
+        Overlaps: with everything but `close`.
+        May assume: asked only where the chain claims QUOTAS; that the client may know has been checked.
+        Default: ENOTSUP.
         """
         unsupported("get_quota")
 
     @operation(Target.HANDLE, mutates=True)
     def set_quota(self, token: ImpersonationToken, handle: VfsHandle, quota: Quota) -> None:
-        """Set the limits of a user or group; `quota.used` means nothing. That `token` may has been checked.
+        """Set the limits of a user or group.
 
+        Arguments: `handle` of anything; `quota`: whose and how much in bytes; `used` means nothing.
+        Errors: EROFS, EIO, ERANGE for a limit that cannot be kept.
+        Waits: where the storage is remote.
+        Overlaps: with everything but `close`.
+        May assume: asked only where the chain claims QUOTAS; that the client may has been checked.
         Default: ENOTSUP.
         """
         unsupported("set_quota")
@@ -29,5 +40,14 @@ class Quotas:
     def list_quotas(
         self, token: ImpersonationToken, handle: VfsHandle, kind: QuotaKind, start: int, limit: int
     ) -> list[Quota]:
-        """The entries from the number `start` on, in their order, at most `limit`. Default: none."""
+        """The quota entries that there are.
+
+        Arguments: `handle` of anything; `kind`; `start`: the first number wanted; `limit`: how many at most.
+        Answer: those from `start` on, in the order of their numbers.
+        Errors: EIO, ENOENT where quotas are off.
+        Waits: where the storage is remote.
+        Overlaps: with everything but `close`.
+        May assume: asked only where the chain claims QUOTAS; that the client may know has been checked.
+        Default: none.
+        """
         return []
