@@ -61,8 +61,6 @@ class ShareSpec:
     hide_files: frozenset[str] = frozenset()
     write_time_delay: float = 2.0
     follow_symlinks: bool = True
-    mangled_names: Literal["no", "yes", "illegal"] = "no"
-    mangle_prefix: int = 1
     change_notify: ChangeNotify = "all"
     oplocks: bool = True
     directory_leases: bool = True

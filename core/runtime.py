@@ -22,6 +22,7 @@ from lamina.core.request import Exchange
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
+from lamina.core.tracing import Tracing
 from lamina.ntfsa.grants.grant_holders import LeaseTable
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
@@ -71,6 +72,7 @@ class Runtime:
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
         self._audit = AuditTrail(self.hooks.event)
+        self.tracing = Tracing(server)
         self._retired: list[_Retired] = []
         self._generations = itertools.count(1)
         self._sweeper: asyncio.Task[None] | None = None
@@ -192,12 +194,14 @@ class Runtime:
             self.hooks.share_connected(chain.share)
             volume = NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec), self.leases)
             volume.audit = self._audit.add
+            self.tracing.volume_opened(volume)
             return volume
         except BaseException:
             self._disconnect(chain)
             raise
 
     def _disconnect(self, chain: Chain) -> None:
+        self.tracing.chain_ends(chain)
         self.hooks.share_disconnected(chain.share)
         for module in chain.modules:
             self.hooks.unregister(module)
@@ -253,8 +257,6 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
         follow_symlinks=spec.follow_symlinks,
-        mangled_names=spec.mangled_names,
-        mangle_prefix=spec.mangle_prefix,
         change_notify=spec.change_notify,
         oplocks=spec.oplocks,
         directory_leases=spec.directory_leases,

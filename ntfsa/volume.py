@@ -10,7 +10,6 @@ from lamina.ntfsa.grants.grant_holders import LeaseTable
 from lamina.ntfsa.grants.outside_access import outside_access
 from lamina.ntfsa.naming.directory_index import DirectoryIndexes
 from lamina.ntfsa.naming.names import fold
-from lamina.ntfsa.naming.short_names import MangledNames, ShortNames
 from lamina.ntfsa.notify.name_changes import NameChanges
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.registry import Registry
@@ -35,7 +34,6 @@ class VolumeSettings:
     directory indexes. `sector_size`: bytes, for FileFsSectorSizeInformation.
     `write_time_delay_ns`: nanoseconds until a write shows in the last write time (see `modification`); 0 is at once.
     `follow_symlinks`: symbolic links within the share are followed by the server; otherwise clients are told of them.
-    `mangled_names`, `mangle_prefix`: which names have short ones, and how many of their letters those begin with.
     `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
     ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all; `directory_leases`:
     what they have listed, too.
@@ -52,16 +50,10 @@ class VolumeSettings:
     sector_size: int = 512
     write_time_delay_ns: int = 2_000_000_000
     follow_symlinks: bool = True
-    mangled_names: MangledNames = "no"
-    mangle_prefix: int = 1
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: bool = True
     directory_leases: bool = True
     posix_extensions: bool = True
-
-    def short_names(self) -> ShortNames | None:
-        """The rule by which short names are made, or None where there are none."""
-        return ShortNames(self.mangled_names, self.mangle_prefix) if self.mangled_names != "no" else None
 
     def hides(self, name: str) -> bool:
         """Whether a file of this name is shown as hidden, whatever its attributes."""
@@ -149,7 +141,7 @@ class NtVolume:
         self.root_key = (self.root_stat.dev, self.root_stat.ino)
         self.guid = self._make_guid()
         self.serial = int.from_bytes(self.guid[:4], "little") or 1
-        self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names, settings.short_names())
+        self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names, chain.extensions.short_names)
         self.lock_ticket = 0
         self.doomed: dict[FileKey, Doomed] = {}
         self.emptied: set[int] = set()

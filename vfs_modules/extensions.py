@@ -111,6 +111,7 @@ class Kind(Enum):
     CREATE_CONTEXT = ("self", "token", "opened", "data", "client")
     ENTRIES = ("self", "token", "handle", "stat")
     OPENED = ("self", "token", "opened", "share")
+    SHORT_NAMES = ("self", "name", "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class Mark:
                 return f"create context {self.key!r}"
             case Kind.ENTRIES:
                 return "the details of directory entries"
+            case Kind.SHORT_NAMES:
+                return "short names"
             case _:
                 return "the sharing of files that are opened"
 
@@ -216,6 +219,20 @@ def file_sharing(method: _Method) -> _Method:
     return _marking(Mark(Kind.OPENED, ""))(method)
 
 
+def short_names(method: _Method) -> _Method:
+    """Give files short names: `(self, name, number) -> str | None`, None where a name needs none.
+
+    `name` is as clients see it, in upper case (MS-FSCC 2.1.5.2 Filename). The answer is to be a name of 8.3 characters
+    (2.1.5.2.1), in upper case, too, and always the same for the same arguments: nothing is asked of the module when a
+    client uses a short name, since the NT level has made all those of the directory. `number` is 0 for the short name
+    that the name is to have, and counts on where another in the directory has that already.
+    """
+    return _marking(Mark(Kind.SHORT_NAMES, ""))(method)
+
+
+ShortNameRule = Callable[[str, int], str | None]
+"""What makes short names (`short_names`)."""
+
 Entries = Callable[[ImpersonationToken, VfsHandle, FileStat], EntryDetails | None]
 
 
@@ -240,6 +257,7 @@ class Extensions:
     contexts: Mapping[bytes, Extension] = field(default_factory=lambda: _NONE)
     entries: Entries | None = None
     opened: Callable[[ImpersonationToken, OpenedFile, int], None] | None = None
+    short_names: ShortNameRule | None = None
 
     def all(self) -> list[Extension]:
         """Those that have a code, a class or a tag."""
@@ -249,7 +267,7 @@ class Extensions:
 
 
 # These are no requests of a client, but parts of many.
-_PARTS: Final = frozenset({Kind.ENTRIES, Kind.OPENED})
+_PARTS: Final = (Kind.ENTRIES, Kind.OPENED, Kind.SHORT_NAMES)
 
 NO_EXTENSIONS: Final = Extensions()
 """The table of a chain whose modules mark nothing."""
@@ -284,14 +302,12 @@ def collect(modules: Sequence[VfsModule], where: str) -> Extensions:
             taken[mark.kind, mark.key] = Extension(mark, owner, call)
     if not taken:
         return NO_EXTENSIONS
-    entries, opened = taken.get((Kind.ENTRIES, "")), taken.get((Kind.OPENED, ""))
     return Extensions(
         _of(taken, Kind.CONTROL),
         _of(taken, Kind.QUERY),
         _of(taken, Kind.SET),
         _of(taken, Kind.CREATE_CONTEXT),
-        entries.call if entries is not None else None,
-        opened.call if opened is not None else None,
+        *(taken[kind, ""].call if (kind, "") in taken else None for kind in _PARTS),
     )
 
 

@@ -61,6 +61,7 @@ class LimitsTable(Table):
     logons_in_progress: _Count = _LIMITS.logons_in_progress
     trees_per_session: _Count = _LIMITS.trees_per_session
     opens_per_session: _Count = _LIMITS.opens_per_session
+    opens_without_client: _Count = _LIMITS.opens_without_client
     locks_per_session: _Count = _LIMITS.locks_per_session
     pending_requests: _Count = _LIMITS.pending_requests
     credits: _Count = _LIMITS.credits
@@ -143,8 +144,6 @@ class ShareTable(Table):
     posix_extensions: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True
-    mangled_names: Literal["no", "yes", "illegal"] = "no"
-    mangle_prefix: Annotated[StrictInt, Field(ge=1, le=6)] = 1
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
 

@@ -72,6 +72,12 @@ def _parse_new_name(data: Bytes, with_flags: bool) -> RenameInformation:
     return RenameInformation(flags, name)
 
 
+def parse_short_name(data: Bytes) -> str:
+    """MS-FSCC 2.4.40 FileShortNameInformation: "" takes the short name away."""
+    require(data, 4)
+    return counted_name(data, 0)
+
+
 def parse_disposition(data: Bytes) -> bool:
     """MS-FSCC 2.4.11 FileDispositionInformation: whether the file is to be deleted."""
     require(data, 1)

@@ -104,7 +104,7 @@ def _fill(  # one loop, and everything it needs
                 entry = found
             added = _append(context.token, open_, buffer, entry, hides(entry[0]))
             if short_of is not None and added:
-                buffer.add_short_name(short_of(entry[0]))
+                buffer.add_short_name(short_of(_stored(open_, entry[0])) or "")
         else:
             added = buffer.append(entry[0])
         if not added:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.ntfsa.naming.lookup import join, split, stat_or_none
 from lamina.ntfsa.naming.names import fold, present
+from lamina.ntfsa.naming.short_name_query import short_names_in
 from lamina.ntfsa.naming.wildcard import has_wildcards, matcher
 from lamina.ntfsa.security.access_based import PASSED_OVER_AT_ONCE, is_readable, readable
 from lamina.vfs_modules.engine import breathe
@@ -79,7 +80,10 @@ class Enumeration:
                 yield name, _stat_of_dots(token, open_, name), None
         posix = open_.posix
         source = self._source = _entries_of(token, open_, with_attributes)
-        for stored, stat, dos in source if everything else _matching(source, match, posix):
+        if not everything:
+            short_of = short_names_in(token, open_)
+            source = _matching(source, match, posix) if short_of is None else _short_matching(source, match, short_of)
+        for stored, stat, dos in source:
             name = stored if posix else present(stored)
             if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
                 yield name, stat, dos
@@ -103,6 +107,19 @@ def _matching(
     passed_over = 0
     for entry in entries:
         if match(fold(entry.name if posix else present(entry.name))):
+            yield entry
+            continue
+        passed_over += 1
+        if not passed_over % PASSED_OVER_AT_ONCE:
+            breathe()
+
+
+def _short_matching(
+    entries: Iterator[DirectoryEntry], match: Callable[[str], object], short_of: Callable[[str], str | None]
+) -> Iterator[DirectoryEntry]:
+    passed_over = 0
+    for entry in entries:
+        if match(fold(present(entry.name))) or ((short := short_of(entry.name)) is not None and match(short)):
             yield entry
             continue
         passed_over += 1

@@ -15,6 +15,7 @@ from lamina.ntfsa.grants.grant_breaks import data_changes
 from lamina.ntfsa.metadata.extended_attributes import set_extended_attributes
 from lamina.ntfsa.metadata.link import link
 from lamina.ntfsa.metadata.rename import rename
+from lamina.ntfsa.metadata.short_name import set_short_name
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.create_finish import ignore_unsupported
 from lamina.ntfsa.opening.deletion import set_disposition
@@ -195,10 +196,6 @@ def _link(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     link(context, open_, si.parse_link(data))
 
 
-def _short_name(context: NtContext, open_: NtOpen, data: memoryview) -> None:
-    raise NtStatusError(NtStatus.NOT_SUPPORTED, "there are no short names here")
-
-
 def _valid_data_length(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     """MS-FSA 2.1.5.15.14: whoever may manage the volume; here nothing is left uninitialised anyway."""
     raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
@@ -217,7 +214,7 @@ CLASSES: Final[dict[int, Callable[[NtContext, NtOpen, memoryview], None]]] = {
     c.FILE_ALLOCATION_INFORMATION: _allocation,
     c.FILE_END_OF_FILE_INFORMATION: _end_of_file,
     c.FILE_VALID_DATA_LENGTH_INFORMATION: _valid_data_length,
-    c.FILE_SHORT_NAME_INFORMATION: _short_name,
+    c.FILE_SHORT_NAME_INFORMATION: set_short_name,
 }
 
 

@@ -9,10 +9,12 @@ of names they hold, the least recently used first.
 import errno
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.naming.names import fold, present
-from lamina.ntfsa.naming.short_names import ShortNameIndex, ShortNames
+from lamina.ntfsa.naming.short_names import ShortNameIndex
+from lamina.vfs_modules.extensions import ShortNameRule
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -47,8 +49,8 @@ class DirectoryIndex:
         "count",
     )
 
-    def __init__(self, chain: "Chain", handle: VfsHandle, rule: ShortNames | None = None) -> None:
-        """`handle`: the directory, open for reading; the index closes it. `rule`: by which there are short names."""
+    def __init__(self, chain: "Chain", handle: VfsHandle, rule: ShortNameRule | None = None) -> None:
+        """`handle`: the directory, open for reading; the index closes it. `rule`: what makes short names, if any."""
         self._rule = rule
         self._chain = chain
         self._handle = handle
@@ -77,10 +79,10 @@ class DirectoryIndex:
             return found
         return exact if exact in found else found[0]
 
-    def short_of(self, name: str) -> str | None:
-        """The short name of a name on disk, or None."""
+    def shorts(self) -> Callable[[str], str | None] | None:
+        """What gives the short name of a name on disk, or None; it goes by the names that there are now."""
         self._bring_up_to_date()
-        return self._shorts.short_of(name) if self._shorts is not None else None
+        return self._shorts.short_of if self._shorts is not None else None
 
     def _bring_up_to_date(self) -> None:
         self._users += 1
@@ -170,7 +172,7 @@ class DirectoryIndexes:
 
     __slots__ = ("_chain", "_indexes", "_limit", "_root", "missed_in_empty", "rule")
 
-    def __init__(self, chain: "Chain", root: VfsHandle, limit: int, rule: ShortNames | None = None) -> None:
+    def __init__(self, chain: "Chain", root: VfsHandle, limit: int, rule: ShortNameRule | None = None) -> None:
         self._chain = chain
         self._root = root
         self._limit = limit
@@ -189,9 +191,9 @@ class DirectoryIndexes:
         self.missed_in_empty = found is None and not index.count
         return found
 
-    def short_of(self, directory: str, stat: FileStat, name: str) -> str | None:
-        """The short name of `name`, as it is on disk in `directory`, or None where it has none."""
-        return self._of(directory, stat).short_of(name) if self.rule is not None else None
+    def shorts_in(self, directory: str, stat: FileStat) -> Callable[[str], str | None] | None:
+        """What gives the short name of a name on disk in `directory`, or None; None where there are no short names."""
+        return self._of(directory, stat).shorts() if self.rule is not None else None
 
     def _of(self, directory: str, stat: FileStat) -> DirectoryIndex:
         key = (stat.dev, stat.ino)

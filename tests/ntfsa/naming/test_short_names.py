@@ -1,6 +1,8 @@
-"""Short names: the same for the same name, different within a directory, found and told."""
+"""Short names in directories and on volumes: different within a directory, found, told, and matched."""
 
 import struct
+from dataclasses import replace
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -8,18 +10,24 @@ from hypothesis import strategies as st
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.listing.directory import query_directory
+from lamina.ntfsa.metadata.set_file import set_file
 from lamina.ntfsa.naming.names import fold, present
-from lamina.ntfsa.naming.short_names import ShortNameIndex, ShortNames, is_short
+from lamina.ntfsa.naming.short_names import ShortNameIndex
 from lamina.ntfsa.status import NtStatus as S
-from lamina.ntfsa.volume import VolumeSettings
+from lamina.vfs_modules.stock.short_names import ShortNamesModule, ShortNamesOptions, is_short
+from lamina.vfs_modules.testing import make_token
 
-RULE = ShortNames()
 LONG = "A long name.document"
 
 
-def made_of(name: str, prefix: int = 1) -> str:
+def rule(prefix=1):
+    """What makes short names that begin with as many letters of the long ones."""
+    return ShortNamesModule(ShortNamesOptions(prefix=prefix)).short_name
+
+
+def made_of(name, prefix=1):
     """The short name of a name that has one."""
-    short = ShortNames("yes", prefix).of(name)
+    short = rule(prefix)(fold(name), 0)
     assert short is not None
     return short
 
@@ -29,56 +37,16 @@ names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 )
 
 
-@pytest.mark.parametrize("name", ["README.TXT", "readme.txt", "a", "12345678.123", "~$_-!@#%", "(A)'B`.{C}"])
-def test_names_that_are_short(name):
-    assert is_short(name)
-    assert RULE.of(name) is None
-
-
-@pytest.mark.parametrize("name", ["123456789", "a.1234", "a.b.c", ".bashrc", "with space", "Ω", "a+b", "a.", "a;b", ""])
-def test_names_that_are_not(name):
-    assert not is_short(name)
-
-
-@given(names, st.integers(1, 6), st.integers(0, 99))
-def test_what_is_made_is_short_and_always_the_same(name, prefix, number):
-    rule = ShortNames("yes", prefix)
-    made = rule.of(name, number)
-    assert (made is None) == is_short(present(name))
-    if made is not None:
-        assert is_short(made)
-        assert made == fold(made) == rule.of(name, number)
-        assert made.partition(".")[0][6] == "~"
-        assert len({rule.of(name, other) for other in range(1, 30)}) == 29
-
-
-def test_the_form():
-    assert made_of(LONG)[0] == "A"
-    assert made_of(LONG).endswith(".DOC")
-    assert made_of(LONG, 5)[:5] == "ALONG"
-    assert made_of("no extension in this")[-2] == "~"
-    assert made_of(".hidden file").startswith("H")
-    assert made_of(LONG) == made_of(LONG.upper())
-
-
-def test_only_names_that_nt_forbids():
-    rule = ShortNames("illegal")
-    assert rule.of(LONG) is None
-    assert is_short(rule.of("a:b"))
-
-
-class OneName(ShortNames):
-    """A hash that knows two values, so that names come to the same."""
-
-    def of(self, stored, number=0):
-        return None if is_short(stored) else f"SAME{len(stored) % 2:02}~{number}"
+def one_name(name, number):
+    """A rule that knows two values, so that names come to the same."""
+    return None if is_short(name) else f"SAME{len(name) % 2:02}~{number}"
 
 
 @given(st.lists(names, unique_by=fold, max_size=12), st.randoms())
 def test_a_directory_has_each_once_in_whatever_order_they_came(listed, random):
-    for rule in (RULE, OneName()):
+    for making in (rule(), one_name):
         real = {fold(present(name)): name for name in listed}
-        first, second = ShortNameIndex(rule, real), ShortNameIndex(rule, real)
+        first, second = ShortNameIndex(making, real), ShortNameIndex(making, real)
         for name in listed:
             first.add(name)
         for name in random.sample([*listed, "gone for good", "gone again, too"], len(listed) + 2):
@@ -93,9 +61,23 @@ def test_a_directory_has_each_once_in_whatever_order_they_came(listed, random):
         assert [first.find(short) for name, short in made.items() if short] == [name for name in made if made[name]]
 
 
+def test_a_name_that_comes_and_goes_again_leaves_no_trace():
+    real = {"LONG ONE": "long one"}
+    index = ShortNameIndex(one_name, real)
+    index.add("long one")
+    before = index.short_of("long one") or ""
+    real[before] = before
+    index.add(before)
+    assert index.short_of("long one") != before
+    assert index.find(index.short_of("long one")) == "long one"
+    del real[before]
+    index.remove(before)
+    assert index.short_of("long one") == before
+    assert index.find(before) == "long one"
+
+
 def test_more_names_than_the_digits_of_a_long_prefix_can_tell_apart():
-    rule = ShortNames("yes", 6)
-    index = ShortNameIndex(rule, {})
+    index = ShortNameIndex(rule(6), {})
     listed = [f"Photograph {number}" for number in range(2000)]
     for name in listed:
         index.add(name)
@@ -104,8 +86,35 @@ def test_more_names_than_the_digits_of_a_long_prefix_can_tell_apart():
     assert all(index.find(short) == name for short, name in shorts.items())
 
 
-def test_what_is_no_short_name_is_not_looked_for():
-    index = ShortNameIndex(RULE, {})
+def test_how_many_get_another_name_than_their_first_is_bounded():
+    numbers = count()
+    index = ShortNameIndex(lambda name, number: f"{next(numbers):08}" if number else "SAME", {})
+    for number in range(5000):
+        index.add(f"Photograph {number:04}")
+    assert index.short_of("Photograph 0000") == "SAME"
+    assert index.short_of("Photograph 4096") is not None
+    assert index.short_of("Photograph 4097") is None
+    assert next(numbers) == 4096
+
+
+@pytest.mark.parametrize("making", [lambda name, number: "LONGERTHAN.EIGHT", lambda name, number: "\U0001f600" * 7])
+def test_a_module_that_makes_long_short_names_makes_none(making):
+    index = ShortNameIndex(making, {})
+    index.add(LONG)
+    assert index.short_of(LONG) is None
+    assert index.find("LONGERTHAN.EIGHT") is None
+
+
+def test_a_module_that_knows_no_other_short_name_is_asked_so_often_and_no_more():
+    index = ShortNameIndex(lambda name, number: "SAME", {})
+    index.add("one that is long")
+    index.add("two that is long")
+    assert index.short_of("one that is long") == "SAME"
+    assert index.short_of("two that is long") is None
+
+
+def test_what_is_no_short_name_is_not_found():
+    index = ShortNameIndex(rule(), {})
     index.add(LONG)
     for name in ("", "A", LONG, "AAAAAA~A", "AAAAAA~A.DOC", "~" * 8):
         assert index.find(fold(name)) is None
@@ -117,7 +126,7 @@ def test_what_is_no_short_name_is_not_looked_for():
 @pytest.fixture
 def old(make_share):
     """A share with short names."""
-    return make_share(settings=VolumeSettings(mangled_names="yes", mangle_prefix=3))
+    return make_share(ShortNamesModule(ShortNamesOptions(prefix=3)))
 
 
 def listed(share, info_class, at):
@@ -177,8 +186,59 @@ def test_what_others_do_is_seen(old):
     assert old.read(old.open(alternate(old, old.open(LONG))), 9) == b"x"
 
 
-def test_without_the_setting_there_are_none(share):
+def test_without_the_module_there_are_none(share):
     share.make(LONG)
     assert share.status(made_of(LONG)) is S.OBJECT_NAME_NOT_FOUND
     assert set(listed(share, 37, 68).values()) == {""}
     assert alternate(share, share.open(LONG)) == LONG
+
+
+def test_wildcards_look_at_them_too(old, refused):
+    for name in (LONG, "Another document.text", "short.txt"):
+        old.make(name)
+    short = made_of(LONG, 3)
+    folder = old.directory()
+    assert old.names(folder, f"{short[:3].lower()}*~*") == [LONG]
+    assert old.names(old.directory(), "*.doc") == [LONG]
+    assert sorted(old.names(old.directory(), "*~?.???")) == [LONG, "Another document.text"]
+    refused(S.NO_SUCH_FILE, old.names, old.directory(), "????????.txt")
+
+
+def test_wildcards_look_at_long_names_alone_without_the_module(share, refused):
+    share.make(LONG)
+    refused(S.NO_SUCH_FILE, share.names, share.directory(), "*.doc")
+
+
+def set_short_name(share, opened, name):
+    encoded = name.encode("utf-16-le")
+    set_file(
+        share.context, opened, c.FILE_SHORT_NAME_INFORMATION, memoryview(struct.pack("<I", len(encoded)) + encoded)
+    )
+
+
+BACKUP = {"options": c.FILE_OPEN_FOR_BACKUP_INTENT}
+
+
+@pytest.fixture
+def restoring(old):
+    """The share with short names, for a client that may restore."""
+    old.context = replace(old.context, token=make_token(0, 0, privileges=frozenset({"SeRestorePrivilege"})))
+    return old
+
+
+def test_a_file_can_be_given_the_short_name_that_it_has_and_no_other(restoring, refused):
+    restoring.make(LONG)
+    restoring.make("short.txt")
+    opened, short = restoring.open(LONG, **BACKUP), restoring.open("short.txt", **BACKUP)
+    set_short_name(restoring, opened, made_of(LONG, 3).lower())
+    set_short_name(restoring, short, "")
+    for each, name in ((opened, "OTHER.DOC"), (opened, ""), (short, "OTHER.TXT")):
+        refused(S.SHORT_NAMES_NOT_ENABLED_ON_VOLUME, set_short_name, restoring, each, name)
+    refused(S.INVALID_PARAMETER, set_short_name, restoring, opened, "\\OTHER.DOC")
+
+
+def test_who_may_not_restore_sets_no_short_name(restoring, refused):
+    restoring.make(LONG)
+    refused(S.PRIVILEGE_NOT_HELD, set_short_name, restoring, restoring.open(LONG), "OTHER.DOC")
+    reading = restoring.open(LONG, desired_access=c.FILE_READ_ATTRIBUTES, **BACKUP)
+    refused(S.ACCESS_DENIED, set_short_name, restoring, reading, "OTHER.DOC")
