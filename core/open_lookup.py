@@ -4,7 +4,8 @@ from typing import Final
 
 from lamina.core.request import Request
 from lamina.core.session import SmbOpen
-from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS
+from lamina.core.settings import Dialect
+from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS, FLAGS_REPLAY_OPERATION
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
@@ -28,6 +29,8 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
 
 
 def _inherited(request: Request, volatile: int) -> int:
+    if open_.durable is not None:
+        open_.durable.replayable = False
     if request.exchange.chain_failed is not None:
         raise NtStatusError(request.exchange.chain_failed, "the request before it in the compound failed")
     if request.file_id is not None:

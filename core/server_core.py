@@ -82,7 +82,9 @@ class SmbServer:
         self.statistics: Counter[str] = Counter()
         self._listeners: dict[tuple[str, int], asyncio.Server] = {}
         self._shares: dict[str, Share] = {}
-        self._next_file_id = 1
+        self.durables = DurableOpens(engine)
+        # Ids of handles outlive a restart in the memory of clients: those of the next run should be others.
+        self._next_file_id = 1 + secrets.randbits(30)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._ending: set[asyncio.Future[None]] = set()
@@ -115,7 +117,8 @@ class SmbServer:
 
     def volumes_in_use(self) -> set[NtVolume]:
         """The volumes that some session is connected to, or has something open in."""
-        opened = (open_.nt for session in self.sessions.values() for open_ in session.opens.values())
+        held = chain(self.durables.waiting(), *(session.opens.values() for session in self.sessions.values()))
+        opened = (open_.nt for open_ in held)
         connected = {share.volume for share in self._connected_shares() if share.volume is not None}
         return connected | {nt.volume for nt in opened if nt is not None}
 
@@ -235,6 +238,7 @@ class SmbServer:
     # -- sessions -----------------------------------------------------------------------------------------------
 
     def new_session(self, connection: Connection) -> SmbSession:
+        await self.durables.close()
         """A session that is not authenticated yet, under an id that cannot be guessed."""
         session_id = 0
         while not session_id or session_id in self.sessions:
@@ -283,14 +287,15 @@ class SmbServer:
         return tree
 
     def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
-        """Leave a share: cancel what waits in it, close its opens (3.3.5.8)."""
+        """Leave a share: cancel what waits in it, close its opens but those that outlive it (3.3.5.8, 3.3.7.1)."""
         session = tree.session
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
-            self._close_for_certain(open_)
+            if not self.durables.keep(open_, self.settings.limits.opens_without_client):
+                self.close_for_certain(open_)
 
-    def _close_for_certain(self, open_: SmbOpen) -> None:
+    def close_for_certain(self, open_: SmbOpen) -> None:
         """Close an open nobody will ask for again, whatever happens to the request that does it meanwhile."""
         while open_.file_id in open_.tree.session.opens:
             try:
@@ -332,7 +337,7 @@ class SmbServer:
         session = tree.session
         session.opens[open_.file_id] = open_
         if session.trees.get(tree.tree_id) is not tree or session.session_id not in self.sessions:
-            self._close_for_certain(open_)
+            self.close_for_certain(open_)
             raise NtStatusError(NtStatus.NETWORK_NAME_DELETED, "the tree ended while a file was being opened in it")
         self.statistics["opens"] += 1
         return open_
@@ -362,6 +367,8 @@ class SmbServer:
         for connection in self._connections_of(open_.tree.session):
             for exchange in list(connection.running):
                 current = exchange.current
+        if open_.durable is not None:
+            self.durables.forget(open_)
                 if current is not None and current.open is open_ and exchange.task is not current_task():
                     exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
 

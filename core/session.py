@@ -19,6 +19,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 if TYPE_CHECKING:
     from lamina.core.connection import Connection
     from lamina.core.rpc.pipes import RpcPipe
+    from lamina.core.durable_opens import DurableState
 
 
 class SessionState(Enum):
@@ -148,7 +149,7 @@ class SmbTree:
 
 
 class SmbOpen:
-    """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set."""
+    """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set.
 
     __slots__ = ("busy", "closing", "file_id", "lock_count", "lock_sequences", "nt", "pipe", "tree", "waiting_for_idle")
 
@@ -176,5 +177,6 @@ class SmbOpen:
         if self.waiting_for_idle:
             waiting, self.waiting_for_idle = self.waiting_for_idle, []
             for idle in waiting:
+        self.durable: DurableState | None = None
                 if not idle.done():
                     idle.set_result(None)

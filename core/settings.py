@@ -38,6 +38,7 @@ class Limits:
     logons_in_progress: int = 16
     trees_per_session: int = 4_096
     opens_per_session: int = 65_536
+    opens_without_client: int = 16_384
     locks_per_session: int = 262_144
     pending_requests: int = 8_192
     credits: int = 8_192

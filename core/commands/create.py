@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import Final
 
+from lamina.core.commands import create_durable
+from lamina.core.commands.create_durable import Lasting
 from lamina.core.commands.oplock_break import listen
 from lamina.core.request import Reply, Request
 from lamina.core.rpc.pipes import open_pipe
-from lamina.core.session import SmbTree
+from lamina.core.session import SmbOpen, SmbTree
 from lamina.core.settings import Dialect
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
 from lamina.core.wire.create_contexts import (
     ALLOCATION_SIZE,
+    DURABLE_HANDLE_REQUEST,
+    DURABLE_HANDLE_REQUEST_V2,
     EA_BUFFER,
     LEASE_FLAG_BREAK_IN_PROGRESS,
     LEASE_FLAG_PARENT_LEASE_KEY_SET,
@@ -34,6 +38,7 @@ from lamina.core.wire.create_contexts import (
     encode_on_disk_id_response,
 )
 from lamina.core.wire.error import SymbolicLinkError, encode_symbolic_link_error
+from lamina.ntfsa.durability.lasting import tell_again
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE
 from lamina.ntfsa.grants.grant_holders import LeaseGranted, LeaseRequest
 from lamina.ntfsa.information import NetworkOpenInformation
@@ -52,13 +57,60 @@ def handle(request: Request) -> bytes | Reply:
     request.file_id = None
     tree = request.tree
     assert tree is not None
-    if asked.impersonation_level > 3:
-        raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
     server = request.connection.server
     if len(tree.session.opens) >= server.settings.limits.opens_per_session:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)
+    if asked.contexts and create_durable.is_asked(asked.contexts) and tree.share.volume is not None:
+        return _open_lasting(request, tree, asked)
+    if asked.impersonation_level > 3:
+        raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
+    return _open_file(request, tree, asked, None)
+
+
+def _open_lasting(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
+    """An open that outlives its connection: new, asked back, or asked for again."""
+    lasting = create_durable.read(request.connection.dialect, asked.contexts)
+    if lasting is not None:
+        open_ = create_durable.existing(request, tree, asked, lasting)
+        if open_ is not None:
+            return _tell_again(request, tree, asked, open_)
+    if asked.impersonation_level > 3:
+        raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
+    if lasting is None:
+        return _open_file(request, tree, asked, None)
+    with create_durable.being_made(request, tree, asked, lasting):
+        return _open_file(request, tree, asked, lasting)
+
+
+def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: SmbOpen) -> bytes:
+    """The answer to a client that has an open already, or has it back."""
+    nt, state = open_.nt, open_.durable
+    assert nt is not None
+    assert state is not None
+    request.file_id = open_.file_id
+    listen(request.connection.server, open_)
+    told = tell_again(tree.context, nt)
+    answers: dict[bytes, bytes] = {}
+    if told.lease is not None:
+        answers[REQUEST_LEASE] = encode_lease(_lease_answer(decode_lease(asked.contexts[REQUEST_LEASE]), told.lease))
+    again = create_durable.answer(state)
+    if again is not None and DURABLE_HANDLE_REQUEST_V2 in asked.contexts:
+        answers[DURABLE_HANDLE_REQUEST_V2] = again
+    return encode_create_response(
+        oplock_level=OPLOCK_LEVEL_LEASE if told.lease is not None else told.oplock_level,
+        create_action=_FILE_OPENED,
+        information=told.information,
+        persistent=open_.file_id,
+        volatile=open_.file_id,
+        contexts=encode_create_contexts(answers),
+    )
+
+
+def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: Lasting | None) -> bytes:
+    server = request.connection.server
+    assert tree.share.volume is not None
     try:
         parameters = _parameters(request.connection.dialect, asked)
         if POSIX in asked.contexts and request.connection.posix_extensions:
@@ -75,12 +127,20 @@ def handle(request: Request) -> bytes | Reply:
     if result.oplock_level or result.lease is not None:
         listen(server, open_)
     return encode_create_response(
+    contexts = b""
+    if asked.contexts:
+        answers = _answers(tree, asked, result)
+        if lasting is not None:
+            promised = create_durable.mark(server.durables, tree, open_, lasting)
+            if promised is not None:
+                answers[DURABLE_HANDLE_REQUEST if lasting.version == 1 else DURABLE_HANDLE_REQUEST_V2] = promised
+        contexts = encode_create_contexts(answers)
         oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,
         information=result.information,
         persistent=open_.file_id,
         volatile=open_.file_id,
-        contexts=encode_create_contexts(_answers(tree, asked, result)) if asked.contexts else b"",
+        contexts=contexts,
     )
 
 

@@ -1,0 +1,268 @@
+"""The create contexts of opens that outlive their connection (MS-SMB2 3.3.5.9.6, .7, .10, .12, .13), and replay.
+
+An open that is asked back, or whose answer got lost, is answered here; one that is to be durable is marked so after it
+was made. The rules are those of `lamina.ntfsa.durability`, the table of such opens is `durable_opens`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from lamina.core.durable_opens import DurableOpens, DurableState, kept_as
+from lamina.core.request import Request
+from lamina.core.settings import Dialect
+from lamina.core.wire.constants import FLAGS_REPLAY_OPERATION
+from lamina.core.wire.create_contexts import (
+    APP_INSTANCE_ID,
+    APP_INSTANCE_VERSION,
+    DURABLE_HANDLE_RECONNECT,
+    DURABLE_HANDLE_RECONNECT_V2,
+    DURABLE_HANDLE_REQUEST,
+    DURABLE_HANDLE_REQUEST_V2,
+    REQUEST_LEASE,
+    decode_lease,
+)
+from lamina.core.wire.durable_contexts import (
+    DHANDLE_FLAG_PERSISTENT,
+    AppInstanceVersion,
+    DurableReconnect,
+    DurableRequestV2,
+    DurableResponseV2,
+    check_durable_request,
+    decode_app_instance_id,
+    decode_app_instance_version,
+    decode_durable_reconnect,
+    decode_durable_reconnect_v2,
+    decode_durable_request_v2,
+    encode_durable_response,
+    encode_durable_response_v2,
+)
+from lamina.ntfsa.constants import FILE_ALL_ACCESS
+from lamina.ntfsa.durability.lasting import grant_of
+from lamina.ntfsa.durability.reconnect_rules import Claim, refusal
+from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, Kind, carries, durable_seconds
+from lamina.ntfsa.naming.names import fold
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+if TYPE_CHECKING:
+    from lamina.core.session import SmbOpen, SmbTree
+    from lamina.core.wire.create import CreateRequest
+
+Contexts = Mapping[bytes, memoryview | bytes]
+
+_ALL_VERSIONS: Final = frozenset({DURABLE_HANDLE_REQUEST, DURABLE_HANDLE_RECONNECT})
+_SMB_3: Final = frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2, APP_INSTANCE_ID})
+_TAGS: Final = _ALL_VERSIONS | _SMB_3
+_EXCLUDED: Final = {
+    DURABLE_HANDLE_REQUEST: frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2}),
+    DURABLE_HANDLE_RECONNECT: frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2}),
+    DURABLE_HANDLE_REQUEST_V2: _ALL_VERSIONS | {DURABLE_HANDLE_RECONNECT_V2},
+    DURABLE_HANDLE_RECONNECT_V2: _ALL_VERSIONS | {DURABLE_HANDLE_REQUEST_V2},
+}
+"""Which contexts no request may have together."""
+
+
+class Lasting:
+    """What a CREATE asks for beyond its connection. `version` 0: no durability, but perhaps to be an instance's."""
+
+    __slots__ = ("app_instance", "app_version", "asked", "reconnect", "version")
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.asked: DurableRequestV2 | None = None
+        self.reconnect: DurableReconnect | None = None
+        self.app_instance = b""
+        self.app_version: AppInstanceVersion | None = None
+
+
+def is_asked(contexts: Contexts) -> bool:
+    """Whether a request has one of the contexts of this module."""
+    return not _TAGS.isdisjoint(contexts)
+
+
+def read(dialect: int, contexts: Contexts) -> Lasting | None:
+    """What is asked for; None where the dialect does not have it.
+
+    Raises INVALID_PARAMETER for contexts that exclude each other, WireError for one that cannot be read.
+    """
+    present = _TAGS.intersection(contexts)
+    if dialect < Dialect.SMB_3_0:
+        present -= _SMB_3
+    if any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
+        raise NtStatusError(NtStatus.INVALID_PARAMETER, "two kinds of durable handles are asked for at once")
+    lasting = _read_durable(present, contexts)
+    if APP_INSTANCE_ID in present and lasting.reconnect is None:
+        lasting.app_instance = decode_app_instance_id(contexts[APP_INSTANCE_ID])
+        if dialect >= Dialect.SMB_3_1_1 and APP_INSTANCE_VERSION in contexts:
+            lasting.app_version = decode_app_instance_version(contexts[APP_INSTANCE_VERSION])
+    return lasting if present else None
+
+
+def _read_durable(present: frozenset[bytes], contexts: Contexts) -> Lasting:
+    if DURABLE_HANDLE_REQUEST_V2 in present:
+        lasting = Lasting(2)
+        lasting.asked = decode_durable_request_v2(contexts[DURABLE_HANDLE_REQUEST_V2])
+    elif DURABLE_HANDLE_RECONNECT_V2 in present:
+        lasting = Lasting(2)
+        lasting.reconnect = decode_durable_reconnect_v2(contexts[DURABLE_HANDLE_RECONNECT_V2])
+    elif DURABLE_HANDLE_RECONNECT in present:
+        lasting = Lasting(1)
+        lasting.reconnect = decode_durable_reconnect(contexts[DURABLE_HANDLE_RECONNECT])
+    elif DURABLE_HANDLE_REQUEST in present:
+        check_durable_request(contexts[DURABLE_HANDLE_REQUEST])
+        lasting = Lasting(1)
+    else:
+        lasting = Lasting(0)
+    return lasting
+
+
+# -- an open that is there already ------------------------------------------------------------------------------------
+
+
+def existing(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> "SmbOpen | None":
+    """The open that a reconnect or a replay is answered with; None where one is to be made. Raises NtStatusError."""
+    if lasting.reconnect is not None:
+        return _take_back(request, tree, asked, lasting, lasting.reconnect)
+    if lasting.asked is not None:
+        return _replayed(request, tree, asked, lasting.asked)
+    return None
+
+
+def _take_back(
+    request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting, wanted: DurableReconnect
+) -> "SmbOpen":
+    """Give a client the open back that it has lost (3.3.5.9.7, 3.3.5.9.12)."""
+    durables = request.connection.server.durables
+    open_ = durables.find(wanted.persistent)
+    kept = kept_as(open_) if open_ is not None else None
+    if open_ is None or kept is None or open_.tree.share.name != tree.share.name:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open that waits for its client")
+    refused = refusal(kept, _claim(tree, asked, lasting.version, wanted))
+    if refused is not None:
+        raise NtStatusError(refused, "an open that waits for another client, or otherwise")
+    assert open_.nt is not None
+    if open_.nt.granted_access & FILE_ALL_ACCESS & ~tree.maximal_access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "the share no longer gives the rights that were granted")
+    durables.take_back(open_, tree)
+    return open_
+
+
+def _claim(tree: "SmbTree", asked: "CreateRequest", version: int, wanted: DurableReconnect) -> Claim:
+    session = tree.session
+    claim = Claim(
+        version,
+        session.token.user_sid,
+        session.client_guid,
+        asked.name,
+        wanted.create_guid,
+        bool(wanted.flags & DHANDLE_FLAG_PERSISTENT),
+    )
+    if REQUEST_LEASE in asked.contexts:
+        lease = decode_lease(asked.contexts[REQUEST_LEASE])
+        claim = claim._replace(lease=lease.key, lease_version=lease.version)
+    return claim
+
+
+def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", wanted: DurableRequestV2) -> "SmbOpen | None":
+    """The open that the client has made before with this create guid (3.3.5.9.10); None if there is none."""
+    durables, session = request.connection.server.durables, tree.session
+    try:
+        open_ = durables.by_guid(session.client_guid, wanted.create_guid)
+    except KeyError:
+        return None
+    replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
+    if open_ is None:
+        status = NtStatus.FILE_NOT_AVAILABLE if replay else NtStatus.DUPLICATE_OBJECTID
+        raise NtStatusError(status, "an open of this create guid is being made")
+    assert open_.durable is not None
+    if not replay or not open_.durable.replayable or open_.tree.session is not session:
+        raise NtStatusError(NtStatus.DUPLICATE_OBJECTID, "the create guid is that of another open")
+    if not _is_same_request(open_, tree, asked, wanted):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "a replay that asks for something else")
+    return open_
+
+
+def _is_same_request(open_: "SmbOpen", tree: "SmbTree", asked: "CreateRequest", wanted: DurableRequestV2) -> bool:
+    state, nt = open_.durable, open_.nt
+    assert state is not None
+    assert nt is not None
+    lease = b""
+    if REQUEST_LEASE in asked.contexts:
+        lease = decode_lease(asked.contexts[REQUEST_LEASE]).key
+    persistent = bool(wanted.flags & DHANDLE_FLAG_PERSISTENT)
+    return (
+        lease == (nt.lease.key if nt.lease is not None else b"")
+        and state.owner == tree.session.token.user_sid
+        and (state.kind is Kind.PERSISTENT) is persistent
+        and open_.tree is tree
+    )
+
+
+# -- an open that is made ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def being_made(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> Iterator[None]:
+    """While an open is made: others of its application's older instances are closed first, and replays are refused."""
+    if lasting.app_instance:
+        _close_older_instances(request, tree, asked, lasting)
+    durables, wanted, client_guid = request.connection.server.durables, lasting.asked, tree.session.client_guid
+    if wanted is None:
+        yield
+        return
+    durables.begin(client_guid, wanted.create_guid)
+    try:
+        yield
+    finally:
+        durables.give_up(client_guid, wanted.create_guid)
+
+
+def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
+    """An application that was moved to another client takes its files along (3.3.5.9.13).
+
+    Raises FILE_FORCED_CLOSED where the instance that has the file open is the newer one.
+    """
+    server, session = request.connection.server, tree.session
+    path = fold(asked.name)
+    for open_ in server.durables.of_instance(lasting.app_instance):
+        state, nt = open_.durable, open_.nt
+        assert state is not None
+        if nt is None or open_.tree.share.name != tree.share.name or state.client_guid == session.client_guid:
+            continue
+        if fold(nt.path) != path:
+            continue
+        versions = lasting.app_version, state.app_version
+        if versions[0] is not None and versions[1] is not None and versions[1] >= versions[0]:
+            raise NtStatusError(NtStatus.FILE_FORCED_CLOSED, "a newer instance has the file open")
+        if not server.durables.end_now(open_):
+            server.close_for_certain(open_)
+
+
+def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting) -> bytes | None:
+    """Promise a new open what it is asked to be; the answer to its context, None for none.
+
+    A directory is never durable (3.3.5.9.6, 3.3.5.9.10), nor what rests on no right to be kept open.
+    """
+    wanted, nt = lasting.asked, open_.nt
+    session = tree.session
+    state = DurableState(lasting.version, session.token.user_sid, session.client_guid)
+    if wanted is not None:
+        state.create_guid = wanted.create_guid
+    state.app_instance, state.app_version = lasting.app_instance, lasting.app_version
+    assert nt is not None
+    if lasting.version and not nt.is_directory and carries(grant_of(nt)):
+        state.kind = Kind.DURABLE
+        state.seconds = DEFAULT_V1_SECONDS if wanted is None else durable_seconds(wanted.timeout)
+    if state.kind is not None or wanted is not None or lasting.app_instance:
+        durables.enter(open_, state)
+    return answer(state)
+
+
+def answer(state: DurableState) -> bytes | None:
+    """The data of the response's DHnQ or DH2Q context; None where nothing was promised."""
+    if state.kind is None:
+        return None
+    if state.version == 1:
+        return encode_durable_response()
+    flags = DHANDLE_FLAG_PERSISTENT if state.kind is Kind.PERSISTENT else 0
+    return encode_durable_response_v2(DurableResponseV2(round(state.seconds * 1000), flags))

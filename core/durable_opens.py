@@ -1,0 +1,261 @@
+"""Opens that outlive their connection: that part of the GlobalOpenTable (MS-SMB2 3.3.1.5, 3.3.1.10).
+
+An open is entered when it is promised durability, or can be asked for again by its create guid. When its connection,
+session or tree ends it is taken out of the session and waits here, with all that it holds at the NT level, until its
+client comes back, its time is over (3.3.6.2, 3.3.6.3), or somebody breaks what it rests on. Which open is kept and who
+gets it back are rules of `lamina.ntfsa.durability`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lamina.core.wire.durable_contexts import AppInstanceVersion
+from lamina.ntfsa.durability.lasting import is_kept
+from lamina.ntfsa.durability.reconnect_rules import NO_GUID, Kept
+from lamina.ntfsa.durability.rules import Kind, ended_by_break
+from lamina.ntfsa.grants.grant_holders import BreakNotice
+from lamina.ntfsa.opening.close import close as nt_close
+from lamina.ntfsa.status import NtStatusError
+from lamina.vfs_modules.engine import Engine, Task
+
+if TYPE_CHECKING:
+    from lamina.core.session import SmbOpen, SmbTree
+
+log = logging.getLogger(__name__)
+
+
+class DurableState:
+    """What an open was promised beyond its connection. `kind` None: nothing, but it is known by a guid.
+
+    `seconds`: how long it waits for its client. `owner`: the SID of its user. `replayable`: nothing has been done with
+    it, so its client may ask for it again (Open.IsReplayEligible). `since`: seconds of time.monotonic when its
+    client went, None while it is there.
+    """
+
+    __slots__ = (
+        "app_instance",
+        "app_version",
+        "client_guid",
+        "create_guid",
+        "kind",
+        "owner",
+        "replayable",
+        "seconds",
+        "since",
+        "timer",
+        "version",
+    )
+
+    def __init__(self, version: int, owner: str, client_guid: bytes, create_guid: bytes = NO_GUID) -> None:
+        self.version = version
+        self.owner = owner
+        self.client_guid = client_guid
+        self.create_guid = create_guid
+        self.kind: Kind | None = None
+        self.seconds = 0.0
+        self.replayable = version > 1
+        self.app_instance = b""
+        self.app_version: AppInstanceVersion | None = None
+        self.since: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def seconds_left(self) -> float | None:
+        """How long the open still waits for its client; None while that is there."""
+        return None if self.since is None else max(0.0, self.since + self.seconds - time.monotonic())
+
+
+class DurableOpens:
+    """The opens of a server that are known beyond their session. Belongs to the thread of the engine's loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._opens: dict[int, SmbOpen] = {}
+        self._guids: dict[tuple[bytes, bytes], SmbOpen | None] = {}
+        self._waiting: dict[int, SmbOpen] = {}
+        self._ending: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    # -- the table ----------------------------------------------------------------------------------------------
+
+    def enter(self, open_: "SmbOpen", state: DurableState) -> None:
+        """Know an open from now on."""
+        open_.durable = state
+        self._opens[open_.file_id] = open_
+        if state.create_guid != NO_GUID:
+            self._guids[state.client_guid, state.create_guid] = open_
+
+    def forget(self, open_: "SmbOpen") -> None:
+        """An open is being closed: nobody finds it any more."""
+        state = open_.durable
+        assert state is not None
+        self._opens.pop(open_.file_id, None)
+        key = state.client_guid, state.create_guid
+        if self._guids.get(key) is open_:
+            del self._guids[key]
+
+    def find(self, file_id: int) -> "SmbOpen | None":
+        """The open with a persistent file id."""
+        return self._opens.get(file_id)
+
+    def waiting(self) -> "Iterator[SmbOpen]":
+        """The opens whose clients are gone, as they are now."""
+        return iter(list(self._waiting.values()))
+
+    def of_instance(self, app_instance: bytes) -> "list[SmbOpen]":
+        """The opens of an instance of an application (3.3.5.9.13). Looks at every open that is known here."""
+        return [open_ for open_ in self._opens.values() if open_.durable and open_.durable.app_instance == app_instance]
+
+    # -- create guids (3.3.5.9.10) ------------------------------------------------------------------------------
+
+    def by_guid(self, client_guid: bytes, create_guid: bytes) -> "SmbOpen | None":
+        """The open that a client has made with this create guid. Raises KeyError; None while it is being made."""
+        return self._guids[client_guid, create_guid]
+
+    def begin(self, client_guid: bytes, create_guid: bytes) -> None:
+        """A client has asked for an open with a create guid that is not known."""
+        self._guids[client_guid, create_guid] = None
+
+    def give_up(self, client_guid: bytes, create_guid: bytes) -> None:
+        """No open has come of what began."""
+        if self._guids.get((client_guid, create_guid), self) is None:
+            del self._guids[client_guid, create_guid]
+
+    # -- without a client ---------------------------------------------------------------------------------------
+
+    def keep(self, open_: "SmbOpen", limit: int) -> bool:
+        """The open's session or tree ends; whether it is kept for its client, out of the session (3.3.7.1).
+
+        `limit`: how many may wait.
+        """
+        state, nt = open_.durable, open_.nt
+        if state is None or state.kind is None or nt is None or self._closed or open_.closing:
+            return False
+        if len(self._waiting) >= limit or not is_kept(nt, state.kind):
+            return False
+        session = open_.tree.session
+        session.opens.pop(open_.file_id, None)
+        session.lock_count -= open_.lock_count
+        self._waiting[nt.owner] = open_
+        if nt.oplock is not None:
+            nt.oplock.listener = partial(self._broken, open_)
+        if nt.lease is not None:
+            nt.lease.listeners[nt.owner] = partial(self._broken, open_)
+        state.since = time.monotonic()
+        state.timer = self._engine.loop.call_later(state.seconds, self.end, open_)
+        return True
+
+    def take_back(self, open_: "SmbOpen", tree: "SmbTree") -> None:
+        """The client of a waiting open has come back: it is an open of `tree` from now on."""
+        self._stop_waiting(open_)
+        state = open_.durable
+        assert state is not None
+        session = tree.session
+        if self._guids.pop((state.client_guid, state.create_guid), None) is not None:
+            self._guids[session.client_guid, state.create_guid] = open_
+        state.client_guid = session.client_guid
+        open_.tree = tree
+        session.opens[open_.file_id] = open_
+        session.lock_count += open_.lock_count
+
+    def _stop_waiting(self, open_: "SmbOpen") -> None:
+        state = open_.durable
+        assert open_.nt is not None
+        assert state is not None
+        self._waiting.pop(open_.nt.owner, None)
+        state.since = None
+        if state.timer is not None:
+            state.timer.cancel()
+            state.timer = None
+
+    def _broken(self, open_: "SmbOpen", notice: BreakNotice) -> bool:
+        """What a waiting open rests on breaks; False where it can be given up and the open stays."""
+        if not notice.answer_awaited:
+            return True
+        nt = open_.nt
+        assert nt is not None
+        owners = list(nt.lease.opens) if nt.lease is not None else [nt.owner]
+        sharing = [self._waiting[owner] for owner in owners if owner in self._waiting]
+        if len(sharing) < len(owners):
+            # A lease of other opens, too, whose client is there to answer.
+            return False
+        ended = [each for each in sharing if ended_by_break(_kind(each), notice.held, notice.to)]
+        for each in ended:
+            self.end(each)
+        return len(ended) == len(sharing)
+
+    def end(self, open_: "SmbOpen") -> None:
+        """Close a waiting open, in a request of its own; nothing happens if its client is back."""
+        if self._taken_out(open_):
+            self._engine.spawn(Task(), self._close, open_, self._end_of_close())
+
+    def end_now(self, open_: "SmbOpen") -> bool:
+        """Close a waiting open in the request that asks for it; False if its client is there."""
+        if not self._taken_out(open_):
+            return False
+        self._close(open_, self._end_of_close())
+        return True
+
+    def _taken_out(self, open_: "SmbOpen") -> bool:
+        if open_.nt is None or self._waiting.get(open_.nt.owner) is not open_:
+            return False
+        self._stop_waiting(open_)
+        self.forget(open_)
+        open_.closing = True
+        return True
+
+    def _end_of_close(self) -> "asyncio.Future[None]":
+        ended = self._engine.loop.create_future()
+        self._ending.add(ended)
+        return ended
+
+    def _close(self, open_: "SmbOpen", ended: "asyncio.Future[None]") -> None:
+        assert open_.nt is not None
+        try:
+            open_.wait_until_idle(0)
+            nt_close(open_.tree.context, open_.nt)
+        except NtStatusError as error:
+            log.debug("closing an open whose client did not come back: %s", error)
+        finally:
+            self._ending.discard(ended)
+            ended.set_result(None)
+
+    async def close(self) -> None:
+        """Close all that waits, and keep nothing from now on."""
+        self._closed = True
+        for open_ in self.waiting():
+            self.end(open_)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+
+def _kind(open_: "SmbOpen") -> Kind:
+    assert open_.durable is not None
+    assert open_.durable.kind is not None
+    return open_.durable.kind
+
+
+def kept_as(open_: "SmbOpen") -> Kept | None:
+    """What the rules of reconnecting are told of an open; None where it was promised nothing."""
+    state, nt = open_.durable, open_.nt
+    if state is None or state.kind is None or nt is None:
+        return None
+    lease = nt.lease
+    return Kept(
+        state.kind,
+        state.version,
+        state.owner,
+        state.client_guid,
+        state.create_guid,
+        nt.path,
+        lease.key if lease is not None else b"",
+        lease.version if lease is not None else 0,
+        connected=state.since is None,
+        deleted_at_close=nt.delete_on_close,
+    )
