@@ -50,6 +50,7 @@ class Connection:
 
     def __init__(self, server: "SmbServer", transport: "TcpTransport") -> None:
         self.server = server
+        self.execute = server.execute
         self.transport = transport
         self.peer_address: str = transport.peer[0]
         self.local_address: str = transport.local[0]
@@ -174,7 +175,7 @@ class Connection:
                 exchange.position += 1
                 request = Request(exchange, message, header)
                 exchange.current = request
-                reply = dispatch.execute(request)
+                reply = self.execute(request)
                 # A cancellation that came too late for this request is not meant for the next of the compound.
                 exchange.task.forget(CancelledByClient)
                 if exchange.timer is not None:

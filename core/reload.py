@@ -1,21 +1,15 @@
 """One running server per configuration file, and how it is asked to read that file again.
 
-In the runtime folder a server keeps a pid file, locked for as long as it lives, and a control socket. The lock is the
-kernel's: after `kill -9` it is free, and whatever files are left are simply taken over. A request is one JSON line,
-its answer another.
+In the runtime folder a server keeps a pid file, locked for as long as it lives, and a control socket (`control`). The
+lock is the kernel's: after `kill -9` it is free, and whatever files are left are simply taken over.
 """
 
 import asyncio
-import contextlib
 import fcntl
-import functools
 import hashlib
-import json
 import logging
 import os
-import socket
-import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,21 +17,16 @@ from typing import Any, Self
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load
+from lamina.core.control import Command, NotRunningError, Say, ask, private_folder, runtime_folder
 from lamina.core.plan import ServerPlan
 from lamina.core.runtime import Runtime, StartError
 from lamina.vfs_modules.credentials import server_identity
 
 log = logging.getLogger(__name__)
 
-_LINE_LIMIT = 1 << 20
-
 
 class AlreadyRunningError(Exception):
     """A server runs with this configuration file already."""
-
-
-class NotRunningError(Exception):
-    """No server answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +36,6 @@ class ReloadResult:
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
-
-
-def runtime_folder() -> Path:
-    """Where pid files and control sockets of this user's servers are: LAMINA_RUNTIME_DIR, or the system's place."""
-    if folder := os.environ.get("LAMINA_RUNTIME_DIR"):
-        return Path(folder)
-    if os.geteuid() == 0:
-        return Path("/run/lamina")
-    if folder := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(folder) / "lamina"
-    return Path(f"/tmp/lamina-{os.geteuid()}")  # noqa: S108 - made 0700 and its owner checked, see _private
-
-
-def _private(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not a folder that only this user can write to")
-    return folder
 
 
 def instance_name(config: Path) -> str:
@@ -80,7 +50,7 @@ class Instance:
     """
 
     def __init__(self, config: Path) -> None:
-        base = _private(runtime_folder()) / instance_name(config)
+        base = private_folder(runtime_folder()) / instance_name(config)
         self.pid_file, self.socket_file = base.with_suffix(".pid"), base.with_suffix(".sock")
         self._lock = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -100,47 +70,29 @@ class Instance:
         self.pid_file.unlink(missing_ok=True)
         os.close(self._lock)
 
-    @contextlib.asynccontextmanager
-    async def control(self, reload: Callable[[], Awaitable[ReloadResult]]) -> AsyncIterator[None]:
-        """Answer reload requests inside."""
-        self.socket_file.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(functools.partial(_answer, reload), self.socket_file)
-        self.socket_file.chmod(0o600)
-        try:
-            yield
-        finally:
-            server.close()
-            await server.wait_closed()
+
+def socket_of(config: Path) -> Path:
+    """The control socket of the server of a configuration file, whether or not it runs."""
+    return (runtime_folder() / instance_name(config)).with_suffix(".sock")
 
 
-async def _answer(
-    reload: Callable[[], Awaitable[ReloadResult]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    try:
-        request = json.loads(await reader.readline())
-        reply: Any = asdict(await reload()) if request == {"command": "reload"} else {"errors": ["unknown request"]}
-        writer.write(json.dumps(reply).encode() + b"\n")
-        await writer.drain()
-    except (OSError, ValueError) as error:
-        log.debug("a request on the control socket failed: %s", error)
-    finally:
-        writer.close()
+def reload_command(reload: Callable[[], Awaitable[ReloadResult]]) -> Command:
+    """What the control socket does when it is asked to reload."""
+
+    async def answer(_: Mapping[str, Any], say: Say) -> None:
+        await say(asdict(await asyncio.shield(reload())))
+
+    return answer
 
 
 def request_reload(config: Path) -> ReloadResult:
     """Ask the server of `config` to reload and wait for what became of it. Raises NotRunningError."""
-    path = (runtime_folder() / instance_name(config)).with_suffix(".sock")
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.connect(str(path))
-            client.sendall(b'{"command": "reload"}\n')
-            with client.makefile("rb") as answers:
-                line = answers.readline(_LINE_LIMIT)
-    except OSError as error:
+        reply = next(ask(socket_of(config), {"command": "reload"}), None)
+    except NotRunningError as error:
         raise NotRunningError(f"no server runs with {config}") from error
-    if not line:
+    if reply is None:
         raise NotRunningError(f"the server of {config} ended before it answered")
-    reply = json.loads(line)
     return ReloadResult(*(tuple(reply.get(key, ())) for key in ("changes", "notes", "errors")))
 
 

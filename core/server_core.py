@@ -9,13 +9,14 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
+from lamina.core import dispatch
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
-from lamina.core.request import CancelledByClient, Exchange, Request
+from lamina.core.request import CancelledByClient, Exchange, Reply, Request
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ServerView
 from lamina.core.server_view import LiveView
@@ -74,6 +75,7 @@ class SmbServer:
         self.settings = settings
         self.authenticator = authenticator
         self.events = events or ServerEvents()
+        self.execute: Callable[[Request], Reply] = dispatch.execute
         self.buffers = BufferPool()
         self.connections: set[Connection] = set()
         self._clients: dict[bytes, list[Connection]] = {}
@@ -82,9 +84,7 @@ class SmbServer:
         self.statistics: Counter[str] = Counter()
         self._listeners: dict[tuple[str, int], asyncio.Server] = {}
         self._shares: dict[str, Share] = {}
-        self.durables = DurableOpens(engine)
-        # Ids of handles outlive a restart in the memory of clients: those of the next run should be others.
-        self._next_file_id = 1 + secrets.randbits(30)
+        self._next_file_id = 1
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._ending: set[asyncio.Future[None]] = set()
@@ -100,6 +100,12 @@ class SmbServer:
     def apply(self, settings: ServerSettings) -> None:
         """Use other settings for what is negotiated and connected from now on."""
         self.settings = settings
+
+    def execute_by(self, execute: Callable[[Request], Reply]) -> None:
+        """Let requests be executed by this function from now on; `dispatch.execute` does it unless somebody looks."""
+        self.execute = execute
+        for connection in self.connections:
+            connection.execute = execute
 
     def set_shares(self, shares: Mapping[str, Share]) -> None:
         """Serve these shares to new tree connects; IPC$ is always there. Connected trees keep what they have."""
@@ -117,8 +123,7 @@ class SmbServer:
 
     def volumes_in_use(self) -> set[NtVolume]:
         """The volumes that some session is connected to, or has something open in."""
-        held = chain(self.durables.waiting(), *(session.opens.values() for session in self.sessions.values()))
-        opened = (open_.nt for open_ in held)
+        opened = (open_.nt for session in self.sessions.values() for open_ in session.opens.values())
         connected = {share.volume for share in self._connected_shares() if share.volume is not None}
         return connected | {nt.volume for nt in opened if nt is not None}
 
@@ -238,7 +243,6 @@ class SmbServer:
     # -- sessions -----------------------------------------------------------------------------------------------
 
     def new_session(self, connection: Connection) -> SmbSession:
-        await self.durables.close()
         """A session that is not authenticated yet, under an id that cannot be guessed."""
         session_id = 0
         while not session_id or session_id in self.sessions:
@@ -287,15 +291,14 @@ class SmbServer:
         return tree
 
     def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
-        """Leave a share: cancel what waits in it, close its opens but those that outlive it (3.3.5.8, 3.3.7.1)."""
+        """Leave a share: cancel what waits in it, close its opens (3.3.5.8)."""
         session = tree.session
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
-            if not self.durables.keep(open_, self.settings.limits.opens_without_client):
-                self.close_for_certain(open_)
+            self._close_for_certain(open_)
 
-    def close_for_certain(self, open_: SmbOpen) -> None:
+    def _close_for_certain(self, open_: SmbOpen) -> None:
         """Close an open nobody will ask for again, whatever happens to the request that does it meanwhile."""
         while open_.file_id in open_.tree.session.opens:
             try:
@@ -337,7 +340,7 @@ class SmbServer:
         session = tree.session
         session.opens[open_.file_id] = open_
         if session.trees.get(tree.tree_id) is not tree or session.session_id not in self.sessions:
-            self.close_for_certain(open_)
+            self._close_for_certain(open_)
             raise NtStatusError(NtStatus.NETWORK_NAME_DELETED, "the tree ended while a file was being opened in it")
         self.statistics["opens"] += 1
         return open_
@@ -367,8 +370,6 @@ class SmbServer:
         for connection in self._connections_of(open_.tree.session):
             for exchange in list(connection.running):
                 current = exchange.current
-        if open_.durable is not None:
-            self.durables.forget(open_)
                 if current is not None and current.open is open_ and exchange.task is not current_task():
                     exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
 

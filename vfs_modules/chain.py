@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 __all__ = ["Chain", "ShareInfo", "build_chain"]
 
 
+_Wrap = Callable[[Operation, Callable[..., Any]], Callable[..., Any]]
+
+Tap = Callable[[VfsModule, Operation, Callable[..., Any]], Callable[..., Any]]
+"""What stands in the place of a module's function of an operation, while somebody looks at what modules do."""
+
 _DEFAULTS = Operations()
 _DATA = ("pread", "pwrite")
 
@@ -57,25 +62,37 @@ class Chain(Next):
     the protocol.
     """
 
-    __slots__ = ("_connected", "_taking_part", "capabilities", "extensions", "files", "modules", "share")
+    __slots__ = (
+        "_compiled",
+        "_connected",
+        "_taking_part",
+        "_views",
+        "_wrap",
+        "capabilities",
+        "extensions",
+        "files",
+        "modules",
+        "share",
+    )
 
     def __init__(
         self,
         modules: tuple[VfsModule, ...],
         share: ShareInfo,
-        views: _Views,
+        views: tuple[_Views, ...],
         taking_part: Mapping[str, tuple[VfsModule, ...]],
         extensions: Extensions,
     ) -> None:
-        super().__init__(views.both())
-        self.files = Next(views.files)
+        super().__init__(views[0].both())
+        self.files = Next(views[0].files)
+        self._compiled = self._views = views
+        self._wrap: _Wrap | None = None
         self.modules = modules
         self.share = share
         self.extensions = extensions
         self.capabilities = Capability(0)
         self._taking_part = taking_part
         self._connected: list[VfsModule] = []
-        self._interposed: list[tuple[Next, str, Callable[..., Any]]] = []
 
     def connect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
         """Connect the modules from the backend up. If one refuses, those that had connected are disconnected again."""
@@ -104,22 +121,36 @@ class Chain(Next):
         for module in self.modules:
             module.share = None
 
-    def interpose(self, wrap: Callable[[Operation, Callable[..., Any]], Callable[..., Any]]) -> None:
+    def interpose(self, wrap: _Wrap) -> None:
         """Put `wrap(operation, function)` in the place of each operation's function, until `restore`.
 
         For who must know for a while of all that is done through the chain. At other times it costs nothing.
         """
-        for view in (self, self.files):
-            for name, operation in OPERATIONS.items():
-                function = getattr(view, name)
-                self._interposed.append((view, name, function))
-                setattr(view, name, wrap(operation, function))
+        self._wrap = wrap
+        self._install()
 
     def restore(self) -> None:
         """Undo `interpose`."""
-        for view, name, function in self._interposed:
-            setattr(view, name, function)
-        self._interposed = []
+        self._wrap = None
+        self._install()
+
+    def tap(self, tap: Tap | None) -> None:
+        """Put `tap(module, operation, function)` in the place of each module's functions, for what begins now.
+
+        The chain is compiled anew in its place, so that what is open goes through it too. With None it is as it was
+        built: where nobody looks it costs nothing. Raises what a module's `around` does.
+        """
+        try:
+            self._views = self._compiled if tap is None else _compile(self.modules, {}, tap)
+        finally:
+            _join(self.modules, self._views)
+        self._install()
+
+    def _install(self) -> None:
+        top = self._views[0]
+        for view, functions in ((self, top.both()), (self.files, top.files)):
+            for name, function in functions.items():
+                setattr(view, name, function if self._wrap is None else self._wrap(OPERATIONS[name], function))
 
     def explain(self) -> dict[str, tuple[str, ...]]:
         """For each operation the names of the modules that take part in it, from the top to the backend."""
@@ -137,33 +168,58 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
     _check(pieces, share)
     for slot, module in enumerate(pieces):
         module.share, module.slot, module.slot_count = share, slot, len(pieces)
-    views: _Views | None = None
     taking_part: dict[str, tuple[VfsModule, ...]] = dict.fromkeys(OPERATIONS, ())
-    for module in reversed(pieces):
-        if views is not None:
-            module.next = Next(views.both())
-        views = _fold(module, views, taking_part)
-    assert views is not None
+    for module in pieces[:-1]:
+        module.next = Next({})
+    views = _compile(pieces, taking_part, None)
     return Chain(pieces, share, views, taking_part, collect(pieces, f"share {share.name!r}"))
 
 
-def _fold(module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[VfsModule, ...]]) -> _Views:
+def _compile(
+    modules: tuple[VfsModule, ...], taking_part: dict[str, tuple[VfsModule, ...]], tap: Tap | None
+) -> tuple[_Views, ...]:
+    """Fold the modules from the backend up; the functions at the height of each, from the top."""
+    views: tuple[_Views, ...] = ()
+    for height in reversed(range(len(modules))):
+        _join(modules[height : height + 1], (None, *views[:1]))
+        views = (_fold(modules[height], views[0] if views else None, taking_part, tap), *views)
+    return views
+
+
+def _join(modules: Sequence[VfsModule], views: Sequence[_Views | None]) -> None:
+    """Let the `next` of each module be the functions at the height below it."""
+    for module, below in zip(modules, views[1:], strict=False):
+        for name, function in below.both().items() if below is not None else ():
+            setattr(module.next, name, function)
+
+
+def _fold(
+    module: VfsModule, below: _Views | None, taking_part: dict[str, tuple[VfsModule, ...]], tap: Tap | None
+) -> _Views:
     files: dict[str, Callable[..., Any]] = {}
     streams: dict[str, Callable[..., Any]] = {}
     under = {} if below is None else below.both()
     hides = below is not None and any(implements(type(module), name) for name in _DATA)
     for name, operation in OPERATIONS.items():
         is_own = below is None or implements(type(module), name)
-        if hides and operation.around_data and not is_own:
-            files[name] = streams[name] = module.around(operation, getattr(_DEFAULTS, name))
-            continue
-        call = getattr(module, name) if is_own else under[name]
-        files[name] = streams[name] = module.around(operation, call)
-        if is_own or files[name] is not call:
-            taking_part[name] = (module, *taking_part[name])
-        elif below is not None:
+        is_hidden = hides and operation.around_data and not is_own
+        call = getattr(_DEFAULTS if is_hidden else module, name) if is_own or is_hidden else under[name]
+        done = module.around(operation, call)
+        takes_part = is_own or (done is not call and not is_hidden)
+        if takes_part:
+            taking_part[name] = (module, *taking_part.get(name, ()))
+        elif below is not None and not is_hidden:
             files[name], streams[name] = below.files[name], below.streams[name]
-    return _Views(files, streams | ON_STREAMS if module.keeps_streams else streams)
+            continue
+        files[name] = streams[name] = done if tap is None else tap(module, operation, done)
+    if module.keeps_streams:
+        own = (
+            ON_STREAMS
+            if tap is None
+            else {name: tap(module, OPERATIONS[name], ON_STREAMS[name]) for name in ON_STREAMS}
+        )
+        streams |= own
+    return _Views(files, streams)
 
 
 def _check(modules: tuple[VfsModule, ...], share: ShareInfo) -> None:

@@ -13,6 +13,7 @@ from lamina.core.cli.modules import app as module_app
 from lamina.core.cli.recycle import app as recycle_app
 from lamina.core.cli.running import check, reload, run
 from lamina.core.cli.serving import serve
+from lamina.core.cli.trace import trace
 from lamina.core.cli.users import app as user_app
 
 app = App(name="lamina", version=__version__, help="An SMB2/3 file server for Windows, macOS and Linux clients.")
@@ -20,6 +21,7 @@ app.command(serve)
 app.command(run)
 app.command(check)
 app.command(reload)
+app.command(trace)
 app.command(user_app)
 app.command(group_app)
 app.command(module_app)

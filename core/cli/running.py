@@ -14,9 +14,11 @@ from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import Started, on_hangup, serve_until_stopped, set_up_log, sink, write
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load
-from lamina.core.reload import AlreadyRunningError, Instance, NotRunningError, Reloader, ReloadResult, request_reload
+from lamina.core.control import NotRunningError, answering
+from lamina.core.reload import AlreadyRunningError, Instance, Reloader, ReloadResult, reload_command, request_reload
 from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
+from lamina.core.tracing import trace_command
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,8 @@ def _control(instance: Instance, configuration: Configuration, reporter: Reporte
     @contextlib.asynccontextmanager
     async def started(runtime: Runtime) -> AsyncIterator[None]:
         reloader = Reloader(runtime, configuration, reloaded)
-        async with instance.control(reloader.reload), on_hangup(reloader.reload):
+        commands = {"reload": reload_command(reloader.reload), "trace": trace_command(runtime.tracing)}
+        async with answering(instance.socket_file, commands), on_hangup(reloader.reload):
             if for_people:
                 _say_listening(runtime)
             yield

@@ -1,6 +1,7 @@
 """`lamina serve`: a folder on the network in one command, without configuration and without root."""
 
 import contextlib
+import logging
 import os
 import pwd
 import re
@@ -17,6 +18,7 @@ from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import Started, serve_until_stopped, set_up_log, sink
 from lamina.core.composition import make_chain
 from lamina.core.config.loading import folder_problem
+from lamina.core.control import answering, serving_socket
 from lamina.core.interfaces import network_interfaces
 from lamina.core.panel import Described, commands, facts
 from lamina.core.plan import DEFAULT_CHAIN, Listener, ServerPlan, ShareSpec, folder_owner
@@ -25,6 +27,9 @@ from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
 from lamina.core.server import DEFAULT_USER, made_up_password, make_accounts
 from lamina.core.settings import EncryptionPolicy, ServerSettings
+from lamina.core.tracing import trace_command
+
+log = logging.getLogger(__name__)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f"/\\\[\]:;|=,+*?<>]')
@@ -94,7 +99,13 @@ def _introduction(reporter: Reporter, described: Described, note: str, as_json: 
                 reporter.emit("credentials", user=user, password=password)
         else:
             show_panel(replace(described, port=runtime.bound[0].port), note)
-        yield
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                answers = answering(serving_socket(), {"trace": trace_command(runtime.tracing)})
+                await stack.enter_async_context(answers)
+            except OSError as error:
+                log.info("this server cannot be traced: %s", error)
+            yield
 
     return started
 

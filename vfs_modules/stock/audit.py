@@ -15,12 +15,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lamina.vfs_modules.chosen import GROUPS, choose
+from lamina.vfs_modules.described import Trace, describe, error_name, named
 from lamina.vfs_modules.engine import offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.hooks import listens
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import OPERATIONS, Operation
-from lamina.vfs_modules.stock.auditing.details import Trace, describe, named
 from lamina.vfs_modules.stock.auditing.hash_chain import encode
 from lamina.vfs_modules.stock.auditing.sinks import (
     FileSink,
@@ -223,7 +223,7 @@ class AuditModule(VfsModule):
             "time": _now(),
             **(self._who.get(token.cache_id) or self._remember(token)),
             "operation": name,
-            "result": "ok" if error is None else _name_of(error),
+            "result": "ok" if error is None else error_name(error),
             "duration_us": nanoseconds // 1000,
         }
         if error is not None:
@@ -259,11 +259,6 @@ class AuditModule(VfsModule):
         share = self.share
         if writer is not None and share is not None and self.options.events and details.get("share") == share.name:
             writer.add(self._record(kind, **details))
-
-
-def _name_of(error: BaseException) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    return errno.errorcode.get(number, "EIO") if number is not None else type(error).__name__
 
 
 def _now() -> str:

@@ -1,8 +1,11 @@
-"""What an audit record says of an operation's arguments, by their names in the contract. Pure but for the paths.
+"""A call in words: the arguments of an operation by their names in the contract, its result, its error.
+
+For audit records and traces.
 
 The path of a handle is that by which it was opened: a module keeps it for each (`Trace`).
 """
 
+import errno
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -51,6 +54,12 @@ def describe(operation: str, values: Mapping[str, Any], traces: Traces) -> dict[
         if data in values:
             found["length"] = len(values[data])
     return found
+
+
+def error_name(error: BaseException) -> str:
+    """The name of an error's number, or that of the exception where it has none."""
+    number = error.errno if isinstance(error, OSError) else None
+    return errno.errorcode.get(number, "EIO") if number is not None else type(error).__name__
 
 
 def path_of(handle: VfsHandle, traces: Traces) -> str:
