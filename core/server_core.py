@@ -10,12 +10,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Final
 
 from lamina.core import dispatch
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
+from lamina.core.durable_opens import DurableOpens
 from lamina.core.request import CancelledByClient, Exchange, Reply, Request
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ServerView
@@ -80,11 +82,13 @@ class SmbServer:
         self.connections: set[Connection] = set()
         self._clients: dict[bytes, list[Connection]] = {}
         self.sessions: dict[int, SmbSession] = {}
+        self.durables = DurableOpens(engine)
         self.started_at = time.time()
         self.statistics: Counter[str] = Counter()
         self._listeners: dict[tuple[str, int], asyncio.Server] = {}
         self._shares: dict[str, Share] = {}
-        self._next_file_id = 1
+        # Ids of handles outlive a restart in the memory of clients: those of the next run should be others.
+        self._next_file_id = 1 + secrets.randbits(30)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._ending: set[asyncio.Future[None]] = set()
@@ -123,7 +127,8 @@ class SmbServer:
 
     def volumes_in_use(self) -> set[NtVolume]:
         """The volumes that some session is connected to, or has something open in."""
-        opened = (open_.nt for session in self.sessions.values() for open_ in session.opens.values())
+        held = chain(self.durables.waiting(), *(session.opens.values() for session in self.sessions.values()))
+        opened = (open_.nt for open_ in held)
         connected = {share.volume for share in self._connected_shares() if share.volume is not None}
         return connected | {nt.volume for nt in opened if nt is not None}
 
@@ -233,6 +238,7 @@ class SmbServer:
             connection.lost()
         for session in list(self.sessions.values()):
             await self.engine.run(self.end_session, session)
+        await self.durables.close()
         # A system call on a worker thread is not to be stopped; what it opens is closed when it returns.
         while self._ending or any(connection.running for connection in connections):
             await asyncio.sleep(_LAST_REQUESTS_SECONDS)
@@ -291,14 +297,15 @@ class SmbServer:
         return tree
 
     def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
-        """Leave a share: cancel what waits in it, close its opens (3.3.5.8)."""
+        """Leave a share: cancel what waits in it, close its opens but those that outlive it (3.3.5.8, 3.3.7.1)."""
         session = tree.session
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
-            self._close_for_certain(open_)
+            if not self.durables.keep(open_, self.settings.limits.opens_without_client):
+                self.close_for_certain(open_)
 
-    def _close_for_certain(self, open_: SmbOpen) -> None:
+    def close_for_certain(self, open_: SmbOpen) -> None:
         """Close an open nobody will ask for again, whatever happens to the request that does it meanwhile."""
         while open_.file_id in open_.tree.session.opens:
             try:
@@ -340,7 +347,7 @@ class SmbServer:
         session = tree.session
         session.opens[open_.file_id] = open_
         if session.trees.get(tree.tree_id) is not tree or session.session_id not in self.sessions:
-            self._close_for_certain(open_)
+            self.close_for_certain(open_)
             raise NtStatusError(NtStatus.NETWORK_NAME_DELETED, "the tree ended while a file was being opened in it")
         self.statistics["opens"] += 1
         return open_
@@ -360,6 +367,8 @@ class SmbServer:
         if session.opens.pop(open_.file_id, None) is None:
             return None
         session.lock_count -= open_.lock_count
+        if open_.durable is not None:
+            self.durables.forget(open_)
         if open_.pipe is not None:
             open_.pipe.close()
             return None
