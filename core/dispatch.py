@@ -94,8 +94,11 @@ def execute(request: Request) -> Reply:
         log.exception("command %s failed; this is a bug in Lamina or in a module", request.header.command)
         return _failed(request, NtStatus.INTERNAL_ERROR)
     finally:
-        if request.open is not None:
-            request.open.release()
+        open_ = request.open
+        if open_ is not None:
+            if request.sequenced:
+                open_.sequence.finished(request.header.status & 0xFFFF)
+            open_.release()
 
 
 def _failed(request: Request, status: NtStatus, data: bytes = b"") -> Reply:

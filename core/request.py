@@ -66,6 +66,7 @@ class Request:
         "header",
         "message",
         "open",
+        "sequenced",
         "session",
         "signed",
         "tree",
@@ -85,6 +86,8 @@ class Request:
         self.foreign_signer: Signer | None = None
         self.async_id = 0
         self.signed = False
+        # Counted by the channel sequence of its open.
+        self.sequenced = False
 
     def signer(self) -> "Signer | None":
         """What the reply is to be signed with, or None if it is encrypted or need not be."""

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from lamina.core.auth.authenticator import Authenticated, AuthExchange
+from lamina.core.channel_sequence import ChannelSequence
 from lamina.core.crypto.kdf import SessionKeys
 from lamina.core.crypto.sealing import Cipher
 from lamina.core.crypto.signing import Signer
@@ -151,13 +152,25 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set.
 
-    __slots__ = ("busy", "closing", "file_id", "lock_count", "lock_sequences", "nt", "pipe", "tree", "waiting_for_idle")
+    __slots__ = (
+        "busy",
+        "closing",
+        "file_id",
+        "lock_count",
+        "lock_sequences",
+        "nt",
+        "pipe",
+        "sequence",
+        "tree",
+        "waiting_for_idle",
+    )
 
     def __init__(self, file_id: int, tree: SmbTree, nt: NtOpen | None, pipe: "RpcPipe | None" = None) -> None:
         self.file_id = file_id
         self.tree = tree
         self.nt = nt
         self.pipe = pipe
+        self.sequence = ChannelSequence()
         self.busy = 0
         self.closing = False
         self.lock_count = 0

@@ -606,6 +606,11 @@ class WireClient:
         body = encode_lock_request(LockRequest(*_file_id(file), elements, sequence))
         return self.transact(Command.LOCK, body, **options).check()
 
+    def send_lock(self, file: FileId, locks: Sequence[tuple[int, int, int]], sequence: int = 0, **options: Any) -> int:
+        """The same without waiting for the response; returns the message id to wait for."""
+        elements = tuple(WireLock(*element) for element in locks)
+        return self.send(Command.LOCK, encode_lock_request(LockRequest(*_file_id(file), elements, sequence)), **options)
+
     def ioctl(
         self, code: int, data: bytes = b"", file: FileId = RELATED_FILE, max_output: int = 65536, **options: Any
     ) -> IoctlResponse:
