@@ -6,7 +6,6 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from lamina.core.auth.authenticator import Authenticated, AuthExchange
-from lamina.core.channel_sequence import ChannelSequence
 from lamina.core.crypto.kdf import SessionKeys
 from lamina.core.crypto.sealing import Cipher
 from lamina.core.crypto.signing import Signer
@@ -19,8 +18,8 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 if TYPE_CHECKING:
     from lamina.core.connection import Connection
-    from lamina.core.rpc.pipes import RpcPipe
     from lamina.core.durable_opens import DurableState
+    from lamina.core.rpc.pipes import RpcPipe
 
 
 class SessionState(Enum):
@@ -152,9 +151,13 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set.
 
+    `durable`: what it was promised beyond its connection; None for nothing.
+    """
+
     __slots__ = (
         "busy",
         "closing",
+        "durable",
         "file_id",
         "lock_count",
         "lock_sequences",
@@ -170,9 +173,9 @@ class SmbOpen:
         self.tree = tree
         self.nt = nt
         self.pipe = pipe
-        self.sequence = ChannelSequence()
         self.busy = 0
         self.closing = False
+        self.durable: DurableState | None = None
         self.lock_count = 0
         self.lock_sequences: dict[int, int] = {}
         self.waiting_for_idle: list[asyncio.Future[None]] = []
@@ -190,6 +193,5 @@ class SmbOpen:
         if self.waiting_for_idle:
             waiting, self.waiting_for_idle = self.waiting_for_idle, []
             for idle in waiting:
-        self.durable: DurableState | None = None
                 if not idle.done():
                     idle.set_result(None)

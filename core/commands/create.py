@@ -123,11 +123,9 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
         link = SymbolicLinkError(stopped.unparsed, *stopped.link)
         raise NtStatusError(stopped.status, data=encode_symbolic_link_error(link)) from stopped
     open_ = server.add_open(tree, nt=result.open)
-    open_.sequence.current = request.header.channel_sequence
     request.file_id = open_.file_id
     if result.oplock_level or result.lease is not None:
         listen(server, open_)
-    return encode_create_response(
     contexts = b""
     if asked.contexts:
         answers = _answers(tree, asked, result)
@@ -136,6 +134,7 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
             if promised is not None:
                 answers[DURABLE_HANDLE_REQUEST if lasting.version == 1 else DURABLE_HANDLE_REQUEST_V2] = promised
         contexts = encode_create_contexts(answers)
+    return encode_create_response(
         oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,
         information=result.information,
@@ -214,7 +213,6 @@ def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
     server = request.connection.server
     pipe = open_pipe(asked.name, server.view(), tree.session.token)
     open_ = server.add_open(tree, pipe=pipe)
-    open_.sequence.current = request.header.channel_sequence
     request.file_id = open_.file_id
     return encode_create_response(
         oplock_level=0,
