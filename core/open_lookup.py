@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from lamina.core.channel_sequence import CHANGING
 from lamina.core.request import Request
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
@@ -13,7 +14,10 @@ _CREDIT_BYTES: Final = 65536
 
 
 def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
-    """The open a request names, held until the request ends. Raises FILE_CLOSED where there is none."""
+    """The open a request names, held until the request ends.
+
+    Raises FILE_CLOSED where there is none, FILE_NOT_AVAILABLE where its channel sequence lets it change nothing.
+    """
     if request.header.flags & FLAGS_RELATED_OPERATIONS:
         volatile = _inherited(request, volatile)
     assert request.session is not None
@@ -22,12 +26,23 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
         raise NtStatusError(NtStatus.FILE_CLOSED)
     if persistent not in (open_.file_id, NO_FILE_ID):
         raise NtStatusError(NtStatus.FILE_CLOSED)
+    if request.connection.dialect >= Dialect.SMB_3_0:
+        _verify_sequence(request, open_)
     open_.busy += 1
     if open_.durable is not None:
         open_.durable.replayable = False
     request.open = open_
     request.file_id = volatile
     return open_
+
+
+def _verify_sequence(request: Request, open_: SmbOpen) -> None:
+    """3.3.5.2.10 Verifying the Channel Sequence Number."""
+    header = request.header
+    if open_.sequence.admit(header.status & 0xFFFF, header.flags & FLAGS_REPLAY_OPERATION != 0):
+        request.sequenced = True
+    elif header.command in CHANGING:
+        raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, f"channel sequence {header.channel_sequence}")
 
 
 def _inherited(request: Request, volatile: int) -> int:

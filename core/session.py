@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from lamina.core.auth.authenticator import Authenticated, AuthExchange
+from lamina.core.channel_sequence import ChannelSequence
 from lamina.core.crypto.kdf import SessionKeys
 from lamina.core.crypto.sealing import Cipher
 from lamina.core.crypto.signing import Signer
@@ -173,6 +174,7 @@ class SmbOpen:
         self.tree = tree
         self.nt = nt
         self.pipe = pipe
+        self.sequence = ChannelSequence()
         self.busy = 0
         self.closing = False
         self.durable: DurableState | None = None

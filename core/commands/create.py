@@ -123,6 +123,7 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
         link = SymbolicLinkError(stopped.unparsed, *stopped.link)
         raise NtStatusError(stopped.status, data=encode_symbolic_link_error(link)) from stopped
     open_ = server.add_open(tree, nt=result.open)
+    open_.sequence.current = request.header.channel_sequence
     request.file_id = open_.file_id
     if result.oplock_level or result.lease is not None:
         listen(server, open_)
@@ -213,6 +214,7 @@ def _open_pipe(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
     server = request.connection.server
     pipe = open_pipe(asked.name, server.view(), tree.session.token)
     open_ = server.add_open(tree, pipe=pipe)
+    open_.sequence.current = request.header.channel_sequence
     request.file_id = open_.file_id
     return encode_create_response(
         oplock_level=0,
