@@ -30,6 +30,12 @@ class ChannelSequence:
         self.earlier = 0
         """Open.OutstandingPreRequestCount: requests of numbers before it."""
 
+    def begin_anew(self, number: int) -> None:
+        """The open goes on in another session, whose numbers have nothing to do with those before."""
+        self.earlier += self.outstanding
+        self.outstanding = 0
+        self.current = number
+
     def admit(self, number: int, replay: bool) -> bool:
         """Take note of a request with `number`; `replay`: it was sent before, and may have been done.
 
@@ -39,9 +45,7 @@ class ChannelSequence:
         if number != self.current:
             if (number - self.current) % _NUMBERS > _FURTHEST:
                 return False
-            self.earlier += self.outstanding
-            self.outstanding = 0
-            self.current = number
+            self.begin_anew(number)
         if replay and self.earlier:
             return False
         self.outstanding += 1

@@ -144,6 +144,7 @@ def _take_back(
     if open_.nt.granted_access & FILE_ALL_ACCESS & ~tree.maximal_access:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share no longer gives the rights that were granted")
     durables.take_back(open_, tree)
+    open_.sequence.begin_anew(request.header.channel_sequence)
     return open_
 
 

@@ -73,6 +73,15 @@ def test_what_is_sent_again_does_not_wait_for_others_that_are() -> None:
     assert sequence.admit(1, True)
 
 
+def test_in_another_session_a_lower_number_is_as_good() -> None:
+    sequence = ChannelSequence(9)
+    assert sequence.admit(9, False)
+    sequence.begin_anew(0)
+    assert not done(sequence, 0, replay=True)
+    sequence.finished(9)
+    assert done(sequence, 0, replay=True)
+
+
 @given(st.lists(st.tuples(numbers, st.booleans(), st.booleans())))
 def test_counts_are_those_of_the_requests_under_way(requests: list[tuple[int, bool, bool]]) -> None:
     sequence = ChannelSequence()
