@@ -1,4 +1,4 @@
-"""What holds for all tests: nothing is skipped in CI, and what takes long is started first."""
+"""What holds for all tests: nothing is skipped in CI, what takes long is started first, and where each is run."""
 
 import os
 from collections.abc import Generator
@@ -8,8 +8,17 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--no-skips`: a skip is a failure; also where CI is set, where everything must be installed."""
+    """`--no-skips`: a skip is a failure; also where CI is set, where everything must be installed.
+
+    `--in-guest`: what `tests/guest` asks for in its machine; also to be tried on a kernel that can do what they need.
+    """
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (always so where CI is set)")
+    parser.addoption("--in-guest", action="store_true", help="run the tests that are marked guest, on this kernel")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The mark of tests that run in the guest only."""
+    config.addinivalue_line("markers", "guest: needs a kernel that few have; tests/guest/test_guest.py runs it with one")
 
 
 def _skips_fail(config: pytest.Config) -> bool:
@@ -42,6 +51,11 @@ def pytest_make_collect_report(collector: pytest.Collector) -> _Wrapper[pytest.C
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first: the workers finish together."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests first: the workers finish together. What is marked guest runs in the guest, and nothing else there."""
+    inside = bool(config.getoption("--in-guest"))
+    elsewhere = [item for item in items if (item.get_closest_marker("guest") is not None) is not inside]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
