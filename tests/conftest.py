@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The mark of tests that run in the guest only."""
-    config.addinivalue_line("markers", "guest: needs a kernel that few have; tests/guest/test_guest.py runs it with one")
+    config.addinivalue_line("markers", "guest: needs a kernel that few have; runs in tests/guest/test_guest.py")
 
 
 def _skips_fail(config: pytest.Config) -> bool:
