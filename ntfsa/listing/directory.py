@@ -1,5 +1,7 @@
 """Directory listings (MS-FSA 2.1.5.6.3 Server Requests Querying a Directory, MS-SMB2 3.3.5.18)."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -8,6 +10,7 @@ from lamina.ntfsa.file_state import allocation_size, creation_ns, end_of_file, s
 from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
 from lamina.ntfsa.fscc.posix_information import PosixDirectoryBuffer
 from lamina.ntfsa.listing.enumeration import Enumeration, Listed, look_at
+from lamina.ntfsa.listing.pause import LISTED_AT_ONCE, pause
 from lamina.ntfsa.listing.rich_entries import enriching
 from lamina.ntfsa.metadata.reparse import tag_of
 from lamina.ntfsa.naming.lookup import join
@@ -48,7 +51,7 @@ def query_directory(  # the fields of one request (MS-SMB2 2.2.33)
         raise NtStatusError(NtStatus.ACCESS_DENIED)
     try:
         enumeration = _enumeration(context, open_, pattern, flags, posix or info_class in NEEDS_STAT)
-        with enumeration.turn:
+        with enumeration:
             if isinstance(buffer, PosixDirectoryBuffer):
                 fill_posix(context.token, open_, enumeration, buffer, bool(flags & c.SMB2_RETURN_SINGLE_ENTRY))
             else:
@@ -92,37 +95,52 @@ def _fill(  # one loop, and everything it needs
 ) -> None:
     single = flags & c.SMB2_RETURN_SINGLE_ENTRY
     with_attributes = info_class in NEEDS_STAT
-    enrich = enriching(context, open_, buffer, info_class)
-    hides = open_.volume.settings.hides
-    short_of = short_names_in(context.token, open_) if buffer.has_short_names else None
+    append = _appending(context, open_, buffer, info_class)
     while (entry := enumeration.next()) is not None:
-        if with_attributes:
-            if entry[1] is None:
-                found = look_at(context.token, open_, _stored(open_, entry[0]), entry[0])
-                if found is None:
-                    continue
-                entry = found
-            added = _append(context.token, open_, buffer, entry, hides(entry[0]))
-            if short_of is not None and added:
-                buffer.add_short_name(short_of(_stored(open_, entry[0])) or "")
-        else:
-            added = buffer.append(entry[0])
-        if not added:
+        if with_attributes and entry[1] is None:
+            found = look_at(context.token, open_, _stored(open_, entry[0]), entry[0])
+            if found is None:
+                continue
+            entry = found
+        if not append(entry):
             enumeration.hold(entry)
             if not buffer.count:
                 raise NtStatusError(NtStatus.INFO_LENGTH_MISMATCH, "no room for one entry")
             return
-        if enrich is not None:
-            enrich(entry)
         if single:
             return
+        if not buffer.count % LISTED_AT_ONCE:
+            pause(open_)
+
+
+def _appending(
+    context: "NtContext", open_: "NtOpen", buffer: DirectoryBuffer, info_class: int
+) -> Callable[[Listed], bool]:
+    """What puts an entry into `buffer`, with all that its class tells; False where it has no room."""
+    if info_class not in NEEDS_STAT:
+        return lambda entry: buffer.append(entry[0])
+    append = partial(_append, context.token, open_, buffer)
+    enrich = enriching(context, open_, buffer, info_class)
+    short_of = short_names_in(context.token, open_) if buffer.has_short_names else None
+    if enrich is None and short_of is None:
+        return append
+
+    def append_more(entry: Listed) -> bool:
+        added = append(entry)
+        if added and short_of is not None:
+            buffer.add_short_name(short_of(to_posix(entry[0])) or "")
+        if added and enrich is not None:
+            enrich(entry)
+        return added
+
+    return append_more
 
 
 def _stored(open_: "NtOpen", name: str) -> str:
     return name if open_.posix else to_posix(name)
 
 
-def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed, hidden: bool) -> bool:
+def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed) -> bool:
     name, stat, dos = entry
     volume, directory = open_.volume, open_.vfs_path
     assert stat is not None
@@ -136,7 +154,7 @@ def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffe
     changed = dos.change_ns
     if changed is None:
         changed = stat.ctime_ns
-    attributes = shown_attributes(stat, stored, hidden)
+    attributes = shown_attributes(stat, stored, volume.settings.hides(name))
     return buffer.append(
         name,
         (to_filetime(created), to_filetime(stat.atime_ns), to_filetime(stat.mtime_ns), to_filetime(changed)),

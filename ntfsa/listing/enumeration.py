@@ -7,14 +7,15 @@ meanwhile may or may not be told, and what has gone is passed over.
 import errno
 import stat as st
 from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING
 
+from lamina.ntfsa.listing.pause import PASSED_OVER_AT_ONCE, pause
 from lamina.ntfsa.naming.lookup import join, split, stat_or_none
 from lamina.ntfsa.naming.names import fold, present
 from lamina.ntfsa.naming.short_name_query import short_names_in
 from lamina.ntfsa.naming.wildcard import has_wildcards, matcher
-from lamina.ntfsa.security.access_based import PASSED_OVER_AT_ONCE, is_readable, readable
-from lamina.vfs_modules.engine import breathe
+from lamina.ntfsa.security.access_based import is_readable, readable
 from lamina.vfs_modules.operations import Access, DirectoryEntry, DosAttributes, FileStat, OpenHow
 from lamina.vfs_modules.turn import Turn
 
@@ -32,18 +33,32 @@ _PATH_HOW = OpenHow(Access.PATH)
 class Enumeration:
     """Where an open has got to in its directory. `begun` is false until an entry was asked for.
 
-    Whoever asks holds `turn`: a slow directory parks its reader, and another request of the same open must not come in.
+    Whoever asks does it in a `with` statement: a slow directory parks its reader, and another request of the same open
+    must not come in.
     """
 
-    __slots__ = ("_entries", "_held", "_source", "begun", "pattern", "turn")
+    __slots__ = ("_entries", "_held", "_is_over", "_source", "_turn", "begun", "pattern")
 
     def __init__(self, token: "ImpersonationToken", open_: "NtOpen", pattern: str, with_attributes: bool) -> None:
         self.pattern = pattern
         self.begun = False
         self._held: Listed | None = None
-        self.turn = Turn()
+        self._turn = Turn()
+        self._is_over = False
         self._source: Iterator[DirectoryEntry] | None = None
         self._entries: Generator[Listed, None, None] = self._walk(token, open_, with_attributes)
+
+    def __enter__(self) -> None:
+        self._turn.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._is_over:
+                self._let_go()
+        finally:
+            self._turn.__exit__(kind, error, traceback)
 
     def next(self) -> Listed | None:
         """The next entry, or None at the end."""
@@ -58,7 +73,12 @@ class Enumeration:
         self._held = entry
 
     def close(self) -> None:
-        """Let go of the directory."""
+        """Let go of the directory: at once, or when who is just being told of it has been."""
+        self._is_over = True
+        if not self._turn.taken:
+            self._let_go()
+
+    def _let_go(self) -> None:
         close = getattr(self._source, "close", None)
         if close is not None:
             close()
@@ -81,8 +101,7 @@ class Enumeration:
         posix = open_.posix
         source = self._source = _entries_of(token, open_, with_attributes)
         if not everything:
-            short_of = short_names_in(token, open_)
-            source = _matching(source, match, posix) if short_of is None else _short_matching(source, match, short_of)
+            source = _matching(open_, source, _by_name(token, open_, match))
         for stored, stat, dos in source:
             name = stored if posix else present(stored)
             if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
@@ -102,29 +121,26 @@ def _entries_of(token: "ImpersonationToken", open_: "NtOpen", with_attributes: b
 
 
 def _matching(
-    entries: Iterator[DirectoryEntry], match: Callable[[str], object], posix: bool
+    open_: "NtOpen", entries: Iterator[DirectoryEntry], is_wanted: Callable[[str], object]
 ) -> Iterator[DirectoryEntry]:
     passed_over = 0
     for entry in entries:
-        if match(fold(entry.name if posix else present(entry.name))):
+        if is_wanted(entry.name):
             yield entry
             continue
         passed_over += 1
         if not passed_over % PASSED_OVER_AT_ONCE:
-            breathe()
+            pause(open_)
 
 
-def _short_matching(
-    entries: Iterator[DirectoryEntry], match: Callable[[str], object], short_of: Callable[[str], str | None]
-) -> Iterator[DirectoryEntry]:
-    passed_over = 0
-    for entry in entries:
-        if match(fold(present(entry.name))) or ((short := short_of(entry.name)) is not None and match(short)):
-            yield entry
-            continue
-        passed_over += 1
-        if not passed_over % PASSED_OVER_AT_ONCE:
-            breathe()
+def _by_name(token: "ImpersonationToken", open_: "NtOpen", match: Callable[[str], object]) -> Callable[[str], object]:
+    """Whether a name on disk is wanted: as clients see it, or by its short name (MS-FSA 2.1.5.6.3)."""
+    if open_.posix:
+        return lambda stored: match(fold(stored))
+    short_of = short_names_in(token, open_)
+    if short_of is None:
+        return lambda stored: match(fold(present(stored)))
+    return lambda stored: match(fold(present(stored))) or ((short := short_of(stored)) is not None and match(short))
 
 
 def _stat_of_dots(token: "ImpersonationToken", open_: "NtOpen", name: str) -> FileStat:

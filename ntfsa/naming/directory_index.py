@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.naming.names import fold, present
 from lamina.ntfsa.naming.short_names import ShortNameIndex
+from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.extensions import ShortNameRule
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _TIME_GRAIN_NS: Final = 100_000_000
 """A directory that changed this shortly before it was read may change again without its times showing it."""
+
+_READ_AT_ONCE: Final = 4096
+"""Names that are read before others are served."""
 
 _LIST: Final = OpenHow(Access.READ, directory=True)
 
@@ -38,6 +42,7 @@ class DirectoryIndex:
         "_chain",
         "_closed",
         "_handle",
+        "_is_whole",
         "_names",
         "_read_at",
         "_rule",
@@ -59,6 +64,8 @@ class DirectoryIndex:
         self._read_at = 0
         self._turn = Turn()
         self._closed = False
+        # Whoever reads the directory may give up in the middle: the next one then does it.
+        self._is_whole = False
         self._users = 0
         self.count = 0
         self._watch = self._try_watch()
@@ -114,6 +121,8 @@ class DirectoryIndex:
             raise
 
     def _refresh(self) -> None:
+        if not self._is_whole:
+            self._read()
         if self._watch is None:
             self._compare_times()
             return
@@ -135,11 +144,15 @@ class DirectoryIndex:
         # The times are taken first: a change while reading then shows as a change afterwards.
         self._stamp = _stamp_of(self._chain.fstat(SERVER_TOKEN, self._handle)) if self._watch is None else None
         self._read_at = time.time_ns()
+        self._is_whole = False
         self._names = {}
         self.count = 0
         self._shorts = ShortNameIndex(self._rule, self._names) if self._rule is not None else None
-        for entry in self._chain.readdir(SERVER_TOKEN, self._handle, False):
+        for number, entry in enumerate(self._chain.readdir(SERVER_TOKEN, self._handle, False), 1):
             self._add(entry.name)
+            if not number % _READ_AT_ONCE:
+                breathe()
+        self._is_whole = True
 
     def _add(self, name: str) -> None:
         key = fold(present(name))

@@ -6,6 +6,7 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.file_state import network_open
 from lamina.ntfsa.fscc.posix_information import NULL_SID, PosixDirectoryBuffer, PosixInformation
 from lamina.ntfsa.listing.enumeration import Enumeration, Listed, look_at
+from lamina.ntfsa.listing.pause import LISTED_AT_ONCE, pause
 from lamina.ntfsa.metadata.reparse import is_link, tag_of
 from lamina.ntfsa.naming.lookup import join
 from lamina.ntfsa.posix.posix_extensions import posix_information_of
@@ -41,6 +42,8 @@ def fill_posix(
             return
         if single:
             return
+        if not buffer.count % LISTED_AT_ONCE:
+            pause(open_)
 
 
 def _information(token: "ImpersonationToken", open_: "NtOpen", entry: Listed) -> PosixInformation:

@@ -9,17 +9,14 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.listing.pause import PASSED_OVER_AT_ONCE, pause
 from lamina.ntfsa.naming.lookup import join, stat_or_none
 from lamina.ntfsa.security.access import rights_to_path
-from lamina.vfs_modules.engine import breathe
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.operations import DirectoryEntry
     from lamina.vfs_modules.token import ImpersonationToken
-
-PASSED_OVER_AT_ONCE: Final = 1024
-"""Entries that a listing leaves out before others are served: there may be a million of them."""
 
 _SHOWN: Final = c.FILE_READ_DATA | c.FILE_READ_EA | c.FILE_READ_ATTRIBUTES | c.READ_CONTROL
 
@@ -36,7 +33,7 @@ def readable(
                 continue
             passed_over += 1
             if not passed_over % PASSED_OVER_AT_ONCE:
-                breathe()
+                pause(open_)
     finally:
         close = getattr(entries, "close", None)
         if close is not None:

@@ -1,16 +1,19 @@
 """Directory listings."""
 
+import asyncio
 import os
 
 import pytest
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.directory_information import DIRECTORY_MINIMUM
-from lamina.ntfsa.listing import enumeration
+from lamina.ntfsa.listing import directory, enumeration
 from lamina.ntfsa.listing.directory import query_directory
 from lamina.ntfsa.security import access_based
 from lamina.ntfsa.status import NtStatus as S
+from lamina.ntfsa.status import NtStatusError
 from lamina.ntfsa.volume import VolumeSettings
+from lamina.vfs_modules.engine import Engine, Task
 
 
 def fill(share, *names):
@@ -149,17 +152,79 @@ def test_closing_in_the_middle_gives_the_directory_back(share):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_others_are_served_while_many_entries_are_passed_over(make_share, monkeypatch, refused):
+def counting_pauses(monkeypatch, at_once):
+    """Where listings pause from now on, which they do after so many entries."""
     turns = []
-    for module in (enumeration, access_based):
-        monkeypatch.setattr(module, "PASSED_OVER_AT_ONCE", 10)
-        monkeypatch.setattr(module, "breathe", lambda name=module.__name__: turns.append(name))
+    for module in (enumeration, access_based, directory):
+        name = "LISTED_AT_ONCE" if module is directory else "PASSED_OVER_AT_ONCE"
+        monkeypatch.setattr(module, name, at_once)
+        monkeypatch.setattr(module, "pause", lambda _, name=module.__name__: turns.append(name))
+    return turns
+
+
+def test_others_are_served_while_many_entries_are_passed_over(make_share, monkeypatch, refused):
+    turns = counting_pauses(monkeypatch, 10)
     share = make_share(settings=VolumeSettings(access_based_enumeration=True))
     fill(share, *(f"file{i}" for i in range(45)))
-    assert len(share.list_all(share.directory())) == 45
-    assert not turns
     refused(S.NO_SUCH_FILE, query, share, share.directory(), pattern="nothing*")
     assert turns == [enumeration.__name__] * 4
     monkeypatch.setattr(access_based, "is_readable", lambda *_: False)
     assert not share.list_all(share.directory())
     assert turns[4:] == [access_based.__name__] * 4
+
+
+@pytest.mark.parametrize("info_class", sorted(DIRECTORY_MINIMUM))
+def test_others_are_served_while_many_entries_are_told(share, monkeypatch, info_class):
+    turns = counting_pauses(monkeypatch, 10)
+    fill(share, *(f"file{i}" for i in range(45)))
+    query(share, share.directory(), info_class)
+    assert turns == [directory.__name__] * 4
+
+
+@pytest.fixture
+def overlapping(monkeypatch):
+    """`overlapping(first, second, …)` runs requests at once, of which listings pause at every entry; their outcomes."""
+    monkeypatch.setattr(enumeration, "PASSED_OVER_AT_ONCE", 1)
+    monkeypatch.setattr(directory, "LISTED_AT_ONCE", 1)
+
+    async def run(requests):
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        outcomes = dict.fromkeys(range(len(requests)), S.PENDING)
+
+        def answer(number, request):
+            try:
+                outcomes[number] = request()
+            except NtStatusError as error:
+                outcomes[number] = error.status
+
+        for number, request in enumerate(requests):
+            engine.spawn(Task(), answer, number, request)
+        while engine.running:
+            await asyncio.sleep(0)
+        engine.close()
+        return outcomes.values()
+
+    return lambda *requests: asyncio.run(run(requests))
+
+
+@pytest.mark.parametrize("pattern", ["nothing*", "*"])
+def test_who_closes_a_directory_ends_its_listing(share, overlapping, pattern):
+    fill(share, *(f"file{i}" for i in range(20)))
+    before = len(os.listdir("/proc/self/fd"))
+    opened = share.directory()
+    listed, closed = overlapping(lambda: query(share, opened, pattern=pattern), lambda: share.close(opened))
+    assert (listed, closed) == (S.FILE_CLOSED, None)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_who_begins_again_waits_for_who_is_told(share, overlapping):
+    fill(share, *(f"file{i}" for i in range(20)))
+    opened = share.directory()
+    first, second, third = overlapping(
+        lambda: query(share, opened, pattern="nothing*"),
+        lambda: share.names(opened, flags=c.SMB2_RESTART_SCANS),
+        lambda: share.names(opened, pattern="file1", flags=c.SMB2_REOPEN),
+    )
+    assert first is S.NO_SUCH_FILE
+    assert len(second) == 20
+    assert third == ["file1"]

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.naming import directory_index
 from lamina.ntfsa.naming.directory_index import DirectoryIndexes
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.volume import VolumeSettings
@@ -167,3 +168,29 @@ def test_closing_gives_the_watches_back(share):
     indexes.close()
     assert during > before
     assert len(os.listdir("/proc/self/fd")) < during
+
+
+@pytest.mark.parametrize("kind", [Counting, Unwatched])
+def test_who_gives_up_while_the_names_are_read_leaves_no_half_of_them(make_share, monkeypatch, kind):
+    class GivenUpError(Exception):
+        pass
+
+    def give_up():
+        raise GivenUpError
+
+    share = make_share(kind())
+    for number in range(10):
+        (share.path / f"file{number}").touch()
+    indexes = DirectoryIndexes(share.chain, share.volume.root, 1000)
+    stat = share.chain.fstat(SERVER_TOKEN, share.volume.root)
+    assert indexes.find("", stat, "FILE1") == "file1"
+    monkeypatch.setattr(directory_index, "_READ_AT_ONCE", 3)
+    monkeypatch.setattr(directory_index, "breathe", give_up)
+    (index,) = indexes._indexes.values()
+    with pytest.raises(GivenUpError):
+        index._read()
+    monkeypatch.setattr(directory_index, "breathe", lambda: None)
+    assert {indexes.find("", stat, f"FILE{number}") for number in range(10)} == {
+        f"file{number}" for number in range(10)
+    }
+    indexes.close()
