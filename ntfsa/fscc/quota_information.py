@@ -15,6 +15,9 @@ NO_LIMIT: Final = -1
 NO_ENTRY: Final = -2
 """A limit that deletes the entry."""
 
+MOST_ENTRIES: Final = 4096
+"""Entries that a client may name in one request: the file system is asked for each."""
+
 
 class QuotaEntry(NamedTuple):
     """What a principal has and may have, in bytes; NO_LIMIT for no threshold or limit."""
@@ -37,7 +40,7 @@ def _sid_at(data: Bytes, offset: int, length: int) -> str:
 
 
 def _walk(data: Bytes, fixed: Struct) -> Iterator[tuple[Bytes, tuple[int, ...]]]:
-    while True:
+    for _ in range(MOST_ENTRIES):
         if len(data) < fixed.size:
             raise _invalid("a quota entry cut short")
         fields = fixed.unpack_from(data)
@@ -48,6 +51,7 @@ def _walk(data: Bytes, fixed: Struct) -> Iterator[tuple[Bytes, tuple[int, ...]]]
         if not following:
             return
         data = data[following:]
+    raise _invalid(f"more than {MOST_ENTRIES} quota entries")
 
 
 def parse_wanted(data: Bytes) -> list[str]:

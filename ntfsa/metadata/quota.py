@@ -5,8 +5,8 @@ learns of himself and of the groups he is in, and changes nothing.
 """
 
 import errno
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.borders import translated
@@ -23,6 +23,7 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.security.sid import BUILTIN_ADMINISTRATORS, LOCAL_SYSTEM
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.operations import Capability, VolumeStatistics
 from lamina.vfs_modules.quotas import Quota, QuotaKind
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 QUOTA_FILE: Final = "$EXTEND\\$QUOTA:$Q:$INDEX_ALLOCATION"
 """The file of NTFS that holds the quotas; clients open it to ask for them."""
+
+_Item = TypeVar("_Item")
 
 _KINDS: Final = tuple(QuotaKind)
 _BATCH: Final = 64
@@ -105,11 +108,10 @@ def query_quota(context: NtContext, open_: NtOpen, query: QuotaQuery, max_length
     _require_quotas(open_)
     buffer = QuotaBuffer(max_length)
     if query.wanted:
-        entries = _of(context, open_, parse_wanted(query.wanted))
-        if query.single:
-            entries = entries[:1]
-        if not all(map(buffer.append, entries)):
-            raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
+        sids = parse_wanted(query.wanted)
+        for entry in _of(context, open_, sids[:1] if query.single else sids):
+            if not buffer.append(entry):
+                raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
         return Information(NtStatus.SUCCESS, buffer.finish())
     if query.start:
         found = _principal(open_.volume, parse_start(query.start))
@@ -122,22 +124,29 @@ def query_quota(context: NtContext, open_: NtOpen, query: QuotaQuery, max_length
     return Information(NtStatus.SUCCESS, buffer.finish())
 
 
-def _of(context: NtContext, open_: NtOpen, sids: list[str]) -> list[QuotaEntry]:
-    volume, token, found = open_.volume, context.token, []
-    for sid in sids:
+def _of(context: NtContext, open_: NtOpen, sids: list[str]) -> Iterator[QuotaEntry]:
+    volume, token = open_.volume, context.token
+    for sid in _a_few_at_once(sids):
         principal = _principal(volume, sid)
         if not _administers(token) and (principal is None or not _is_own(token, *principal)):
             raise NtStatusError(NtStatus.ACCESS_DENIED, "the quotas of others are the administrators' to see")
         if principal is None:
-            found.append(QuotaEntry(sid, 0, NO_LIMIT, NO_LIMIT))
+            yield QuotaEntry(sid, 0, NO_LIMIT, NO_LIMIT)
         else:
             quota = volume.chain.get_quota(token, open_.handle, *principal)
-            found.append(_entry(volume, quota)._replace(sid=sid))
-    return found
+            yield _entry(volume, quota)._replace(sid=sid)
+
+
+def _a_few_at_once(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The same, with others being served now and then: what the file system keeps may come from a disk."""
+    for number, item in enumerate(items):
+        if number and not number % _BATCH:
+            breathe()
+        yield item
 
 
 def _enumerate(context: NtContext, open_: NtOpen, buffer: QuotaBuffer, single: bool) -> None:
-    for quota in _from(context.token, open_):
+    for quota in _a_few_at_once(_from(context.token, open_)):
         if not buffer.append(_entry(open_.volume, quota)):
             if not buffer.count:
                 raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
@@ -182,7 +191,7 @@ def set_quota(context: NtContext, open_: NtOpen, data: memoryview) -> None:
     if not _administers(context.token) or open_.volume.settings.read_only:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "quotas are the administrators' to set")
     quotas = [_wanted(open_.volume, entry) for entry in parse_quotas(data)]
-    for quota in quotas:
+    for quota in _a_few_at_once(quotas):
         open_.volume.chain.set_quota(context.token, open_.handle, quota)
 
 

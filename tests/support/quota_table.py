@@ -9,7 +9,7 @@ from lamina.vfs_modules.quotas import Quota, QuotaKind
 from lamina.vfs_modules.token import ImpersonationToken
 
 
-class QuotaTable(VfsModule, public=("entries",)):
+class QuotaTable(VfsModule, public=("asked", "entries")):
     """Quotas in a dictionary; a write beyond the hard limit of a user fails, and what he has is what was written."""
 
     name = "quota_table"
@@ -17,11 +17,13 @@ class QuotaTable(VfsModule, public=("entries",)):
     def __init__(self, *entries: Quota) -> None:
         super().__init__()
         self.entries = {(entry.kind, entry.number): entry for entry in entries}
+        self.asked = 0
 
     def capabilities(self, below: Capability) -> Capability:
         return below | Capability.QUOTAS
 
     def get_quota(self, token: ImpersonationToken, handle: VfsHandle, kind: QuotaKind, number: int) -> Quota:
+        self.asked += 1
         return self.entries.get((kind, number), Quota(kind, number, 0))
 
     def set_quota(self, token: ImpersonationToken, handle: VfsHandle, quota: Quota) -> None:

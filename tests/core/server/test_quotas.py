@@ -14,6 +14,8 @@ import pytest
 from lamina.core.plan import ShareSpec
 from lamina.core.wire.query_info import QuotaQuery, encode_quota_query
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.fscc.quota_information import MOST_ENTRIES
+from lamina.ntfsa.metadata import quota
 from lamina.ntfsa.security.sid import pack_sid, parse_sid
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.quotas import Quota, QuotaKind
@@ -142,6 +144,28 @@ class TestAdministrators:
         sids = ("S-1-22-2-55", "S-1-22-1-1234", "S-1-22-1-9", "S-1-5-21-1-2-3-4")
         found = query(client, client.create(""), QuotaQuery(False, True, wanted(*sids)))
         assert [entry[:2] for entry in found] == [(sids[0], 7 * MIB), (sids[1], MIB), (sids[2], 0), (sids[3], 0)]
+
+    def test_who_names_too_many_is_refused_before_the_file_system_is_asked(self, quotas: Quotas) -> None:
+        client = quotas.client()
+        file, before = client.create(""), quotas.table.asked
+        many = QuotaQuery(False, True, wanted(*["S-1-22-1-1234"] * (MOST_ENTRIES + 1)))
+        assert status_of(lambda: query(client, file, many, MIB)) is NtStatus.INVALID_PARAMETER
+        assert quotas.table.asked == before
+
+    def test_the_file_system_is_asked_for_no_more_than_there_is_room_for(self, quotas: Quotas) -> None:
+        client = quotas.client()
+        file, before = client.create(""), quotas.table.asked
+        many = QuotaQuery(False, True, wanted(*["S-1-22-1-1234"] * 1000))
+        assert status_of(lambda: query(client, file, many, 150)) is NtStatus.BUFFER_TOO_SMALL
+        assert quotas.table.asked - before == 3
+
+    def test_others_are_served_while_many_are_looked_for(self, quotas: Quotas, monkeypatch: pytest.MonkeyPatch) -> None:
+        turns: list[None] = []
+        monkeypatch.setattr(quota, "breathe", lambda: turns.append(None))
+        client = quotas.client()
+        many = QuotaQuery(False, True, wanted(*["S-1-22-1-1234"] * MOST_ENTRIES))
+        assert len(query(client, client.create(""), many, MIB)) == MOST_ENTRIES
+        assert len(turns) == MOST_ENTRIES // 64 - 1
 
     def test_limits_are_set(self, quotas: Quotas) -> None:
         client = quotas.client()
