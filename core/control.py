@@ -19,6 +19,7 @@ from typing import Any, Final
 log = logging.getLogger(__name__)
 
 LINE_LIMIT: Final = 1 << 24
+_REQUEST_LIMIT: Final = 1 << 16
 _SERVE: Final = "lamina-serve-"
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -69,7 +70,7 @@ async def answering(path: Path, commands: Mapping[str, Command]) -> AsyncIterato
             running.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(serve, path, limit=LINE_LIMIT)
+    server = await asyncio.start_unix_server(serve, path, limit=_REQUEST_LIMIT)
     path.chmod(0o600)
     try:
         yield
@@ -87,10 +88,11 @@ async def _answer(commands: Mapping[str, Command], reader: asyncio.StreamReader,
         await writer.drain()
 
     try:
+        line = await reader.readline()
         if not _is_administrator(writer.get_extra_info("socket")):
             await say({"errors": ["only the server's own user and root may ask"]})
             return
-        request = json.loads(await reader.readline())
+        request = json.loads(line)
         command = commands.get(str(request.get("command", ""))) if isinstance(request, dict) else None
         if command is None:
             await say({"errors": [f"unknown request; this server answers to {', '.join(commands)}"]})

@@ -5,11 +5,12 @@ No root is needed, nothing is configured, and nothing is left behind.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from lamina.core.plan import DEFAULT_CHAIN, ChainLink, Listener, ServerPlan, Sha
 from lamina.core.runtime import Runtime
 from lamina.core.server_core import ServerEvents
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
+from lamina.core.tracing import MAX_QUEUE_LENGTH, Filter, Record, Viewer
 from lamina.vfs_modules.engine import Engine
 
 DEFAULT_USER = "lamina"
@@ -155,6 +157,27 @@ class Server:
         specs = self._specs(shares)
         self._thread.call(runtime.apply(replace(runtime.plan, shares=specs)))
         self._shares = specs
+
+    @contextlib.contextmanager
+    def trace(self, share: str, wanted: Filter | None = None) -> Iterator[Callable[[], list[Record]]]:
+        """Trace a share inside; what is given says, each time it is called, what was done since (see `tracing`).
+
+        Raises LookupError where there is no such share.
+        """
+        tracing = self.runtime.tracing
+        viewer = Viewer(share, wanted or Filter(), MAX_QUEUE_LENGTH)
+        self._on_loop(tracing.attach, viewer)
+        try:
+            yield lambda: self._on_loop(viewer.take)[0]
+        finally:
+            self._on_loop(tracing.detach, viewer)
+
+    def _on_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def call() -> Any:
+            return function(*arguments)
+
+        assert self._thread is not None
+        return self._thread.call(call())
 
     def _specs(self, shares: Mapping[str, os.PathLike[str] | str | ShareSpec]) -> dict[str, ShareSpec]:
         return {name: _spec(share, self._chain, self._flags) for name, share in shares.items()}

@@ -5,6 +5,7 @@ they were built. Who traces gets records through a bounded queue; what he is too
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lamina.core.server_core import SmbServer
     from lamina.ntfsa.volume import NtVolume
 
+log = logging.getLogger(__name__)
+
 Record = dict[str, Any]
 """One request, as JSON has it: time, share, user, client, command, details, path, status, us, steps, left_out."""
 
@@ -41,9 +44,9 @@ SERVER: Final = "(server)"
 class Filter:
     """Which requests somebody wants to see; all that is given must be so.
 
-    `user`, `client` and `path` are patterns (`*`, `?`), whatever their case; paths have "/" between names. `operation`:
-    the SMB command, or an operation that a module did. `module`: one that took part. `failures`: only what
-    the client was refused, or a module failed in. `slower_us`: only what took so many microseconds or more.
+    `user` (with or without his domain), `client` and `path` are patterns (`*`, `?`), whatever their case; paths have
+    "/" between names. `operation`: the SMB command, or an operation that a module did. `module`: one that took part.
+    `failures`: only what the client was refused. `slower_us`: only what took so many microseconds or more.
     """
 
     user: str = ""
@@ -56,18 +59,24 @@ class Filter:
 
     def admits(self, record: Record, root: Root) -> bool:
         """Whether a request is one of those."""
-        if record["us"] < self.slower_us or not all(self._matches(record, name) for name in ("user", "client", "path")):
+        fast = record["us"] < self.slower_us
+        if fast or not (self._is_user(record["user"]) and _fits(self.client, record["client"])):
+            return False
+        if not _fits(self.path, record["path"]):
             return False
         wanted = self.operation.lower()
         if wanted and wanted != record["command"].lower() and not any(one.operation == wanted for one in root.all()):
             return False
         if self.module and not any(step.module == self.module for step in root.all()):
             return False
-        return not self.failures or record["failed"] or any(step.error for step in root.all())
+        return not self.failures or record["failed"]
 
-    def _matches(self, record: Record, name: str) -> bool:
-        pattern: str = getattr(self, name)
-        return not pattern or fnmatchcase(str(record[name]).lower(), pattern.lower())
+    def _is_user(self, user: str) -> bool:
+        return _fits(self.user, user) or _fits(self.user, user.rpartition("\\")[2])
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return not pattern or fnmatchcase(text.lower(), pattern.lower())
 
 
 class Viewer:
@@ -130,6 +139,9 @@ class Tracing:
             raise LookupError(f"there is no share {viewer.share!r}; there are: {names}")
         self._viewers.append(viewer)
         self._follow()
+        if not any(chain.share.name.lower() == viewer.share for chain in self._followers):
+            self.detach(viewer)
+            raise LookupError("a module of the chain does not let itself be traced: the server's log says which")
 
     def detach(self, viewer: Viewer) -> None:
         """Let him have no more."""
@@ -145,8 +157,12 @@ class Tracing:
             self._followers.pop(chain).stop()
         for chain in chains - self._followers.keys():
             follower = Follower(chain, self._gathering, _opened(self._volumes[chain]), self._alone(chain))
-            follower.start()
-            self._followers[chain] = follower
+            try:
+                follower.start()
+            except Exception:  # a module's `around` is anybody's code
+                log.exception("share %s cannot be traced", chain.share.name)
+            else:
+                self._followers[chain] = follower
         self._server.execute_by(self._execute if self._viewers else dispatch.execute)
 
     def _execute(self, request: Request) -> Reply:
@@ -180,7 +196,7 @@ class Tracing:
             record = _record(chain.share.name, SERVER, root)
             path = next((str(step.arguments.get("path", "")) for step in root.steps), "")
             record |= {"user": token.user_name, "client": "", "details": {}, "path": path, "status": ""}
-            record["failed"] = False
+            record["failed"] = any(step.error for step in root.steps)
             self._put(record, root)
 
         return tell

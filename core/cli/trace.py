@@ -31,7 +31,7 @@ class Wanted:
         str, Parameter(help='Those of this path from the share\'s root, "/" between names (a pattern).')
     ] = ""
     module: Annotated[str, Parameter(help="In which this module of the chain took part.")] = ""
-    failures: Annotated[bool, Parameter(help="Which were refused, or in which a module failed.", negative=())] = False
+    failures: Annotated[bool, Parameter(help="Which were refused.", negative=())] = False
     slower_us: Annotated[float, Parameter(name="--slower", help="Which took so many microseconds or more.")] = 0
 
 
