@@ -1,0 +1,254 @@
+"""What is known of the names of a foreign store: remembered for a moment, numbered, and with times for directories.
+
+A file's number is a hash of its path; after a rename it keeps the one it had, as long as this is remembered. A
+directory of a store that keeps no times for them is as old as its last change through this server, or as the last
+full `refresh_seconds`, so that listings that are kept above are read again that often.
+"""
+
+import errno
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from lamina.vfs_modules.operations import FileStat
+from lamina.vfs_modules.stock.foreign.entries import Entry, Shown, directory_entry, path_number
+from lamina.vfs_modules.stock.foreign.options import FsspecOptions
+from lamina.vfs_modules.stock.foreign.store import Store
+
+MARKER: Final = ".lamina-directory"
+"""The file that keeps an empty directory where the store knows none; clients do not see it."""
+
+_REMEMBERED: Final = 50_000
+_SECOND: Final = 1_000_000_000
+
+
+def parent_of(path: str) -> str:
+    """The directory that a path is in."""
+    return path.rpartition("/")[0]
+
+
+def join(directory: str, path: str) -> str:
+    """The path of something in a directory."""
+    return f"{directory}/{path}" if directory and path else directory or path
+
+
+class Numbers:
+    """The numbers of files: of their paths, or those that they had before they were renamed."""
+
+    def __init__(self) -> None:
+        self._given: OrderedDict[str, int] = OrderedDict()
+        self._owner: dict[int, str] = {}
+
+    def of(self, path: str) -> int:
+        """The number of what has this path."""
+        known = self._given.get(path)
+        if known is not None:
+            return known
+        attempt, number = 0, path_number(path)
+        while self._owner.get(number, path) != path:
+            attempt += 1
+            number = path_number(path, attempt)
+        if attempt:
+            self.give(path, number)
+        return number
+
+    def give(self, path: str, number: int) -> None:
+        """Let what has this path have a certain number."""
+        self.forget(path)
+        self._given[path] = number
+        self._owner[number] = path
+        while len(self._given) > _REMEMBERED:
+            _, oldest = self._given.popitem(last=False)
+            self._owner.pop(oldest, None)
+
+    def forget(self, path: str) -> None:
+        """Nothing has this path any more."""
+        number = self._given.pop(path, None)
+        if number is not None:
+            self._owner.pop(number, None)
+
+    def reserve(self, number: int) -> None:
+        """Let nothing get the number of a file that is still open without a name."""
+        self._owner[number] = "\0"
+
+    def release(self, number: int) -> None:
+        """That file is closed."""
+        if self._owner.get(number) == "\0":
+            del self._owner[number]
+
+
+class Tree:
+    """The names of a store. `clock` gives nanoseconds since 1970, `timer` seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        shown: Shown,
+        options: FsspecOptions,
+        clock: Callable[[], int] = time.time_ns,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store, self.shown, self.numbers = store, shown, Numbers()
+        self._options, self._clock, self._timer = options, clock, timer
+        self._marks = options.marks_directories
+        self._known: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
+        self._changed: OrderedDict[str, int] = OrderedDict()
+        self._began = clock()
+
+    # Looking.
+
+    def look(self, path: str) -> Entry:
+        """What is at a path. Raises ENOENT, ENOTDIR where a file is in the way, ELOOP where a link is."""
+        entry, done = self._nearest(path)
+        while done < len(path):
+            if not entry.is_directory:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            end = path.find("/", done + 1)
+            done = len(path) if end < 0 else end
+            entry = self.store.look(path[:done])
+            if entry.is_link:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            self.learn(path[:done], entry)
+        return entry
+
+    def _nearest(self, path: str) -> tuple[Entry, int]:
+        """What is remembered of a path, or of the last directory on its way; and the length of that part."""
+        now = self._timer()
+        end = len(path)
+        while end > 0:
+            known = self._known.get(path[:end])
+            if known is not None and known[0] >= now:
+                return known[1], end
+            end = path.rfind("/", 0, end)
+        known = self._known.get("")
+        return (known[1] if known is not None and known[0] >= now else directory_entry()), 0
+
+    def learn(self, path: str, entry: Entry) -> None:
+        """Remember what is at a path."""
+        if self._options.cache_seconds and not entry.is_link:
+            self._known.pop(path, None)
+            self._known[path] = (self._timer() + self._options.cache_seconds, entry)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+    def list(self, path: str) -> dict[str, Entry]:
+        """The entries of a directory, those apart that lead elsewhere or are its mark."""
+        try:
+            found = self.store.list(path)
+        except FileNotFoundError:
+            # A store that knows no directories knows none that is empty either.
+            if path and not self._marks:
+                raise
+            found = {}
+        found.pop(MARKER, None)
+        found = {name: entry for name, entry in found.items() if not entry.is_link}
+        for name, entry in found.items():
+            self.learn(join(path, name), entry)
+        return found
+
+    def stat(self, path: str, entry: Entry) -> FileStat:
+        """What is told of what is at a path."""
+        return self.stat_as(self.numbers.of(path), path, entry)
+
+    def stat_as(self, number: int, path: str, entry: Entry, links: int = 1) -> FileStat:
+        """The same of what has a certain number."""
+        return self.shown.stat(entry, number, self._mtime(path, entry), links)
+
+    def _mtime(self, path: str, entry: Entry) -> int:
+        if not entry.is_directory:
+            return self._began if entry.mtime_ns is None else entry.mtime_ns
+        own = entry.mtime_ns
+        if own is None:
+            now = self._clock()
+            own = now - now % int(self._options.refresh_seconds * _SECOND)
+        return max(own, self._changed.get(path, 0))
+
+    # Changing.
+
+    def forget(self, path: str) -> None:
+        """What is at a path has changed, or is gone."""
+        self._known.pop(path, None)
+        self._changed.pop(path, None)
+
+    def forget_beneath(self, path: str) -> None:
+        """The same for all that is in a directory."""
+        for table in (self._known, self._changed):
+            for each in [each for each in table if each.startswith(path + "/")]:
+                del table[each]
+
+    def changed(self, directory: str) -> None:
+        """A name has come to a directory or left it."""
+        self._known.pop(directory, None)
+        self._changed.pop(directory, None)
+        self._changed[directory] = self._clock()
+        if len(self._changed) > _REMEMBERED:
+            self._changed.popitem(last=False)
+
+    def make_file(self, path: str) -> Entry:
+        """Make an empty file; its parent is there."""
+        self.store.make(path)
+        entry = Entry(False, False, 0, self._clock(), None)
+        self.learn(path, entry)
+        self.changed(parent_of(path))
+        return entry
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory, and see that it stays while it is empty."""
+        try:
+            self.store.make_directory(path)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP and not (self._marks and error.errno != errno.EEXIST):
+                raise
+        if self._marks or not self.store.exists_as_directory(path):
+            self._marks = True
+            self.store.make(join(path, MARKER))
+        self.forget(path)
+        self.changed(parent_of(path))
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a directory; ENOTEMPTY where something is in it."""
+        if self.list(path):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        if not self._marks:
+            self.store.remove_directory(path)
+        else:
+            self._remove_marked(path)
+        self.forget(path)
+        self.numbers.forget(path)
+        self._left(parent_of(path))
+
+    def _remove_marked(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self.store.remove(join(path, MARKER))
+        if self.store.exists_as_directory(path):
+            self.store.remove_directory(path)
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file."""
+        self.store.remove(path)
+        self.forget(path)
+        self.numbers.forget(path)
+        self._left(parent_of(path))
+
+    def rename(self, source: str, target: str, is_directory: bool) -> None:
+        """Give something another name, which is free; it keeps its number."""
+        number = self.numbers.of(source)
+        try:
+            self.store.rename(source, target, is_directory)
+        finally:
+            for path in (source, target):
+                self.forget(path)
+                self.forget_beneath(path)
+        self.numbers.forget(source)
+        self.numbers.give(target, number)
+        self._left(parent_of(source))
+        self.changed(parent_of(target))
+
+    def _left(self, directory: str) -> None:
+        """Something has left a directory, which is to stay also where it was the last."""
+        self.changed(directory)
+        if self._marks and directory and not self.store.exists_as_directory(directory):
+            self.store.make(join(directory, MARKER))
