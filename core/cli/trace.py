@@ -3,7 +3,7 @@
 import contextlib
 import json as json_text
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +77,7 @@ def trace(
                 return
 
 
-def _records(share: str, wanted: Wanted, config: Path | None) -> Iterator[dict[str, Any]]:
+def _records(share: str, wanted: Wanted, config: Path | None) -> Generator[dict[str, Any], None, None]:
     request = {"command": "trace", "share": share, "filter": asdict(wanted)}
     complaints = []
     sockets = [socket_of(config)] if config is not None else [socket_of(DEFAULT_CONFIG), *serving_sockets()]

@@ -88,14 +88,14 @@ def test_what_is_open_already_is_traced_and_known_by_its_path(server: lamina.Ser
 
 
 def test_nothing_is_left_when_nobody_traces(server: lamina.Server, client: Client) -> None:
-    (share,) = (share for share in server.runtime.server.shares if share.volume is not None)
-    chain = share.volume.whole_chain
+    (volume,) = (share.volume for share in server.runtime.server.shares if share.volume is not None)
+    chain = volume.whole_chain
     with client.open() as file:
         with server.trace("data"), server.trace("DATA"):
             file.read(1)
         backend = chain.modules[-1]
-        assert share.volume.chain.pread == backend.pread
-        assert share.volume.chain.pwrite == backend.pwrite
+        assert volume.chain.pread == backend.pread
+        assert volume.chain.pwrite == backend.pwrite
         assert server.runtime.server.execute is dispatch.execute
         assert all(one.execute is dispatch.execute for one in server.runtime.server.connections)
         file.seek(0)
