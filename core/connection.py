@@ -171,11 +171,12 @@ class Connection:
     def _run(self, exchange: Exchange) -> None:
         """Run the requests of a message in order (in the exchange's greenlet)."""
         try:
+            execute = self.execute
             for message, header in exchange.messages:
                 exchange.position += 1
                 request = Request(exchange, message, header)
                 exchange.current = request
-                reply = self.execute(request)
+                reply = execute(request)
                 # A cancellation that came too late for this request is not meant for the next of the compound.
                 exchange.task.forget(CancelledByClient)
                 if exchange.timer is not None:
@@ -361,7 +362,8 @@ class Connection:
             return
         self.closed = True
         for exchange in list(self.running):
-            exchange.task.cancel()
+            if not self.server.durables.goes_on(exchange):
+                exchange.task.cancel()
         self.server.connection_lost(self)
 
 

@@ -23,6 +23,7 @@ from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.engine import Engine, Task
 
 if TYPE_CHECKING:
+    from lamina.core.request import Exchange, Request
     from lamina.core.session import SmbOpen, SmbTree
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,14 @@ log = logging.getLogger(__name__)
 class DurableState:
     """What an open was promised beyond its connection. `kind` None: nothing, but it is known by a guid.
 
-    `seconds`: how long it waits for its client. `owner`: the SID of its user. `replayable`: nothing has been done with
+    `seconds`: how long it waits for its client. `owner`: the SID of its user. `action`: the CreateAction of the answer
+    to its CREATE. `replayable`: nothing has been done with
     it, so its client may ask for it again (Open.IsReplayEligible). `since`: seconds of time.monotonic when its
     client went, None while it is there.
     """
 
     __slots__ = (
+        "action",
         "app_instance",
         "app_version",
         "client_guid",
@@ -57,6 +60,7 @@ class DurableState:
         self.create_guid = create_guid
         self.kind: Kind | None = None
         self.seconds = 0.0
+        self.action = 0
         self.replayable = version > 1
         self.app_instance = b""
         self.app_version: AppInstanceVersion | None = None
@@ -76,6 +80,7 @@ class DurableOpens:
         self._opens: dict[int, SmbOpen] = {}
         self._guids: dict[tuple[bytes, bytes], SmbOpen | None] = {}
         self._waiting: dict[int, SmbOpen] = {}
+        self._making: set[Exchange] = set()
         self._ending: set[asyncio.Future[None]] = set()
         self._closed = False
 
@@ -118,12 +123,22 @@ class DurableOpens:
         """The open that a client has made with this create guid. Raises KeyError; None while it is being made."""
         return self._guids[client_guid, create_guid]
 
-    def begin(self, client_guid: bytes, create_guid: bytes) -> None:
-        """A client has asked for an open with a create guid that is not known."""
+    def begin(self, client_guid: bytes, create_guid: bytes, exchange: "Exchange") -> None:
+        """A client has asked, in a message, for an open with a create guid that is not known."""
         self._guids[client_guid, create_guid] = None
+        self._making.add(exchange)
 
-    def give_up(self, client_guid: bytes, create_guid: bytes) -> None:
-        """No open has come of what began."""
+    def goes_on(self, exchange: "Exchange") -> bool:
+        """Whether a message is worked on though its connection is lost: its client may ask for the open again.
+
+        So it may where its session has another channel; the open waits there for the replay.
+        """
+        current = exchange.current
+        return exchange in self._making and current is not None and _has_other_channel(current)
+
+    def end_making(self, client_guid: bytes, create_guid: bytes, exchange: "Exchange") -> None:
+        """What began has ended, with an open or without."""
+        self._making.discard(exchange)
         if self._guids.get((client_guid, create_guid), self) is None:
             del self._guids[client_guid, create_guid]
 
@@ -229,10 +244,17 @@ class DurableOpens:
     async def close(self) -> None:
         """Close all that waits, and keep nothing from now on."""
         self._closed = True
+        for exchange in list(self._making):
+            exchange.task.cancel()
         for open_ in self.waiting():
             self.end(open_)
         while self._ending:
             await asyncio.wait(self._ending)
+
+
+def _has_other_channel(request: "Request") -> bool:
+    session = request.session
+    return session is not None and any(not connection.closed for connection in session.channels)
 
 
 def _kind(open_: "SmbOpen") -> Kind:
@@ -249,7 +271,6 @@ def kept_as(open_: "SmbOpen") -> Kept | None:
     lease = nt.lease
     return Kept(
         state.kind,
-        state.version,
         state.owner,
         state.client_guid,
         state.create_guid,

@@ -276,7 +276,7 @@ class SmbServer:
             return []
         session.state = SessionState.DELETED
         for tree in list(session.trees.values()):
-            self.end_tree(tree, keep)
+            self.end_tree(tree, keep, session_ends=True)
         connections = list(session.channels)
         session.channels.clear()
         return connections
@@ -296,13 +296,13 @@ class SmbServer:
         session.trees[tree.tree_id] = tree
         return tree
 
-    def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
-        """Leave a share: cancel what waits in it, close its opens but those that outlive it (3.3.5.8, 3.3.7.1)."""
+    def end_tree(self, tree: SmbTree, keep: Exchange | None = None, session_ends: bool = False) -> None:
+        """Leave a share: cancel what waits in it, close its opens (3.3.5.8); some outlive a session (3.3.7.1)."""
         session = tree.session
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
-            if not self.durables.keep(open_, self.settings.limits.opens_without_client):
+            if not (session_ends and self.durables.keep(open_, self.settings.limits.opens_without_client)):
                 self.close_for_certain(open_)
 
     def close_for_certain(self, open_: SmbOpen) -> None:

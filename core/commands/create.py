@@ -95,12 +95,16 @@ def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: Sm
     answers: dict[bytes, bytes] = {}
     if told.lease is not None:
         answers[REQUEST_LEASE] = encode_lease(_lease_answer(decode_lease(asked.contexts[REQUEST_LEASE]), told.lease))
-    again = create_durable.answer(state)
-    if again is not None and DURABLE_HANDLE_REQUEST_V2 in asked.contexts:
-        answers[DURABLE_HANDLE_REQUEST_V2] = again
+    replay = DURABLE_HANDLE_REQUEST_V2 in asked.contexts
+    level = OPLOCK_LEVEL_LEASE if told.lease is not None else told.oplock_level
+    if replay:
+        level = create_durable.replayed_level(level, asked.oplock_level)
+        again = create_durable.answer(state, level)
+        if again is not None:
+            answers[DURABLE_HANDLE_REQUEST_V2] = again
     return encode_create_response(
-        oplock_level=OPLOCK_LEVEL_LEASE if told.lease is not None else told.oplock_level,
-        create_action=_FILE_OPENED,
+        oplock_level=level,
+        create_action=state.action if replay else _FILE_OPENED,
         information=told.information,
         persistent=open_.file_id,
         volatile=open_.file_id,
@@ -131,7 +135,7 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
     if asked.contexts:
         answers = _answers(tree, asked, result)
         if lasting is not None:
-            promised = create_durable.mark(server.durables, tree, open_, lasting)
+            promised = create_durable.mark(server.durables, tree, open_, lasting, result.action)
             if promised is not None:
                 answers[DURABLE_HANDLE_REQUEST if lasting.version == 1 else DURABLE_HANDLE_REQUEST_V2] = promised
         contexts = encode_create_contexts(answers)

@@ -41,6 +41,7 @@ from lamina.ntfsa.constants import FILE_ALL_ACCESS
 from lamina.ntfsa.durability.lasting import grant_of
 from lamina.ntfsa.durability.reconnect_rules import Claim, refusal
 from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, Kind, carries, durable_seconds
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE, STATE_OF_LEVEL
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
@@ -211,11 +212,11 @@ def being_made(request: Request, tree: "SmbTree", asked: "CreateRequest", lastin
     if wanted is None:
         yield
         return
-    durables.begin(client_guid, wanted.create_guid)
+    durables.begin(client_guid, wanted.create_guid, request.exchange)
     try:
         yield
     finally:
-        durables.give_up(client_guid, wanted.create_guid)
+        durables.end_making(client_guid, wanted.create_guid, request.exchange)
 
 
 def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
@@ -239,7 +240,7 @@ def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequ
             server.close_for_certain(open_)
 
 
-def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting) -> bytes | None:
+def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting, action: int) -> bytes | None:
     """Promise a new open what it is asked to be; the answer to its context, None for none.
 
     A directory is never durable (3.3.5.9.6, 3.3.5.9.10), nor what rests on no right to be kept open.
@@ -249,6 +250,7 @@ def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Las
     state = DurableState(lasting.version, session.token.user_sid, session.client_guid)
     if wanted is not None:
         state.create_guid = wanted.create_guid
+    state.action = action
     state.app_instance, state.app_version = lasting.app_instance, lasting.app_version
     assert nt is not None
     if lasting.version and not nt.is_directory and carries(grant_of(nt)):
@@ -259,9 +261,19 @@ def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Las
     return answer(state)
 
 
-def answer(state: DurableState) -> bytes | None:
-    """The data of the response's DHnQ or DH2Q context; None where nothing was promised."""
-    if state.kind is None:
+def replayed_level(held: int, asked: int) -> int:
+    """The oplock level that a replay is answered with: what it asks for now, of what the open has.
+
+    Windows says so (smb2.replay.replay-dhv2-oplock2); the open keeps what it has.
+    """
+    if held == OPLOCK_LEVEL_LEASE or STATE_OF_LEVEL.get(asked, 0) & ~STATE_OF_LEVEL[held]:
+        return held
+    return asked
+
+
+def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> bytes | None:
+    """The data of the response's DHnQ or DH2Q context; None where nothing was promised, or `level` carries nothing."""
+    if state.kind is None or level not in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE):
         return None
     if state.version == 1:
         return encode_durable_response()

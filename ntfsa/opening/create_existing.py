@@ -250,10 +250,10 @@ def _overwrite(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int
     if attributes != dos.attributes:
         with ignore_unsupported():
             chain.set_dos_attributes(token, handle, DosAttributes(attributes, dos.creation_ns))
-    reserve(request, handle)
+    reserve(request, open_)
     stat = chain.fstat(token, handle)
     dos = chain.get_dos_attributes(token, handle, stat)
     if volume.watchers is not None:
         volume.watchers.modified(open_.vfs_path, _OVERWRITTEN, open_.parent_key)
     action = c.FILE_SUPERSEDED if request.disposition == c.FILE_SUPERSEDE else c.FILE_OVERWRITTEN
-    return open_, action, network_open(stat, dos, hides(open_)), maximal
+    return open_, action, network_open(stat, dos, hides(open_), open_.reserved), maximal

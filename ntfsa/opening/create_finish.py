@@ -12,6 +12,7 @@ from lamina.ntfsa.security.file_security import apply_new_descriptor
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
+    from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.opening.create_check import Request
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.operations import FileStat
@@ -45,9 +46,10 @@ def apply_security(request: "Request", handle: "VfsHandle", stat: "FileStat", ab
         apply_new_descriptor(request.volume, request.token, handle, stat, given, above)
 
 
-def reserve(request: "Request", handle: "VfsHandle") -> None:
+def reserve(request: "Request", open_: "NtOpen") -> None:
     """Reserve the allocation size of the request (create context AlSi); DISK_FULL where it cannot be."""
     size = request.parameters.allocation_size
-    if size and not handle.is_directory:
+    if size and not open_.is_directory:
+        open_.reserved = size
         with ignore_unsupported():
-            request.volume.chain.fallocate(request.token, handle, 0, size)
+            request.volume.chain.fallocate(request.token, open_.handle, 0, size)

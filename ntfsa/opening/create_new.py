@@ -154,7 +154,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
         if stream:
             add_stream(request, open_, None)
         else:
-            reserve(request, handle)
+            reserve(request, open_)
         if request.posix_mode is not None:
             settle_mode(volume, token, handle, stat, request.posix_mode)
         stat = chain.fstat(token, handle)
@@ -162,7 +162,7 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     except BaseException:
         unregister(open_)
         raise
-    return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_)), c.FILE_ALL_ACCESS
+    return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_), open_.reserved), c.FILE_ALL_ACCESS
 
 
 def _granted(request: Request) -> int:

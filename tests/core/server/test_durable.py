@@ -213,8 +213,8 @@ class TestReconnect:
             client.write(file, b"%d" % number, number)
         assert client.read(file, 100) == b"01234"
 
-    @pytest.mark.parametrize("end", ["logoff", "tree_disconnect", "previous session"])
-    def test_it_outlives_session_and_tree(self, kept: Kept, asked: Asking, back: Back, end: str) -> None:
+    @pytest.mark.parametrize("end", ["logoff", "previous session"])
+    def test_it_outlives_its_session(self, kept: Kept, asked: Asking, back: Back, end: str) -> None:
         client = kept.connect()
         file = with_oplock(client, asked())
         if end == "previous session":
@@ -222,14 +222,19 @@ class TestReconnect:
             lost = client.session.session_id
             client = kept.served.negotiated()
             client.session_setup(USER, PASSWORD, previous_session_id=lost)
-        elif end == "logoff":
+        else:
             client.logoff()
             client.session_setup(USER, PASSWORD)
-        else:
-            client.tree_disconnect()
         client.tree_connect("data")
         assert kept.waiting == 1
         assert client.create("file", contexts=back(file)).persistent == file.persistent
+
+    def test_it_ends_with_its_tree(self, kept: Kept, asked: Asking, back: Back) -> None:
+        client = kept.connect()
+        file = with_oplock(client, asked())
+        client.tree_disconnect()
+        client.tree_connect("data")
+        assert refused(lambda: client.create("file", contexts=back(file))) is S.OBJECT_NAME_NOT_FOUND
 
     def test_its_time_comes_to_an_end(self, kept: Kept, asked: Asking, back: Back) -> None:
         first = kept.connect()
@@ -238,7 +243,9 @@ class TestReconnect:
         kept.expire()
         second = kept.connect()
         assert refused(lambda: second.create("file", contexts=back(file))) is S.OBJECT_NAME_NOT_FOUND
-        assert kept.served.call(lambda: next(iter(kept.served.core.find_share("data").volume.all_opens()), None)) is None
+        assert (
+            kept.served.call(lambda: next(iter(kept.served.core.find_share("data").volume.all_opens()), None)) is None
+        )
 
 
 class TestPromise:
@@ -258,6 +265,15 @@ class TestPromise:
         assert (DURABLE_HANDLE_REQUEST_V2 in file.response.contexts) is (state in (RH, RWH))
         kept.cut(client)
         assert kept.waiting == (state in (RH, RWH))
+
+    def test_either_version_may_be_asked_back_by_the_other(self, kept: Kept) -> None:
+        client = kept.connect()
+        one, two = with_oplock(client, asked_v1(), "one"), with_oplock(client, asked_v2(), "two")
+        kept.cut(client)
+        client = kept.connect()
+        assert refused(lambda: client.create("one", contexts=back_v2(one))) is S.OBJECT_NAME_NOT_FOUND
+        client.create("one", contexts=back_v2(one, bytes(16)))
+        client.create("two", contexts=back_v1(two))
 
     @pytest.mark.parametrize(("asked", "given"), [(0, 60_000), (1, 1), (1234, 1234), (2**32 - 1, 300_000)])
     def test_the_time_is_what_is_asked_within_bounds(self, kept: Kept, asked: int, given: int) -> None:
