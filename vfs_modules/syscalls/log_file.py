@@ -1,4 +1,4 @@
-"""Files of the server's own that it writes a log into: appended to, locked against other processes, moved by rotation.
+"""Files of the server's own. Logs: appended to, locked against other processes, moved by rotation; and private files.
 
 They are not the share's: their paths are the administrator's, and they are opened as the server (`assume` it before).
 """
@@ -64,3 +64,16 @@ def read_secret(path: str) -> bytes:
         return os.read(fd, _SECRET_LIMIT).strip()
     finally:
         os.close(fd)
+
+
+def make_private(path: str) -> None:
+    """Make an empty file that only the server reads, unless there is one; its name is on stable storage then.
+
+    Raises OSError: ELOOP for a symbolic link.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
