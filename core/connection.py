@@ -28,6 +28,7 @@ from lamina.core.wire.transform import decode_transform_header
 from lamina.ntfsa.status import NtStatus
 
 if TYPE_CHECKING:
+    from lamina.core.break_delivery import BreakDelivery
     from lamina.core.server_core import SmbServer
     from lamina.core.transport import TcpTransport
 
@@ -60,6 +61,7 @@ class Connection:
         self.channels: dict[int, Channel] = {}
         self.parked: dict[int, Exchange] = {}
         self.running: set[Exchange] = set()
+        self.deliveries: set[BreakDelivery] = set()
         self.next_async_id = 1
         self.closed = False
         self.requests = 0
@@ -350,6 +352,10 @@ class Connection:
             self.flush()
         return True
 
+    def bytes_queued(self) -> int:
+        """How many bytes have been given to the transport, or will be at the end of the batch."""
+        return self.transport.bytes_sent + self._gathered
+
     # -- end ----------------------------------------------------------------------------------------------------
 
     def malformed(self, explanation: str) -> None:
@@ -365,6 +371,8 @@ class Connection:
             if not self.server.durables.goes_on(exchange):
                 exchange.task.cancel()
         self.server.connection_lost(self)
+        for delivery in list(self.deliveries):
+            delivery.connection_lost()
 
 
 def _may_cancel(channel: Channel, message: memoryview, header: Header) -> bool:

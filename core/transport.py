@@ -7,8 +7,11 @@ client that does not read its replies.
 """
 
 import asyncio
+import fcntl
 import os
+import socket
 import struct
+import termios
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -18,6 +21,8 @@ _LENGTH = struct.Struct(">I")
 IDLE_BUFFER = 16 * 1024
 """Bytes of receive buffer that an idle connection holds."""
 
+_INT = struct.Struct("i")
+_TCP_INFO_RTO = struct.Struct("8xI")
 _EXACT = 64 * 1024
 _HIGH_WATER = 4 * 1024 * 1024
 
@@ -194,6 +199,21 @@ class TcpTransport(asyncio.BufferedProtocol):
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet, and whose buffers must be left alone."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def bytes_acknowledged(self) -> int:
+        """How many of the bytes sent the client's TCP has acknowledged (tcp(7), SIOCOUTQ)."""
+        if self._fd < 0:
+            return 0
+        queued = _INT.unpack(fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+        return self.bytes_sent - self.unsent() - int(queued)
+
+    def retransmission_timeout(self) -> float:
+        """Seconds after which the kernel sends again what is not acknowledged (tcp(7), TCP_INFO)."""
+        raw = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if raw is None:
+            return 0.0
+        information = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTO.size)
+        return float(_TCP_INFO_RTO.unpack(information)[0]) / 1_000_000
 
     def close(self) -> None:
         """Close after what was sent has gone out."""

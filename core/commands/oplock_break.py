@@ -1,13 +1,13 @@
 """OPLOCK_BREAK: the notifications to holders (MS-SMB2 3.3.4.6, 3.3.4.7) and their acknowledgments (3.3.5.22)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from lamina.core.break_delivery import BreakDelivery
 from lamina.core.open_lookup import open_of
 from lamina.core.request import Reply, Request
 from lamina.core.session import SmbOpen, SmbSession
-from lamina.core.wire.constants import Command
 from lamina.core.wire.oplock_break import (
     LeaseBreak,
     LeaseBreakNotification,
@@ -22,6 +22,7 @@ from lamina.ntfsa.grants.grant_holders import (
     BreakNotice,
     acknowledge_lease_break,
     acknowledge_oplock_break,
+    awaits_answer,
     lease_identity,
 )
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -44,9 +45,9 @@ def listen(server: "SmbServer", open_: SmbOpen) -> None:
 
 
 def _notify_oplock(open_: SmbOpen, notice: BreakNotice) -> bool:
-    """Send the notification on one of the session's connections; False where there is none."""
+    """Send the notification on the session's channels; False where there is none (3.3.4.6)."""
     body = encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, LEVEL_OF_STATE[notice.to]))
-    return _send(_channels(open_.tree.session), body, _sealing(open_))
+    return _deliver(open_, notice, body, lambda: _channels(open_.tree.session))
 
 
 def _notify_lease(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> bool:
@@ -58,25 +59,38 @@ def _notify_lease(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> b
     body = encode_lease_break_notification(
         LeaseBreakNotification(lease.key, notice.held, notice.to, epoch, flags),
     )
-    session, sealed = open_.tree.session, _sealing(open_)
-    connections: Iterable[Connection] = _channels(session)
-    if lease.version > 1 and sealed is None:
-        # A lease belongs to the client, whichever of its connections made it.
-        connections = server.connections_of_client(session.client_guid)
-    return _send(connections, body, sealed)
+    return _deliver(open_, notice, body, partial(_connections, server, open_))
+
+
+def _connections(server: "SmbServer", open_: SmbOpen) -> "list[Connection]":
+    """Where a lease's client can be told: its session's channels, then its other connections (3.3.4.7).
+
+    A lease belongs to the client, whichever of its connections made it; but what must be encrypted, only who has the
+    session's keys can read.
+    """
+    session = open_.tree.session
+    own = list(_channels(session))
+    if _sealing(open_) is not None:
+        return own
+    return own + [other for other in server.connections_of_client(session.client_guid) if other not in own]
 
 
 def _channels(session: SmbSession) -> "Iterator[Connection]":
     return (connection for connection, channel in list(session.channels.items()) if not channel.binding)
 
 
+def _deliver(open_: SmbOpen, notice: BreakNotice, body: bytes, channels: "Callable[[], Iterable[Connection]]") -> bool:
+    nt = open_.nt
+    assert nt is not None
+    holder = nt.oplock or nt.lease
+    assert holder is not None
+    awaited = partial(awaits_answer, nt.volume.registry, nt.file_key, holder.address, notice)
+    return BreakDelivery(channels, body, _sealing(open_), awaited if notice.answer_awaited else None).send()
+
+
 def _sealing(open_: SmbOpen) -> SmbSession | None:
     tree = open_.tree
     return tree.session if tree.session.encrypt_data or tree.share.encrypt else None
-
-
-def _send(connections: "Iterable[Connection]", body: bytes, sealed: SmbSession | None) -> bool:
-    return any(connection.send_notification(Command.OPLOCK_BREAK, body, sealed) for connection in connections)
 
 
 def handle(request: Request) -> bytes | Reply:

@@ -302,6 +302,11 @@ def lease_identity(context: "NtContext", key: bytes) -> bytes:
     return context.client_guid + key
 
 
+def awaits_answer(registry: "Registry", key: FileKey, address: int, notice: BreakNotice) -> bool:
+    """Whether the holder at `address` still has to answer the break of a grant of `key` that it was told of."""
+    return any(grant.address == address and grant.deadline == notice.deadline for grant in registry.read(key).grants)
+
+
 def acknowledge_oplock_break(open_: "NtOpen", level: int) -> int:
     """The client answers a break; the rights *_CACHING it holds now (MS-FSA 2.1.5.19, MS-SMB2 3.3.5.22.1).
 

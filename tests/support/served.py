@@ -62,6 +62,14 @@ class Served:
         client.tree_connect(share)
         return client
 
+    def bound(self, first: WireClient, **options: Any) -> WireClient:
+        """Another connection for a client's session, with its tree: a channel."""
+        client = self.client(client_guid=first.client_guid)
+        client.negotiate((first.dialect,), **options)
+        client.session_setup(USER, PASSWORD, bind=first.session)
+        client.tree_id = first.tree_id
+        return client
+
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a function on the server's event loop."""
 
