@@ -177,7 +177,9 @@ def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", wanted:
         status = NtStatus.FILE_NOT_AVAILABLE if replay else NtStatus.DUPLICATE_OBJECTID
         raise NtStatusError(status, "an open of this create guid is being made")
     assert open_.durable is not None
-    if not replay or not open_.durable.replayable or open_.tree.session is not session:
+    if not open_.durable.replayable:
+        return None
+    if not replay or open_.tree.session is not session:
         raise NtStatusError(NtStatus.DUPLICATE_OBJECTID, "the create guid is that of another open")
     if not _is_same_request(open_, tree, asked, wanted):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a replay that asks for something else")
