@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from lamina.ntfsa import constants as c
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.extensions import MAX_ANSWER, Extension, Extensions, InfoType, Kind, OpenedFile
@@ -56,6 +57,44 @@ PROTOCOL_CONTEXTS: Final = frozenset(
 )
 """The create contexts of the protocol itself (MS-SMB2 2.2.13.2, and that of the POSIX extensions)."""
 
+_LOCAL: Final = frozenset(
+    {
+        c.FILE_NAME_INFORMATION,
+        26,  # FileMailslotQueryInformation
+        27,  # FileMailslotSetInformation
+        c.FILE_OBJECT_ID_INFORMATION,
+        c.FILE_REPARSE_POINT_INFORMATION,
+        36,  # FileTrackingInformation
+        44,  # FileSfioReserveInformation
+        46,  # FileHardLinkInformation
+        50,  # FileIdGlobalTxDirectoryInformation
+        c.FILE_STANDARD_LINK_INFORMATION,
+    }
+)
+
+NOT_SET: Final = _LOCAL | {c.FILE_QUOTA_INFORMATION}
+"""Classes of MS-FSCC 2.4 that are set, or are for local use, and that MS-SMB2 2.2.39 does not have."""
+
+NOT_QUERIED: Final = NOT_SET | frozenset(
+    {
+        c.FILE_DIRECTORY_INFORMATION,
+        c.FILE_FULL_DIRECTORY_INFORMATION,
+        c.FILE_BOTH_DIRECTORY_INFORMATION,
+        c.FILE_RENAME_INFORMATION,
+        c.FILE_LINK_INFORMATION,
+        c.FILE_NAMES_INFORMATION,
+        c.FILE_DISPOSITION_INFORMATION,
+        c.FILE_ALLOCATION_INFORMATION,
+        c.FILE_END_OF_FILE_INFORMATION,
+        c.FILE_ID_BOTH_DIRECTORY_INFORMATION,
+        c.FILE_ID_FULL_DIRECTORY_INFORMATION,
+        c.FILE_VALID_DATA_LENGTH_INFORMATION,
+        c.FILE_SHORT_NAME_INFORMATION,
+        c.FILE_ID_EXTD_DIRECTORY_INFORMATION,
+    }
+)
+"""Classes of MS-FSCC 2.4 that MS-SMB2 2.2.37 does not have."""
+
 NO_ANSWERS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
@@ -80,6 +119,11 @@ def _found(extension: Extension | None, open_: "NtOpen", otherwise: NtStatus) ->
     return extension
 
 
+def _not_served(about: InfoType, info_class: int, known: frozenset[int]) -> NtStatus:
+    is_known = about is InfoType.FILE and info_class in known
+    return NtStatus.NOT_SUPPORTED if is_known else NtStatus.INVALID_INFO_CLASS
+
+
 def module_control(context: "NtContext", open_: "NtOpen", code: int, data: memoryview, room: int) -> Information:
     """Run a control code that a module serves. Raises INVALID_DEVICE_REQUEST where none does, BUFFER_TOO_SMALL."""
     extensions = open_.volume.extensions
@@ -91,14 +135,23 @@ def module_control(context: "NtContext", open_: "NtOpen", code: int, data: memor
 
 
 def module_query(context: "NtContext", open_: "NtOpen", about: InfoType, info_class: int, room: int) -> Information:
-    """Answer a query of a class that a module serves. Raises INVALID_INFO_CLASS where none does."""
-    found = _found(open_.volume.extensions.queries.get((about, info_class)), open_, NtStatus.INVALID_INFO_CLASS)
+    """Answer a query of a class that a module serves.
+
+    Raises INVALID_INFO_CLASS where none does, NOT_SUPPORTED of a class that is not for this (MS-SMB2 3.3.5.20.1).
+    """
+    otherwise = _not_served(about, info_class, NOT_QUERIED)
+    found = _found(open_.volume.extensions.queries.get((about, info_class)), open_, otherwise)
     return fitted(found.call(context.token, opened_file(open_), room), room)
 
 
 def module_set(context: "NtContext", open_: "NtOpen", about: InfoType, info_class: int, data: memoryview) -> None:
-    """Set a class that a module serves. Raises INVALID_INFO_CLASS where none does, ACCESS_DENIED if read-only."""
-    found = _found(open_.volume.extensions.settings.get((about, info_class)), open_, NtStatus.INVALID_INFO_CLASS)
+    """Set a class that a module serves.
+
+    Raises INVALID_INFO_CLASS where none does, NOT_SUPPORTED of a class that is not for this (MS-SMB2 3.3.5.21.1),
+    ACCESS_DENIED if read-only.
+    """
+    otherwise = _not_served(about, info_class, NOT_SET)
+    found = _found(open_.volume.extensions.settings.get((about, info_class)), open_, otherwise)
     if open_.volume.settings.read_only:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
     found.call(context.token, opened_file(open_), data)

@@ -1,12 +1,23 @@
-"""Extended attributes that a module keeps for itself: nobody above it sees, reads or changes them."""
+"""Extended attributes that the server or a module keeps for itself: nobody else sees, reads or changes them."""
 
 import errno
 import os
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.token import ImpersonationToken
+
+SHOWN: Final = "user."
+"""What the names of attributes begin with that clients are told of."""
+
+KEPT: Final = ("user.dosattrib", "user.ntacl", "user.dosstream", "user.samba", "user.smbreparse", "user.lamina.")
+"""What the lower-case names of those begin with that they are not told of, nevertheless."""
+
+
+def is_told(name: str) -> bool:
+    """Whether clients are told of an extended attribute."""
+    return name.startswith(SHOWN) and not name.lower().startswith(KEPT)
 
 
 def _fail(number: int, name: str) -> NoReturn:

@@ -12,6 +12,7 @@ from lamina.ntfsa.fscc.posix_information import PosixDirectoryBuffer
 from lamina.ntfsa.listing.enumeration import Enumeration, Listed, look_at
 from lamina.ntfsa.listing.pause import LISTED_AT_ONCE, pause
 from lamina.ntfsa.listing.rich_entries import enriching
+from lamina.ntfsa.metadata.extended_attributes import ea_size_at
 from lamina.ntfsa.metadata.reparse import tag_of
 from lamina.ntfsa.naming.lookup import join
 from lamina.ntfsa.naming.names import to_posix
@@ -141,7 +142,7 @@ def _stored(open_: "NtOpen", name: str) -> str:
 
 
 def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffer, entry: Listed) -> bool:
-    name, stat, dos = entry
+    name, stat, dos, may_have_eas = entry
     volume, directory = open_.volume, open_.vfs_path
     assert stat is not None
     stat = shown_stat(volume, stat)
@@ -161,7 +162,7 @@ def _append(token: "ImpersonationToken", open_: "NtOpen", buffer: DirectoryBuffe
         end_of_file(stat),
         allocation_size(stat, stored),
         attributes,
-        0,
+        ea_size_at(volume, token, join(directory, _stored(open_, name))) if may_have_eas else 0,
         stat.ino,
         tag_of(volume, token, join(directory, _stored(open_, name)), stat) if attributes & _REPARSE_POINT else 0,
     )

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa.listing.pause import PASSED_OVER_AT_ONCE, pause
+from lamina.ntfsa.metadata.extended_attributes import has_extended_attributes
 from lamina.ntfsa.naming.lookup import join, split, stat_or_none
 from lamina.ntfsa.naming.names import fold, present
 from lamina.ntfsa.naming.short_name_query import short_names_in
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
     from lamina.vfs_modules.token import ImpersonationToken
 
-Listed = tuple[str, FileStat | None, DosAttributes | None]
-"""A name as clients see it, and what is told of it: not where only names are wanted."""
+Listed = tuple[str, FileStat | None, DosAttributes | None, bool]
+"""A name as clients see it, what is told of it (not where only names are wanted), and whether it may have EAs."""
 
 _S_IFMT = 0o170000
 _PATH_HOW = OpenHow(Access.PATH)
@@ -97,17 +98,17 @@ class Enumeration:
         everything = match is bool
         for name in (".", ".."):
             if everything or match(name):
-                yield name, _stat_of_dots(token, open_, name), None
+                yield name, _stat_of_dots(token, open_, name), None, False
         posix = open_.posix
         source = self._source = _entries_of(token, open_, with_attributes)
         if not everything:
             source = _matching(open_, source, _by_name(token, open_, match))
-        for stored, stat, dos in source:
+        for stored, stat, dos, may_have_eas in source:
             name = stored if posix else present(stored)
             if dos is not None and stat is not None and stat.mode & _S_IFMT != st.S_IFLNK:
-                yield name, stat, dos
+                yield name, stat, dos, may_have_eas
             elif not with_attributes:
-                yield name, None, None
+                yield name, None, None, False
             else:
                 found = look_at(token, open_, stored, name)
                 if found is not None:
@@ -155,7 +156,7 @@ def _stat_of_dots(token: "ImpersonationToken", open_: "NtOpen", name: str) -> Fi
 def _single(token: "ImpersonationToken", open_: "NtOpen", pattern: str) -> Listed | None:
     # One name is looked up, not searched for: clients do it before they open a file.
     if pattern in {".", ".."}:
-        return pattern, _stat_of_dots(token, open_, pattern), None
+        return pattern, _stat_of_dots(token, open_, pattern), None, False
     volume = open_.volume
     if open_.posix:
         return look_at(token, open_, pattern, pattern)
@@ -173,16 +174,17 @@ def look_at(token: "ImpersonationToken", open_: "NtOpen", name: str, shown: str)
     if stat is None:
         return None
     if not (st.S_ISREG(stat.mode) or st.S_ISDIR(stat.mode)):
-        return shown, stat, None
+        return shown, stat, None, False
     try:
         handle = volume.chain.open(token, volume.root, path, _PATH_HOW)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             return None
         if error.errno == errno.EACCES:
-            return shown, stat, None
+            return shown, stat, None, False
         raise
     try:
-        return shown, stat, volume.chain.get_dos_attributes(token, handle, stat)
+        dos = volume.chain.get_dos_attributes(token, handle, stat)
+        return shown, stat, dos, has_extended_attributes(volume, token, handle)
     finally:
         volume.chain.close(token, handle)

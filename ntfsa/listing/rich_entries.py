@@ -38,7 +38,7 @@ def enriching(
     hides_ids = ClientTrait.ZERO_FILE_IDS in traits
 
     def enrich(entry: "Listed") -> None:
-        name, stat, _ = entry
+        name, stat, *_ = entry
         if hides_ids:
             buffer.hide_file_id()
         if name not in _DOTS and stat is not None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa.fscc.extended_attributes import FILE_NEED_EA, ExtendedAttribute, full_ea_size
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.names import encode_name
+from lamina.vfs_modules.operations import Access, Capability, OpenHow
+from lamina.vfs_modules.private_attributes import KEPT, SHOWN, is_told
 
 if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
@@ -25,9 +27,8 @@ MAX_SIZE: Final = 0xFFFF
 NEEDED_XATTR: Final = "user.lamina.need_ea"
 """Folded names, separated by NUL, of the attributes that have FILE_NEED_EA."""
 
-_PREFIX: Final = "user."
-_PRIVATE: Final = ("user.dosattrib", "user.ntacl", "user.dosstream", "user.samba", "user.smbreparse", "user.lamina.")
 _LONGEST_NAME: Final = 0xFF
+_LOOK: Final = OpenHow(Access.PATH, follow=False)
 _ROOM: Final = 1 << 20
 _TOO_LARGE: Final = frozenset({errno.E2BIG, errno.ERANGE})
 
@@ -41,10 +42,6 @@ def _all_names(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHand
         raise
 
 
-def _shown(names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.startswith(_PREFIX) and not name.lower().startswith(_PRIVATE)]
-
-
 def get_extended_attributes(
     volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle"
 ) -> list[ExtendedAttribute]:
@@ -52,19 +49,38 @@ def get_extended_attributes(
     names = _all_names(volume, token, handle)
     needed = _needed(volume, token, handle) if NEEDED_XATTR in names else frozenset()
     found = []
-    for name in _shown(names):
+    for name in filter(is_told, names):
         try:
             value = volume.chain.getxattr(token, handle, name)
         except OSError as error:
             if error.errno == errno.ENODATA:
                 continue
             raise
-        raw = encode_name(name[len(_PREFIX) :])
+        raw = encode_name(name[len(SHOWN) :])
         if len(value) <= MAX_SIZE and len(raw) <= _LONGEST_NAME:
             # A client's name may be any bytes, and here it is as the list that it came in was read.
             bare = raw.decode("utf-8", "surrogateescape")
             found.append(ExtendedAttribute(bare, value, FILE_NEED_EA if bare.lower() in needed else 0))
     return found
+
+
+def has_extended_attributes(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle") -> bool:
+    """Whether a file has any that clients are told of."""
+    return Capability.XATTRS in volume.capabilities and any(map(is_told, _all_names(volume, token, handle)))
+
+
+def ea_size_at(volume: "NtVolume", token: "ImpersonationToken", path: str) -> int:
+    """What the attributes of the file at a chain path take, packed; 0 where that cannot be told (MS-FSCC EaSize)."""
+    try:
+        handle = volume.chain.open(token, volume.root, path, _LOOK)
+    except OSError:
+        return 0
+    try:
+        return full_ea_size(get_extended_attributes(volume, token, handle))
+    except OSError:
+        return 0
+    finally:
+        volume.chain.close(token, handle)
 
 
 def needs_knowledge(volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle") -> bool:
@@ -87,7 +103,7 @@ def set_extended_attributes(
 ) -> None:
     """Set attributes; one with an empty value is removed. Raises OSError, EA_TOO_LARGE."""
     wanted = list(attributes)
-    if any((_PREFIX + attribute.name).lower().startswith(_PRIVATE) for attribute in wanted):
+    if any((SHOWN + attribute.name).lower().startswith(KEPT) for attribute in wanted):
         raise PermissionError(errno.EACCES, "an attribute that the server keeps for itself")
     current = {attribute.name.lower(): attribute for attribute in get_extended_attributes(volume, token, handle)}
     _check_size(current, wanted)
@@ -120,14 +136,14 @@ def _set(
     name = attribute.name if known is None else known.name
     if attribute.value:
         try:
-            volume.chain.setxattr(token, handle, _PREFIX + name, attribute.value)
+            volume.chain.setxattr(token, handle, SHOWN + name, attribute.value)
         except OSError as error:
             if error.errno in _TOO_LARGE or (error.errno == errno.ENOSPC and _has_room(volume, token, handle)):
                 raise NtStatusError(NtStatus.EA_TOO_LARGE, str(error)) from error
             raise
         current[name.lower()] = attribute._replace(name=name)
     elif known is not None:
-        volume.chain.removexattr(token, handle, _PREFIX + name)
+        volume.chain.removexattr(token, handle, SHOWN + name)
         del current[name.lower()]
 
 

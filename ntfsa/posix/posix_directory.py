@@ -47,7 +47,7 @@ def fill_posix(
 
 
 def _information(token: "ImpersonationToken", open_: "NtOpen", entry: Listed) -> PosixInformation:
-    name, stat, dos = entry
+    name, stat, dos, _ = entry
     assert stat is not None
     volume = open_.volume
     stat = shown_stat(volume, stat)

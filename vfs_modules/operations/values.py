@@ -49,11 +49,15 @@ class DosAttributes(NamedTuple):
 
 
 class DirectoryEntry(NamedTuple):
-    """One entry of a directory. `stat` and `dos` are filled where the reader asked and the backend can."""
+    """One entry of a directory. `stat` and `dos` are filled where the reader asked and the backend can.
+
+    `may_have_xattrs` is false where it is known that there are no extended attributes that clients are told of.
+    """
 
     name: str
     stat: FileStat | None = None
     dos: DosAttributes | None = None
+    may_have_xattrs: bool = True
 
 
 class VolumeStatistics(NamedTuple):

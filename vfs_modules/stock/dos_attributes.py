@@ -12,6 +12,7 @@ import logging
 import stat as st
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from lamina.vfs_modules.forms.dosattrib import ChangeTime, StoredAttributes
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule, reaches_kernel_files
 from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
+from lamina.vfs_modules.private_attributes import is_told
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,12 @@ _STORING = 100_000
 _new = tuple.__new__
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
+
+
+@lru_cache(maxsize=1024)
+def _tells(attributes: bytes) -> bool:
+    """Whether clients are told of any of these; most files of a folder have the same."""
+    return any(map(is_told, attributes.decode("utf-8", "surrogateescape").split("\0")))
 
 
 class DosAttributesModule(VfsModule):
@@ -107,15 +115,23 @@ class DosAttributesModule(VfsModule):
         self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
     ) -> Iterator[DirectoryEntry]:
         while batch := list(islice(entries, _BATCH)):
-            values = syscalls.getxattrs_in(token, handle.fd, [entry.name for entry in batch], _XATTR_BYTES)
+            names = [entry.name for entry in batch]
+            lists = syscalls.listxattrs_in(token, handle.fd, names)
+            # Only those are asked for their attributes that have any: a folder that Lamina has not filled costs less.
+            stored = [name for name, attributes in zip(names, lists, strict=True) if _XATTR_BYTES in attributes]
+            values = dict(zip(stored, syscalls.getxattrs_in(token, handle.fd, stored, _XATTR_BYTES), strict=True))
             yield from [
-                _new(DirectoryEntry, (name, stat, self._dos(handle.fd, name, value, stat)))
+                _new(
+                    DirectoryEntry, (name, stat, self._dos(handle.fd, name, values.get(name), stat), _tells(attributes))
+                )
                 if stat is not None and stat.mode & _S_IFMT in _ANSWERED
                 else DirectoryEntry(name, stat)
-                for (name, stat, _), value in zip(batch, values, strict=True)
+                for (name, stat, _, _), attributes in zip(batch, lists, strict=True)
             ]
 
-    def _dos(self, directory: int, name: str, value: bytes | OSError, stat: FileStat) -> DosAttributes:
+    def _dos(self, directory: int, name: str, value: bytes | OSError | None, stat: FileStat) -> DosAttributes:
+        if value is None:
+            return _new(DosAttributes, (0, stat.btime_ns, None))
         if isinstance(value, OSError):
             if value.errno != errno.EACCES:
                 return _new(DosAttributes, (0, stat.btime_ns, None))

@@ -19,7 +19,7 @@ from lamina.vfs_modules.syscalls.attributes import (
     statx,
 )
 from lamina.vfs_modules.syscalls.leases import forget_lease, lease_break_seconds, set_lease
-from lamina.vfs_modules.syscalls.listing import getxattrs_in, list_entries
+from lamina.vfs_modules.syscalls.listing import getxattrs_in, list_entries, listxattrs_in
 from lamina.vfs_modules.syscalls.paths import (
     linkat,
     list_names,
@@ -73,6 +73,7 @@ __all__ = [
     "list_entries",
     "list_names",
     "listxattr",
+    "listxattrs_in",
     "mkdirat",
     "next_quota",
     "open_component",

@@ -24,6 +24,7 @@ RESOLVE_BENEATH = 0x08
 
 _OPENAT2 = 437  # the same number on every architecture
 GETXATTRAT = ctypes.c_long(464)
+LISTXATTRAT = ctypes.c_long(465)
 _OPEN_HOW = struct.Struct("=QQQ")
 _XATTR_ARGUMENTS = struct.Struct("=QII")
 XATTR_ARGUMENTS_SIZE = ctypes.c_size_t(_XATTR_ARGUMENTS.size)
@@ -43,6 +44,7 @@ def _function(name: str, *argtypes: object, restype: object = _INT) -> "ctypes._
 statx = _library["statx"]
 getxattrat = _library["syscall"]
 getxattrat.restype = _LONG
+listxattrat = getxattrat
 renameat2 = _function("renameat2", _INT, _BYTES, _INT, _BYTES, _UINT)
 utimensat = _function("utimensat", _INT, _BYTES, _POINTER, _INT)
 fallocate = _function("fallocate64", _INT, _INT, ctypes.c_int64, ctypes.c_int64)
@@ -71,6 +73,8 @@ class _Buffers(threading.local):
         value = bytearray(256)
         self._arguments = bytearray(_XATTR_ARGUMENTS.pack(_pointer_to(value).value or 0, len(value), 0))
         self.xattr = value, _pointer_to(self._arguments)
+        names = bytearray(1024)
+        self.xattr_names = names, _pointer_to(names), ctypes.c_size_t(len(names))
         self.how = ctypes.create_string_buffer(_OPEN_HOW.size)
         self.how_address = ctypes.addressof(self.how)
 

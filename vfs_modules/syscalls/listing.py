@@ -44,7 +44,7 @@ def _look_at(token: ImpersonationToken, directory: int, found: "list[os.DirEntry
             raw = os.fsencode(name)
             name = decode_name(raw)
         if not statx(directory, raw, 0x100, 0xFFF, address):  # AT_SYMLINK_NOFOLLOW, all fields
-            add(_new(DirectoryEntry, (name, file_stat(buffer), None)))
+            add(_new(DirectoryEntry, (name, file_stat(buffer), None, True)))
         elif ctypes.get_errno() == errno.EACCES:
             add(DirectoryEntry(name))
         elif ctypes.get_errno() != errno.ENOENT:  # removed since the directory was read
@@ -77,6 +77,36 @@ def getxattrs_in(
         else:
             add(_get(directory, raw, name) if error == errno.ERANGE else OSError(error, os.strerror(error)))
     return values
+
+
+def listxattrs_in(token: ImpersonationToken, directory: int, entries: Sequence[str]) -> list[bytes]:
+    """The names of the extended attributes of many components of a directory, each with a NUL behind it (listxattr(2)).
+
+    b"" also where `token` may not see them, or the file has no place for any. Components that are symbolic links are
+    not for this.
+    """
+    assume(token)
+    if not libc.HAS_GETXATTRAT or not isinstance(xattrs.calls, xattrs.StandardXattrs):
+        return [_list(directory, encode_name(entry)) for entry in entries]
+    buffer, address, size = libc.buffers.xattr_names
+    call, number, flags = libc.listxattrat, libc.LISTXATTRAT, libc.AT_SYMLINK_NOFOLLOW
+    found: list[bytes] = []
+    add = found.append
+    for entry in entries:
+        raw = entry.encode() if entry.isascii() else encode_name(entry)
+        length = call(number, directory, raw, flags, address, size)
+        if length >= 0:
+            add(bytes(buffer[:length]))
+        else:
+            add(_list(directory, raw) if ctypes.get_errno() == errno.ERANGE else b"")
+    return found
+
+
+def _list(directory: int, entry: bytes) -> bytes:
+    try:
+        return b"".join(name + b"\0" for name in xattrs.calls.list(proc_path(directory) + b"/" + entry))
+    except OSError:
+        return b""
 
 
 _NO_DATA = OSError(errno.ENODATA, os.strerror(errno.ENODATA))

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import struct
 
 import pytest
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.fscc.directory_information import DIRECTORY_MINIMUM
+from lamina.ntfsa.fscc.directory_information import DIRECTORY_MINIMUM, NEEDS_STAT
 from lamina.ntfsa.listing import directory, enumeration
 from lamina.ntfsa.listing.directory import query_directory
 from lamina.ntfsa.security import access_based
@@ -14,6 +15,8 @@ from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.status import NtStatusError
 from lamina.ntfsa.volume import VolumeSettings
 from lamina.vfs_modules.engine import Engine, Task
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
 
 
 def fill(share, *names):
@@ -228,3 +231,41 @@ def test_who_begins_again_waits_for_who_is_told(share, overlapping):
     assert first is S.NO_SUCH_FILE
     assert len(second) == 20
     assert third == ["file1"]
+
+
+EA_SIZE_AT = 64
+TELL_EA_SIZE = NEEDS_STAT - {c.FILE_DIRECTORY_INFORMATION}
+
+
+@pytest.fixture(params=["posix with attributes", "posix alone", "memory"])
+def keeping(request, make_share):
+    """A share that keeps extended attributes."""
+    if request.param == "memory":
+        return make_share(DosAttributesModule(), MemoryBackend())
+    return make_share(*([DosAttributesModule()] if "with" in request.param else []))
+
+
+@pytest.mark.parametrize("info_class", sorted(TELL_EA_SIZE))
+def test_the_size_of_extended_attributes_is_told(keeping, info_class):
+    keeping.make("none")
+    keeping.make("some")
+    opened = keeping.open("some")
+    keeping.set(opened, c.FILE_FULL_EA_INFORMATION, full_ea(b"NAME", b"value"))
+    told = struct.unpack("<I", keeping.query(opened, c.FILE_EA_INFORMATION))[0]
+    assert told == 8 + 5 + 5
+    for name, size in (("none", 0), ("some", told), (".", 0)):
+        entry = query(keeping, keeping.directory(), info_class, name)
+        assert struct.unpack_from("<I", entry, EA_SIZE_AT)[0] == size
+    whole = query(keeping, keeping.directory(), info_class)
+    sizes, offset = [], 0
+    while True:
+        sizes.append(struct.unpack_from("<I", whole, offset + EA_SIZE_AT)[0])
+        following = struct.unpack_from("<I", whole, offset)[0]
+        if not following:
+            break
+        offset += following
+    assert sorted(sizes) == [0, 0, 0, told]
+
+
+def full_ea(name, value):
+    return struct.pack("<IBBH", 0, 0, len(name), len(value)) + name + b"\0" + value

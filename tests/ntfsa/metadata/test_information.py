@@ -6,10 +6,12 @@ import struct
 import pytest
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.extensions import NOT_QUERIED, NOT_SET
 from lamina.ntfsa.file_state import allocation_size
 from lamina.ntfsa.fscc.fields import FILE_MINIMUM, FILESYSTEM_MINIMUM
 from lamina.ntfsa.fsctl.fs_control import fs_control
 from lamina.ntfsa.information import query_file, query_filesystem, set_filesystem
+from lamina.ntfsa.metadata import query_file as queries
 from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.times.filetime import to_filetime
 from lamina.ntfsa.volume import VolumeSettings
@@ -27,6 +29,33 @@ QUERIED = sorted(
         c.FILE_POSIX_INFORMATION,
     }
 )
+
+
+@pytest.mark.parametrize("info_class", sorted(NOT_QUERIED - set(queries.CLASSES)))
+def test_classes_that_are_no_queries_are_not_supported(share, refused, info_class):
+    refused(S.NOT_SUPPORTED, query_file, share.context, share.open("file", c.FILE_CREATE), info_class, 65536)
+
+
+@pytest.mark.parametrize("info_class", sorted(NOT_SET))
+def test_classes_that_are_not_set_are_not_supported(share, refused, info_class):
+    refused(S.NOT_SUPPORTED, share.set, share.open("file", c.FILE_CREATE), info_class, bytes(100))
+
+
+def test_classes_that_are_only_queried_are_not_set(share, refused):
+    refused(S.INVALID_INFO_CLASS, share.set, share.open("file", c.FILE_CREATE), c.FILE_STREAM_INFORMATION, bytes(100))
+
+
+FSCTL_READ_FILE_USN_DATA = 0x000900EB
+
+
+def test_a_volume_without_a_journal_says_so(share, refused):
+    """MS-FSCC 2.3.62 FSCTL_READ_FILE_USN_DATA Reply."""
+    opened = share.open("file", c.FILE_CREATE)
+    for input_ in (b"", struct.pack("<HH", 2, 3)):
+        refused(
+            S.INVALID_DEVICE_REQUEST,
+            fs_control, share.context, opened, FSCTL_READ_FILE_USN_DATA, memoryview(input_), 4096,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("info_class", QUERIED)
