@@ -81,11 +81,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """Everything that a server is started from, except the accounts, which live longer than a plan."""
+    """Everything that a server is started from, except the accounts, which live longer than a plan.
+
+    `state`: the folder in which modules keep what is their own; without one it goes with the server.
+    """
 
     settings: ServerSettings
     shares: Mapping[str, ShareSpec]
     listeners: tuple[Listener, ...]
+    state: Path | None = None
 
 
 def folder_owner(folder: os.PathLike[str] | str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ response (3.3.4.2) and the final one later, in a frame of its own.
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from lamina.core.request_view import request_view
 from lamina.core.wire.constants import Command
 from lamina.core.wire.header import Header
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lamina.core.connection import Connection
     from lamina.core.crypto.signing import Signer
     from lamina.core.session import Channel, SmbOpen, SmbSession, SmbTree
+    from lamina.vfs_modules.services.request_view import RequestView
 
 HEADROOM: Final = 56
 """Bytes before the SMB2 header in a reply's buffer: the frame length (4) and the transform header (52)."""
@@ -171,6 +173,10 @@ class Exchange:
         self.timer = None
         if self.current is not None and not self.current.async_id and not self.task.done:
             self.connection.send_interim(self)
+
+    def view(self) -> "RequestView | None":
+        """The current request as modules see it (`services.request_view` finds this by the task)."""
+        return request_view(self.current) if self.current is not None else None
 
     def stop_timer(self) -> None:
         """The current request has ended."""

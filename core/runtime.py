@@ -10,13 +10,14 @@ import itertools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lamina.core.audit_trail import AuditTrail
 from lamina.core.auth.accounts import AccountStore
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.composition import make_chain
+from lamina.core.event_queue import EventQueue
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.request import Exchange
 from lamina.core.server_core import ServerEvents, SmbServer
@@ -30,6 +31,7 @@ from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.hooks import HookBus, listener_name
+from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,8 @@ class Runtime:
         self._open: dict[str, _OpenShare] = {}
         self.hooks = HookBus()
         self._audit = AuditTrail(self.hooks.event)
+        self._events = EventQueue("events of modules")
+        self.surroundings = Surroundings(self._announce, str(plan.state or ""))
         self.tracing = Tracing(server)
         self._retired: list[_Retired] = []
         self._generations = itertools.count(1)
@@ -98,6 +102,9 @@ class Runtime:
             await runtime.close()
             raise
         return runtime
+
+    def _announce(self, kind: str, details: Mapping[str, Any]) -> None:
+        self._events.put(self.hooks.event, kind, details)
 
     @property
     def bound(self) -> list[Listener]:
@@ -174,19 +181,21 @@ class Runtime:
         for name, spec in specs.items():
             old = previous.get(name)
             volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
-            volume = volume or await self._open_volume(name, spec)
+            volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
             opened[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
 
-    async def _open_volume(self, name: str, spec: ShareSpec) -> NtVolume:
+    async def _open_volume(self, name: str, spec: ShareSpec, previous: NtVolume | None) -> NtVolume:
         try:
-            chain = make_chain(name, spec)
-            return await self.engine.run(self._connect, name, spec, chain)
+            chain = make_chain(name, spec, self.surroundings)
+            return await self.engine.run(self._connect, name, spec, chain, previous)
         except Exception as error:  # modules are anybody's code: whatever it raises stops the start, with its message
             raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
 
-    def _connect(self, name: str, spec: ShareSpec, chain: Chain) -> NtVolume:
+    def _connect(self, name: str, spec: ShareSpec, chain: Chain, previous: NtVolume | None) -> NtVolume:
         chain.connect(SERVER_TOKEN)
         try:
+            if previous is not None:
+                chain.take_over(previous.whole_chain)
             # While clients keep a share as it was before a reload, two chains have its name.
             generation = next(self._generations)
             for module in chain.modules:
@@ -236,6 +245,8 @@ class Runtime:
         self._open, self._retired = {}, []
         await self._close_unused(volumes)
         await asyncio.to_thread(self._audit.close)
+        await asyncio.to_thread(self._events.close)
+        await asyncio.to_thread(self.surroundings.stores.close)
 
 
 def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:

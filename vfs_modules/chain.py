@@ -108,6 +108,19 @@ class Chain(Next):
             raise
         self.capabilities = capabilities
 
+    def take_over(self, previous: "Chain", token: ImpersonationToken = SERVER_TOKEN) -> None:
+        """Let each module take over from that of its class in `previous`, the chain of the share until now.
+
+        Raises what a module's `reload` does.
+        """
+        left = list(previous.modules)
+        for module in reversed(self.modules):
+            before = next((one for one in reversed(left) if type(one) is type(module)), None)
+            if before is not None:
+                left.remove(before)
+                assume(token)
+                module.reload(before)
+
     def disconnect(self, token: ImpersonationToken = SERVER_TOKEN) -> None:
         """Disconnect what is connected, from the top down. Harmless when nothing is; a fault does not stop the rest."""
         self.capabilities = Capability(0)
@@ -168,6 +181,8 @@ def build_chain(modules: Sequence[VfsModule], share: ShareInfo) -> Chain:
     _check(pieces, share)
     for slot, module in enumerate(pieces):
         module.share, module.slot, module.slot_count = share, slot, len(pieces)
+        before = sum(title(other) == title(module) for other in pieces[:slot])
+        module.title = f"{title(module)}#{before + 1}" if before else title(module)
     taking_part: dict[str, tuple[VfsModule, ...]] = dict.fromkeys(OPERATIONS, ())
     for module in pieces[:-1]:
         module.next = Next({})

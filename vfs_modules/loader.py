@@ -9,6 +9,7 @@ from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple
 
+from lamina.vfs_modules.deprecation import warn_of_deprecated
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import API_VERSION
 
@@ -51,20 +52,38 @@ def load_module(name: str, blocked: Collection[str] = ()) -> type[VfsModule]:
     if name in blocked:
         raise LoadError(f"module {name!r} is blocked by the configuration")
     kind = _import(_find(name))
-    check_version(name, kind)
+    vet(name, kind)
     if not kind.name:
         kind.name = name
     return kind
 
 
+def vet(name: str, kind: type[VfsModule]) -> None:
+    """Refuse a class that does not work with this contract, and warn of what it uses that is on its way out."""
+    check_version(name, kind)
+    warn_of_deprecated(kind)
+
+
 def check_version(name: str, kind: type[VfsModule]) -> None:
-    """Refuse a module written for another major version of the operations, or for a newer minor one."""
-    wanted, ours = kind.api_version, API_VERSION
-    if wanted[0] != ours[0] or wanted[1] > ours[1]:
+    """Refuse a module whose range of versions of the contract does not have ours in it. Raises LoadError."""
+    least, before = kind.api_version, kind.api_before or (kind.api_version[0] + 1, 0)
+    if before <= least:
         raise LoadError(
-            f"module {name!r} was written for version {wanted[0]}.{wanted[1]} of the VFS operations; this Lamina has "
-            f"{ours[0]}.{ours[1]} and loads {ours[0]}.0 to {ours[0]}.{ours[1]}"
+            f"module {name!r} works with no version of the contract: from {_version(least)} to before "
+            f"{_version(before)}; its author must mend api_version or api_before"
         )
+    if least <= API_VERSION < before:
+        return
+    what = "an older" if least > API_VERSION else "a newer"
+    todo = "upgrade Lamina, or install an older version of the module" if least > API_VERSION else "upgrade the module"
+    raise LoadError(
+        f"module {name!r} works with versions {_version(least)} to before {_version(before)} of the contract with "
+        f"modules; this Lamina has {what} one, {_version(API_VERSION)}: {todo}"
+    )
+
+
+def _version(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _find(name: str) -> EntryPoint:

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import OPERATIONS, Capability, Operation, Operations
+from lamina.vfs_modules.services.module_services import ModuleServices
+from lamina.vfs_modules.services.surroundings import Surroundings
 
 _LISTENER = "lamina_impl"  # what `hooks.listens` leaves on a method
 
@@ -24,6 +26,7 @@ EXTENSION_MARK = "lamina_extension"
 """What the decorators of `extensions` leave on a method."""
 
 _DECLARATIONS = frozenset({"before", "after", "requires", "conflicts", "provides"})
+_VERSIONS = frozenset({"api_version", "api_before"})
 
 _NO_SUBSTITUTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -69,7 +72,8 @@ class ModuleOptions(BaseModel):
 class ShareInfo:
     """What a chain is built for. `path` is the share's folder; `substitutions` the values of %S, %h … for options.
 
-    Without `follow_symlinks` a backend follows no symbolic link: where one is in the way it says ELOOP.
+    Without `follow_symlinks` a backend follows no symbolic link: where one is in the way it says ELOOP. `surroundings`
+    is for the framework: modules have what comes of it as `self.log`, `self.storage` …
     """
 
     name: str
@@ -77,12 +81,14 @@ class ShareInfo:
     read_only: bool = False
     substitutions: Mapping[str, str] = field(default_factory=lambda: _NO_SUBSTITUTIONS)
     follow_symlinks: bool = True
+    surroundings: Surroundings = field(default_factory=Surroundings, compare=False, repr=False)
 
 
-class VfsModule(Operations):
+class VfsModule(ModuleServices, Operations):
     """A piece of a chain. `next` is everything below it; `slot` its place in every handle's `slots`.
 
-    Class attributes describe it: `name` (as configuration calls it), `api_version` it was written for, and what it
+    Class attributes describe it: `name` (as configuration calls it), the first version of the contract that it works
+    with (`api_version`) and the first that it does not (`api_before`; without one, the next major version), and what it
     wants of a chain (`order`): what it must stand somewhere above (`before`) and below (`after`), what must be there
     (`requires`) and must not (`conflicts`), each the name of a module or of what one `provides`;
     `keeps_streams`: its `open_stream` returns handles of its own kind (see `streams`).
@@ -92,6 +98,7 @@ class VfsModule(Operations):
     Options: ClassVar[type[ModuleOptions]] = ModuleOptions
     name: ClassVar[str] = ""
     api_version: ClassVar[tuple[int, int]] = (1, 0)
+    api_before: ClassVar[tuple[int, int] | None] = None
     before: ClassVar[tuple[str, ...]] = ()
     after: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
@@ -111,6 +118,7 @@ class VfsModule(Operations):
         if not isinstance(self.options, self.Options):
             raise ModuleError(f"{type(self).__qualname__} takes its own Options, not {type(options).__qualname__}")
         self.share = None
+        self.title = self.name or type(self).__qualname__
         self.slot = -1
         self.slot_count = 0
 
@@ -122,11 +130,21 @@ class VfsModule(Operations):
                 _check_signature(cls, name, value)
             elif name in _DECLARATIONS:
                 _check_declaration(cls, name, value)
+            elif name in _VERSIONS:
+                _check_version(cls, name, value)
             elif not (name.startswith("_") or name in allowed or _inherited(cls, name) or _is_marked(value)):
                 raise ModuleError(_stranger(cls, name))
 
     def connect(self, share: ShareInfo) -> None:
         """Get ready to serve `share`; the layers below are connected. Raises OSError to refuse."""
+
+    def reload(self, previous: "VfsModule") -> None:
+        """Take over what is worth keeping from `previous`, whose place in a live share this module takes.
+
+        Called after `connect`, when a configuration has been read again: with the module of the same class that the
+        share's chain had until now, whose options may have been others. What is open stays with `previous`, which is
+        disconnected when the last of it is closed. Raises OSError to refuse: everything then stays as it was.
+        """
 
     def disconnect(self) -> None:
         """Give back what `connect` took; called only after it succeeded, from the top down."""
@@ -136,10 +154,10 @@ class VfsModule(Operations):
         return below
 
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The function to use for `operation` at this height; asked once, when the chain is built.
+        """The function to use for `operation` at this height.
 
-        `call` is this module's own implementation, or else that of the layers below. A module that is not interested
-        returns `call` itself, and then costs nothing.
+        Asked when the chain is built, and again when somebody traces it. `call` is this module's own implementation, or
+        else that of the layers below. A module that is not interested returns `call` itself, and then costs nothing.
         """
         return call
 
@@ -166,7 +184,8 @@ def _forwarding(name: str, contract: Callable[..., Any]) -> Callable[..., Any]:
 for _name in OPERATIONS:
     setattr(VfsModule, _name, _forwarding(_name, getattr(Operations, _name)))
 
-_PUBLIC = {name for name in vars(VfsModule) if not name.startswith("_")} | {"options", "next", "share", "slot"}
+_PUBLIC = {name for kind in (VfsModule, ModuleServices) for name in vars(kind) if not name.startswith("_")}
+_PUBLIC |= {"options", "next", "share", "slot"}
 
 
 def _inherited(cls: type, name: str) -> bool:
@@ -205,6 +224,13 @@ def _check_declaration(cls: type, name: str, value: object) -> None:
     # A string is a sequence of strings too, and would be taken for the names of its letters.
     if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
         raise ModuleError(f'{_where(cls)}.{name}: must be a tuple of names, such as ("streams",), not {value!r}')
+
+
+def _check_version(cls: type, name: str, value: object) -> None:
+    if value is None and name == "api_before":
+        return
+    if not (isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)):
+        raise ModuleError(f"{_where(cls)}.{name}: must be a version of the contract such as (1, 0), not {value!r}")
 
 
 def _parameters(function: Callable[..., Any]) -> str:

@@ -31,6 +31,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "hooks": ("Announcements", "listens"),
     "engine": ("RequestCancelled", "breathe", "offload", "wait"),
+    "services": (),
+    "deprecation": ("ContractDeprecationWarning",),
     "testing/__init__": (),
     "testing/suite": ("applicable", "checks"),
 }  # fmt: skip
@@ -112,7 +114,8 @@ def _package(folder: Path, path: str) -> Iterator[str]:
     whole = {_base(base): one.name for one in top if isinstance(one, ast.ClassDef) for base in one.bases}
     for statement in (statement for statements in (top, *rest) for statement in statements):
         if isinstance(statement, ast.ClassDef) and statement.name in whole:
-            yield from list(_class(statement, f"{path}.{whole[statement.name]}"))[1:]
+            own = f"{path}.{whole[statement.name]}"
+            yield from (line for line in _class(statement, own) if line != f"{own}()")
         elif isinstance(statement, ast.ClassDef) and statement.name in whole.values():
             yield f"{path}.{statement.name}()"
         else:
@@ -139,7 +142,9 @@ def _lines(statement: ast.stmt, path: str) -> Iterator[tuple[str, str]]:
 
 def _class(tree: ast.ClassDef, path: str) -> Iterator[str]:
     bases = [ast.unparse(base) for base in (*tree.bases, *(keyword.value for keyword in tree.keywords))]
-    yield f"{path}({', '.join(bases)}){_decorated(tree)}"
+    yield f"{path}(){_decorated(tree)}"
+    # A further base breaks nobody; one that goes may.
+    yield from (f"{path} is a {base}" for base in bases)
     fields = [one for one in tree.body if isinstance(one, ast.AnnAssign) and "ClassVar" not in ast.unparse(one)]
     # A value that writers make must not get a field that they do not give.
     is_value = "NamedTuple" in bases or "dataclass" in _decorated(tree)
@@ -158,6 +163,9 @@ def _class(tree: ast.ClassDef, path: str) -> Iterator[str]:
 
 
 def _method(tree: ast.FunctionDef, path: str) -> Iterator[str]:
+    for decorator in tree.decorator_list:
+        if _is_deprecation(decorator):
+            yield f"{path}.{tree.name} is {ast.unparse(decorator)}"
     if not path.endswith(".Announcements"):
         yield f"{path}.{_function(tree)}"
         return
@@ -173,7 +181,11 @@ def _function(tree: ast.FunctionDef) -> str:
 
 
 def _decorated(tree: ast.ClassDef | ast.FunctionDef) -> str:
-    return "".join(f" @{ast.unparse(decorator)}" for decorator in tree.decorator_list)
+    return "".join(f" @{ast.unparse(one)}" for one in tree.decorator_list if not _is_deprecation(one))
+
+
+def _is_deprecation(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "deprecated"
 
 
 def _name(statement: ast.stmt) -> str:

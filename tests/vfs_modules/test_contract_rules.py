@@ -84,10 +84,20 @@ def helper(a: int) -> None: ...
         "operations.Operations.open(self, token: Token, path: str='', *, deep: bool=False) -> int"
         " @operation(Target.HANDLE, mutates=True)",
         "operations.Stat field 1: label: str = ''",
-        "operations.Stat(NamedTuple)",
+        "operations.Stat is a NamedTuple",
+        "operations.Stat()",
         "operations.helper(a: int) -> None",
         "required operations.Stat field 0: size: int",
     ]
+
+
+def test_a_further_base_and_a_deprecation_are_additions(source):
+    old = described(source, "class A(B):\n    @operation(1)\n    def do(self): ...")
+    new = described(
+        source, "class A(C, B):\n    @deprecated((1, 1), (2, 0), 'use b')\n    @operation(1)\n    def do(self): ..."
+    )
+    assert set(new) - set(old) == {"operations.A is a C", "operations.A.do is deprecated((1, 1), (2, 0), 'use b')"}
+    assert set(old) <= set(new)
 
 
 def test_neither_words_nor_code_nor_private_names_are_part_of_it(source):

@@ -87,8 +87,49 @@ def test_older_minor_versions_load_and_nothing_else(
     if loads:
         check_version("m", Module)
     else:
-        with pytest.raises(LoadError, match=r"loads 1\.0 to 1\.2"):
+        with pytest.raises(LoadError, match=r"this Lamina has an? (older|newer) one, 1\.2: "):
             check_version("m", Module)
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "loads"),
+    [
+        ((1, 0), (2, 0), True),
+        ((1, 2), (1, 3), True),
+        ((1, 0), (1, 2), False),
+        ((1, 0), (3, 0), True),
+        ((1, 3), (3, 0), False),
+    ],
+)
+def test_a_module_says_with_which_versions_it_works(first, before, loads, monkeypatch):
+    monkeypatch.setattr(loader, "API_VERSION", (1, 2))
+
+    class Module(VfsModule):
+        api_version = first
+        api_before = before
+
+    if loads:
+        check_version("m", Module)
+    else:
+        with pytest.raises(
+            LoadError, match=rf"works with versions {first[0]}\.{first[1]} to before {before[0]}\.{before[1]} "
+        ):
+            check_version("m", Module)
+
+
+def test_a_range_without_a_version_is_refused():
+    class Module(VfsModule):
+        api_version = (1, 2)
+        api_before = (1, 2)
+
+    with pytest.raises(LoadError, match="works with no version of the contract"):
+        check_version("m", Module)
+
+
+@pytest.mark.parametrize("value", ["1.0", (1,), None, ("1", "0")])
+def test_what_is_no_version_is_refused_where_the_class_is_defined(value):
+    with pytest.raises(ModuleError, match=r"api_version: must be a version"):
+        type("Module", (VfsModule,), {"api_version": value})
 
 
 SHARE = ShareInfo("data", "/nowhere")

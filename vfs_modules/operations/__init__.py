@@ -27,6 +27,7 @@ from lamina.vfs_modules.operations.attributes import Attributes
 from lamina.vfs_modules.operations.capability import Capability
 from lamina.vfs_modules.operations.data import Data
 from lamina.vfs_modules.operations.directories import Directories
+from lamina.vfs_modules.operations.durability import Durability
 from lamina.vfs_modules.operations.locks import Locks
 from lamina.vfs_modules.operations.names import Names
 from lamina.vfs_modules.operations.opening import Opening
@@ -70,7 +71,7 @@ __all__ = [
     "operation",
 ]
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 2)
 """The version of this specification. Operations are only ever appended, with a default, in a minor version."""
 
 
@@ -86,6 +87,7 @@ class Operations(
     Streams,
     Locks,
     Quotas,
+    Durability,
 ):
     """The contract. Each default is what a chain does when nobody implements the operation."""
 

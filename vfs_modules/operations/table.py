@@ -5,9 +5,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 _MARK = "lamina_operation"
+
+DEPRECATED: Final = "lamina_deprecated"
+"""What `deprecated` leaves: the deprecations by argument, that of the whole under ""."""
+
+Version = tuple[int, int]
 
 
 class Target(Enum):
@@ -46,6 +51,27 @@ def operation(
         return method
 
     return declare
+
+
+class Deprecation(NamedTuple):
+    """Since which version something is deprecated, with which it goes, and what to do instead, as an imperative."""
+
+    since: Version
+    removed: Version
+    instead: str
+
+
+def deprecated(since: Version, removed: Version, instead: str, argument: str = "") -> Callable[[_Method], _Method]:
+    """Mark an operation or an announcement as deprecated, or one argument of it; outermost of its decorators."""
+    if removed[0] <= since[0]:
+        raise ValueError("what is deprecated goes with a major version")
+
+    def mark(method: _Method) -> _Method:
+        marks = dict(getattr(method, DEPRECATED, {}))
+        setattr(method, DEPRECATED, marks | {argument: Deprecation(since, removed, instead)})
+        return method
+
+    return mark
 
 
 def declared_in(group: type) -> Iterator[Operation]:
