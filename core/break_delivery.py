@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks at what has become of a notification."""
 
-_ROUND_TRIPS: Final = 4.0
-"""A client's TCP has so many retransmission timeouts to acknowledge a notification, and `_LOOK_AGAIN` at least."""
+_PATIENCE: Final = 2.0
+"""Seconds that a client's TCP has to acknowledge a notification."""
+
+_RETRANSMISSIONS: Final = 4.0
+"""The same in retransmission timeouts of its connection, where these are longer."""
 
 _LONGEST: Final = 60
 """Looks after which nobody is waiting any more: breaks end after 35 seconds."""
@@ -77,7 +80,7 @@ class BreakDelivery:
         self._connection = connection
         connection.deliveries.add(self)
         self._end = connection.bytes_queued()
-        self._patience = max(_LOOK_AGAIN, _ROUND_TRIPS * connection.transport.retransmission_timeout())
+        self._patience = max(_PATIENCE, _RETRANSMISSIONS * connection.transport.retransmission_timeout())
         loop = connection.server.engine.loop
         self._timer = loop.call_later(self._patience, self._look, connection)
 

@@ -59,20 +59,22 @@ def _notify_lease(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> b
     body = encode_lease_break_notification(
         LeaseBreakNotification(lease.key, notice.held, notice.to, epoch, flags),
     )
-    return _deliver(open_, notice, body, partial(_connections, server, open_))
+    return _deliver(open_, notice, body, partial(_connections, server, open_, lease.version))
 
 
-def _connections(server: "SmbServer", open_: SmbOpen) -> "list[Connection]":
-    """Where a lease's client can be told: its session's channels, then its other connections (3.3.4.7).
+def _connections(server: "SmbServer", open_: SmbOpen, version: int) -> "list[Connection]":
+    """Where a lease's client can be told (3.3.4.7).
 
-    A lease belongs to the client, whichever of its connections made it; but what must be encrypted, only who has the
-    session's keys can read.
+    A lease belongs to the client, whichever of its connections made it: Windows tells of one of version 2 on the
+    client's first connection, of others on the session's (smb2.lease.v2_complex1). What must be encrypted, only who has
+    the session's keys can read.
     """
     session = open_.tree.session
     own = list(_channels(session))
     if _sealing(open_) is not None:
         return own
-    return own + [other for other in server.connections_of_client(session.client_guid) if other not in own]
+    all_of_them = server.connections_of_client(session.client_guid)
+    return all_of_them if version > 1 else own + [each for each in all_of_them if each not in own]
 
 
 def _channels(session: SmbSession) -> "Iterator[Connection]":

@@ -35,7 +35,8 @@ KEY = b"the lease key, 1"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(break_delivery, "_LOOK_AGAIN", 0.02)
-    monkeypatch.setattr(break_delivery, "_ROUND_TRIPS", 0.0)
+    monkeypatch.setattr(break_delivery, "_PATIENCE", 0.02)
+    monkeypatch.setattr(break_delivery, "_RETRANSMISSIONS", 0.0)
 
 
 @pytest.fixture
@@ -210,8 +211,8 @@ def test_what_wants_no_answer_is_sent_again_until_it_is_acknowledged(
 # -- leases ---------------------------------------------------------------------------------------------------------
 
 
-def lease(client: WireClient) -> Open:
-    contexts = {REQUEST_LEASE: encode_lease(LeaseContext(KEY, RWH, version=2))}
+def lease(client: WireClient, version: int = 1) -> Open:
+    contexts = {REQUEST_LEASE: encode_lease(LeaseContext(KEY, RWH, version=version))}
     return new_file(client, oplock_level=LEASE, contexts=contexts)
 
 
@@ -225,19 +226,21 @@ def answer(client: WireClient) -> None:
     client.transact(Command.OPLOCK_BREAK, encode_lease_break(LeaseBreak(KEY, RH))).check()
 
 
-def test_a_lease_is_told_on_its_sessions_channels_before_others_of_the_client(
-    served: Served, client: WireClient, other: WireClient
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_lease_is_told_on_every_connection_of_the_client(
+    served: Served, client: WireClient, other: WireClient, version: int
 ) -> None:
     own = served.connected()
     second = served.bound(own)
-    lease(own)
-    lease(client)
-    deafen(served, own)
-    deafen(served, second)
+    lease(own, version)
+    lease(client, version)
+    order = (own, second, client) if version == 1 else (client, own, second)
+    for channel in order[:2]:
+        deafen(served, channel)
     waiting = begin_open(other)
-    for channel in (own, second, client):
+    for channel in order:
         assert lease_broken(channel) == RH
-    answer(client)
+    answer(order[2])
     other.wait(waiting).check()
 
 
