@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.core.wire.durable_contexts import AppInstanceVersion
-from lamina.ntfsa.durability.lasting import is_kept
+from lamina.ntfsa.durability.lasting import is_kept, lose_client
 from lamina.ntfsa.durability.reconnect_rules import NO_GUID, Kept
 from lamina.ntfsa.durability.rules import Kind, ended_by_break
 from lamina.ntfsa.grants.grant_holders import BreakNotice
@@ -25,6 +25,7 @@ from lamina.vfs_modules.engine import Engine, Task
 if TYPE_CHECKING:
     from lamina.core.request import Exchange, Request
     from lamina.core.session import SmbOpen, SmbTree
+    from lamina.ntfsa.open_state import NtOpen
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class DurableOpens:
         state, nt = open_.durable, open_.nt
         if state is None or state.kind is None or nt is None or self._closed or open_.closing:
             return False
-        if len(self._waiting) >= limit or not is_kept(nt, state.kind):
+        if len(self._waiting) >= limit or not self._can_wait(open_, nt, state.kind):
             return False
         session = open_.tree.session
         session.opens.pop(open_.file_id, None)
@@ -165,6 +166,18 @@ class DurableOpens:
         state.since = time.monotonic()
         state.timer = self._engine.loop.call_later(state.seconds, self.end, open_)
         return True
+
+    @staticmethod
+    def _can_wait(open_: "SmbOpen", nt: "NtOpen", kind: Kind) -> bool:
+        if not is_kept(nt, kind):
+            return False
+        try:
+            lose_client(open_.tree.context, nt)
+        except NtStatusError as error:
+            log.debug("an open cannot be kept for its client: %s", error)
+            return False
+        # Whoever wanted the file while the chain was told has found nobody to ask.
+        return is_kept(nt, kind)
 
     def take_back(self, open_: "SmbOpen", tree: "SmbTree") -> None:
         """The client of a waiting open has come back: it is an open of `tree` from now on."""

@@ -45,6 +45,7 @@ class ShareSpec:
     that clients see as hidden, whatever their case. `change_notify`: what who watches a folder learns of: all changes,
     those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
     time. `oplocks`: whether clients may cache at all; `directory_leases`: what they have listed, too.
+    `durable_handles`: what they have open outlives their connection, where they ask for that.
     `posix_extensions`: whether clients that ask for POSIX semantics get them.
     """
 
@@ -64,6 +65,7 @@ class ShareSpec:
     change_notify: ChangeNotify = "all"
     oplocks: bool = True
     directory_leases: bool = True
+    durable_handles: bool = True
     posix_extensions: bool = True
     chain: Sequence[ChainLink] = DEFAULT_CHAIN
 

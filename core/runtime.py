@@ -271,6 +271,7 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         change_notify=spec.change_notify,
         oplocks=spec.oplocks,
         directory_leases=spec.directory_leases,
+        durable_handles=spec.durable_handles,
         posix_extensions=spec.posix_extensions,
     )
 

@@ -36,7 +36,7 @@ class VolumeSettings:
     `follow_symlinks`: symbolic links within the share are followed by the server; otherwise clients are told of them.
     `change_notify`: who waits for changes in a directory learns of all ("all"), of those made through this share alone
     ("share"), or is refused ("off"). `oplocks`: whether clients may cache at all; `directory_leases`:
-    what they have listed, too.
+    what they have listed, too. `durable_handles`: what is open outlives the connection of a client that wants it to.
     """
 
     read_only: bool = False
@@ -53,6 +53,7 @@ class VolumeSettings:
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: bool = True
     directory_leases: bool = True
+    durable_handles: bool = True
     posix_extensions: bool = True
 
     def hides(self, name: str) -> bool:
@@ -90,6 +91,7 @@ class NtVolume:
         "capabilities",
         "chain",
         "doomed",
+        "durable_handles",
         "emptied",
         "extensions",
         "guid",
@@ -135,6 +137,7 @@ class NtVolume:
         self.capabilities: Capability = chain.capabilities
         self.extensions = chain.extensions
         self.posix_extensions = settings.posix_extensions and Capability.CASE_SENSITIVE in chain.capabilities
+        self.durable_handles = settings.durable_handles and Capability.DURABLE_HANDLES in chain.capabilities
         self.has_streams = Capability.STREAMS in chain.capabilities
         self.root = chain.open_root(SERVER_TOKEN)
         self.root_stat = chain.fstat(SERVER_TOKEN, self.root)

@@ -38,7 +38,7 @@ from lamina.core.wire.durable_contexts import (
     encode_durable_response_v2,
 )
 from lamina.ntfsa.constants import FILE_ALL_ACCESS
-from lamina.ntfsa.durability.lasting import grant_of
+from lamina.ntfsa.durability.lasting import grant_of, regain_client
 from lamina.ntfsa.durability.reconnect_rules import Claim, refusal
 from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, Kind, carries, durable_seconds
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE, STATE_OF_LEVEL
@@ -146,6 +146,12 @@ def _take_back(
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share no longer gives the rights that were granted")
     durables.take_back(open_, tree)
     open_.sequence.begin_anew(request.header.channel_sequence)
+    try:
+        regain_client(tree.context, open_.nt)
+    except BaseException:
+        # Nobody has been told of it, and who was before is gone.
+        request.connection.server.close_for_certain(open_)
+        raise
     return open_
 
 
@@ -255,7 +261,7 @@ def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Las
     state.action = action
     state.app_instance, state.app_version = lasting.app_instance, lasting.app_version
     assert nt is not None
-    if lasting.version and not nt.is_directory and carries(grant_of(nt)):
+    if lasting.version and nt.volume.durable_handles and not nt.is_directory and carries(grant_of(nt)):
         state.kind = Kind.DURABLE
         state.seconds = DEFAULT_V1_SECONDS if wanted is None else durable_seconds(wanted.timeout)
     if state.kind is not None or wanted is not None or lasting.app_instance:

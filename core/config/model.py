@@ -141,6 +141,7 @@ class ShareTable(Table):
     change_notify: Literal["all", "share", "off"] = "all"
     oplocks: StrictBool = True
     directory_leases: StrictBool = True
+    durable_handles: StrictBool = True
     posix_extensions: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True

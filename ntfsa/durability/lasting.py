@@ -33,6 +33,22 @@ def is_kept(open_: "NtOpen", kind: Kind) -> bool:
     return not open_.closed and outlives_connection(kind, grant_of(open_))
 
 
+def lose_client(context: "NtContext", open_: "NtOpen") -> None:
+    """The client of an open is gone: let the chain know. Raises NtStatusError where the open cannot be kept."""
+    try:
+        open_.volume.chain.durable_disconnect(context.token, open_.handle)
+    except OSError as error:
+        raise nt_error(error) from error
+
+
+def regain_client(context: "NtContext", open_: "NtOpen") -> None:
+    """It is back. Raises NtStatusError where the chain does not give the open back."""
+    try:
+        open_.volume.chain.durable_reconnect(context.token, open_.handle)
+    except OSError as error:
+        raise nt_error(error) from error
+
+
 def tell_again(context: "NtContext", open_: "NtOpen") -> Regained:
     """The state of an open and of its file, for a client that asks for it back or anew. Raises NtStatusError."""
     try:

@@ -71,6 +71,7 @@ class MemoryBackend(Backend):
             | Capability.STREAMS
             | Capability.CREATION_TIME
             | Capability.CHANGE_TIME
+            | Capability.DURABLE_HANDLES
         )
 
     # Resolution.

@@ -1,10 +1,14 @@
 """Durable opens on the wire: kept without a client, given back, ended (MS-SMB2 3.3.5.9.6, .7, .10, .12, 3.3.7.1)."""
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from lamina.core.plan import ShareSpec
 from lamina.core.settings import ServerSettings
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, encode_create_request
@@ -33,6 +37,9 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.status import NtStatus as S
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.granted import RH, RW, RWH, R
 from tests.support.served import GENERIC_ALL, PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
 from tests.support.wire_client import ALL_DIALECTS, Open, StatusError, WireClient
@@ -387,3 +394,66 @@ class TestBreaks:
         client.disconnect()
         other.wait(message).check()
         assert kept.waiting == 0
+
+
+class TestChain:
+    """What the modules of a share have to say about it."""
+
+    class Told(VfsModule, public=("told", "refusing")):
+        """Notes what it is told, and refuses what it is to."""
+
+        name: ClassVar[str] = "told"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[str] = []
+            self.refusing = ""
+
+        def durable_disconnect(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+            self._tell("disconnect")
+
+        def durable_reconnect(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+            self._tell("reconnect")
+
+        def _tell(self, what: str) -> None:
+            self.told.append(what)
+            if self.refusing == what:
+                raise OSError(errno.EIO, "not today")
+
+    @pytest.fixture
+    def module(self) -> "TestChain.Told":
+        return self.Told()
+
+    @pytest.fixture
+    def served(self, serve: Callable[..., Served], module: "TestChain.Told") -> Served:
+        return serve(chain=(module, "posix"))
+
+    def test_modules_are_told(self, kept: Kept, module: "TestChain.Told") -> None:
+        client = kept.connect()
+        file = with_oplock(client, asked_v2())
+        kept.cut(client)
+        assert module.told == ["disconnect"]
+        kept.connect().create("file", contexts=back_v2(file))
+        assert module.told == ["disconnect", "reconnect"]
+
+    def test_a_module_may_refuse_to_keep_it(self, kept: Kept, module: "TestChain.Told") -> None:
+        module.refusing = "disconnect"
+        client = kept.connect()
+        with_oplock(client, asked_v2())
+        kept.cut(client)
+        assert kept.waiting == 0
+
+    def test_a_module_may_refuse_to_give_it_back(self, kept: Kept, module: "TestChain.Told") -> None:
+        module.refusing = "reconnect"
+        client = kept.connect()
+        file = with_oplock(client, asked_v2())
+        kept.cut(client)
+        client = kept.connect()
+        assert refused(lambda: client.create("file", contexts=back_v2(file))) is S.IO_DEVICE_ERROR
+        assert refused(lambda: client.create("file", contexts=back_v2(file))) is S.OBJECT_NAME_NOT_FOUND
+        client.close(new_file(client, share=0))
+
+
+def test_a_share_may_have_none(serve: Callable[..., Served], tmp_path: Path) -> None:
+    served = serve(shares={"data": ShareSpec(tmp_path / "data", durable_handles=False)})
+    assert not with_oplock(served.connected(), asked_v2()).response.contexts
