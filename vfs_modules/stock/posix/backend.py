@@ -55,13 +55,16 @@ class PosixBackend(PosixNames, PosixDirectories, PosixData, PosixAttributes, Pos
 
     def capabilities(self, below: Capability) -> Capability:
         """What the file system of the folder has."""
+        ranges = range_capabilities(self._root)
+        self._compresses = Capability.COMPRESSION in ranges
         found = (
             Capability.CASE_SENSITIVE
             | Capability.HARD_LINKS
             | Capability.SYMLINKS
             | Capability.WATCH
             | Capability.WATCH_CHANGES
-            | range_capabilities(self._root)
+            | Capability.DURABLE_HANDLES
+            | ranges
             | quota_capabilities(self._root)
             | outside_capabilities(self.options, not syscalls.is_network(self._root))
         )
