@@ -11,6 +11,7 @@ from lamina.core.cli.errors import CliError
 from lamina.core.cli.groups import app as group_app
 from lamina.core.cli.modules import app as module_app
 from lamina.core.cli.recycle import app as recycle_app
+from lamina.core.cli.replay import replay
 from lamina.core.cli.running import check, reload, run
 from lamina.core.cli.serving import serve
 from lamina.core.cli.trace import trace
@@ -22,6 +23,7 @@ app.command(run)
 app.command(check)
 app.command(reload)
 app.command(trace)
+app.command(replay)
 app.command(user_app)
 app.command(group_app)
 app.command(module_app)

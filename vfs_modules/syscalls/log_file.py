@@ -6,6 +6,7 @@ They are not the share's: their paths are the administrator's, and they are open
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from typing import Final
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -77,3 +78,9 @@ def make_private(path: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def read_lines(path: str) -> Iterator[bytes]:
+    """The lines of a file of the administrator's, each with its end."""
+    with open(path, "rb") as file:
+        yield from file
