@@ -1,10 +1,9 @@
 """`lamina module list|info|options|test|new`: which modules are installed, what each does, trying and beginning one."""
 
-import json as json_text
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError
@@ -15,6 +14,9 @@ from lamina.core.cli.module_text import about, listing
 from lamina.core.cli.module_text import options as option_lines
 from lamina.vfs_modules.loader import Installed, LoadError, all_installed, load_module
 from lamina.vfs_modules.module import VfsModule
+
+if TYPE_CHECKING:
+    from lamina.vfs_modules.testing.profile import Profile
 
 app = App(name="module", help="The VFS modules that chains are made of.")
 
@@ -67,7 +69,8 @@ def try_(
     Parameters
     ----------
     name
-        The module's name, as chains have it.
+        The module's name, as chains have it, or the place of a profile, as package.module:name. A module is tried with
+        the profile that its distribution announces, unless `--on` or `--option` is given.
     on
         The other modules of the chain to try it in, with commas, the backend last; by default those of a share that
         names none, and nothing for a backend.
@@ -78,30 +81,13 @@ def try_(
     json
         Print one JSON object instead of text.
     """
-    from lamina.vfs_modules.testing.conformance import Outcome, Subject, proved, run, verdict
+    from lamina.vfs_modules.testing.console import examine
 
-    others = tuple(_load(part.strip()) for part in on.split(",")) if on else None
-    subject = Subject(_load(name), _given(option), others)
     try:
-        chain = [kind.name for kind in subject.kinds()]
-        subject.capabilities()
+        report = examine(_profile(name, on, _given(option)), write, folder, json)
     except (TypeError, OSError, ValidationError) as error:
         raise CliError(str(error)) from error
-    if not json:
-        write(" → ".join(chain))
-    results = []
-    for result in run(subject, folder):
-        results.append(result)
-        if not json:
-            write(f"{result.outcome.value:<12} {result.check}" + (f"\n    {result.reason}" if result.reason else ""))
-    claims = proved(subject, results)
-    if json:
-        rows = [{"check": one.check, "outcome": one.outcome.name.lower(), "reason": one.reason} for one in results]
-        write(json_text.dumps({"chain": chain, "capabilities": claims, "checks": rows}))
-    else:
-        for line in verdict(results, claims):
-            write(line)
-    if any(one.outcome is Outcome.FAILED for one in results):
+    if not report.conforms:
         sys.exit(1)
 
 
@@ -128,6 +114,21 @@ def new(name: str, /, *, folder: Path | None = None) -> None:
     for file in files:
         write(str(target / file))
     write(f"\nNow: pip install -e '{target}[test]' && pytest {target}, and begin with {target / files[0]}")
+
+
+def _profile(name: str, on: str, given: dict[str, Any]) -> "Profile":
+    from lamina.vfs_modules.testing.profile import find_profile
+    from lamina.vfs_modules.testing.subject import profile_named, profile_of
+
+    try:
+        if ":" in name:
+            return find_profile(name)
+        if not on and not given:
+            return profile_named(name)
+    except LookupError as error:
+        raise CliError(str(error.args[0])) from error
+    others = tuple(_load(part.strip()) for part in on.split(",")) if on else None
+    return profile_of(_load(name), given, others)
 
 
 def _given(texts: tuple[str, ...]) -> dict[str, Any]:

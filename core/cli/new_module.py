@@ -80,17 +80,12 @@ __all__ = ["@Class@", "@Class@Options"]
 
 CONFORMANCE: Final = '''"""The module leaves everything else as it was: Lamina's conformance suite."""
 
-from pathlib import Path
-
-import pytest
-from lamina.vfs_modules.testing.conformance import Case, cases
+from lamina.vfs_modules.testing.conformance import conformance_test, profile_of
 
 from @package@ import @Class@
 
-
-@pytest.mark.parametrize("case", cases(@Class@), ids=str)
-def test_conforms(case: Case, tmp_path: Path) -> None:
-    case(tmp_path)
+profile = profile_of(@Class@)
+test_conforms = conformance_test(profile)
 '''
 
 TESTS: Final = '''"""What the module does."""

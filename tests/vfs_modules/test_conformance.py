@@ -33,9 +33,14 @@ from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.stock.transparent import TransparentModule, TransparentOptions
 from lamina.vfs_modules.stock.worm import WormModule
 from lamina.vfs_modules.syscalls import libc
-from lamina.vfs_modules.testing import local_chain, make_token
-from lamina.vfs_modules.testing.suite import Check, applicable, checks
+from lamina.vfs_modules.testing.conformance import Case, Profile, cases, profile_of
+from lamina.vfs_modules.testing.stock import IN_THE_BIN, posix
+from lamina.vfs_modules.testing.subject import default_users
 from lamina.vfs_modules.token import ImpersonationToken
+
+
+def case_id(case: Case) -> str:
+    return f"{case.profile.name}-{case}"
 
 
 class UnseenBin(RecycleModule):
@@ -117,45 +122,40 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
 }
 
 
-# What is in a bin still has a name: the two checks that a file's last name is gone see another.
-EXCEPTED = {
-    (kind, check)
-    for kind in ("recycle-memory", "recycle-posix")
-    for check in ("a_handle_outlives_its_name", "rename_replaces_only_when_told")
-}
+BELOW_A_BIN = {name: IN_THE_BIN[name] for name in ("a_handle_outlives_its_name", "rename_replaces_only_when_told")}
+
+KNOWN = {"recycle-memory": BELOW_A_BIN, "recycle-posix": BELOW_A_BIN}
 
 
-@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", CHAINS)
-def test_conforms(kind: str, check: Check, tmp_path: Path) -> None:
-    chain = local_chain(tmp_path, *CHAINS[kind]())
-    before = len(os.listdir("/proc/self/fd"))
-    if (kind, check.__name__) in EXCEPTED:
-        with pytest.raises(AssertionError):
-            check(chain, make_token())
-    elif check in applicable(chain):
-        check(chain, make_token())
-        assert len(os.listdir("/proc/self/fd")) <= before + 1, "the check left descriptors open"
-    chain.disconnect()
+def profile(kind: str) -> Profile:
+    users = default_users() if isinstance(CHAINS[kind]()[-1], PosixBackend) else None
+    return Profile(kind, lambda folder: CHAINS[kind](), known_failures=KNOWN.get(kind, {}), users=users)
 
 
-@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
-def test_conforms_without_openat2(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("case", [case for kind in CHAINS for case in cases(profile(kind))], ids=case_id)
+def test_conforms(case: Case, tmp_path: Path) -> None:
+    before = descriptors()
+    case(tmp_path)
+    assert descriptors() <= before + 1, "the case left descriptors open"
+
+
+@pytest.mark.parametrize("case", cases(posix), ids=str)
+def test_posix_conforms(case: Case, tmp_path: Path) -> None:
+    case(tmp_path)
+
+
+@pytest.mark.parametrize("case", cases(profile_of(PosixBackend)), ids=str)
+def test_conforms_without_openat2(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libc, "HAS_OPENAT2", False)
-    chain = local_chain(tmp_path)
-    if check in applicable(chain):
-        check(chain, make_token())
-    chain.disconnect()
+    case(tmp_path)
 
 
-@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
-def test_conforms_on_tmpfs(check: Check) -> None:
-    import tempfile
-
-    if not os.path.isdir("/dev/shm"):
-        pytest.skip("no tmpfs at /dev/shm; mount one to run this")
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        chain = local_chain(folder)
-        if check in applicable(chain):
-            check(chain, make_token())
-        chain.disconnect()
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no tmpfs at /dev/shm; mount one to run this")
+@pytest.mark.parametrize("case", cases(profile_of(PosixBackend)), ids=str)
+def test_conforms_on_tmpfs(case: Case) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        case(Path(folder))

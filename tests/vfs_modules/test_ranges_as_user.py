@@ -33,7 +33,9 @@ def folder() -> Iterator[Path]:
 
 
 def test_the_kernel_is_asked(folder: Path) -> None:
-    chain = local_chain(folder, PosixBackend())
+    backend = PosixBackend()
+    chain = local_chain(folder, backend)
+    backend._compresses = True  # as if the file system did
     root = chain.open_root(ALICE)
     handle = chain.open(ALICE, root, "closed", OpenHow())
     with pytest.raises(PermissionError):

@@ -84,7 +84,8 @@ class MemoryBackend(Backend):
 
     def _parent_of(self, directory: Node, path: str) -> tuple[Node, str]:
         head, slash, name = path.rpartition("/")
-        return (self._resolve(directory, head, True) if slash else directory), name
+        parent = self._resolve(directory, head, True) if slash else directory
+        return (parent, name) if parent.is_directory else fail(errno.ENOTDIR, path)
 
     def _resolve(self, start: Node, path: str, follow: bool) -> Node:
         """The node that a path names; links are followed in the middle, and at the end where `follow` says so."""
@@ -160,6 +161,9 @@ class MemoryBackend(Backend):
             if not how.create:
                 raise
             parent, name = self._parent_of(start, path)
+            there = parent.children.get(name)
+            if there is not None and there.is_link and how.follow and not how.exclusive:
+                return self._find_or_create(token, parent, there.target, how)
             return self._add(parent, name, st.S_IFREG | how.mode, token)
         if how.create and how.exclusive:
             fail(errno.EEXIST, path)
@@ -221,6 +225,7 @@ class MemoryBackend(Backend):
         to_parent, to_name = self._parent_of(target_directory.private.node, target)
         node = self._child(from_parent, from_name)
         refuse_own_child(node, to_parent)
+        check_name(to_name)
         replaced = to_parent.children.get(to_name)
         if replaced is not None:
             if not replace:
@@ -245,6 +250,7 @@ class MemoryBackend(Backend):
         parent, name = self._parent_of(directory.private.node, path)
         if node.is_directory:
             fail(errno.EPERM, path)
+        check_name(name)
         if name in parent.children:
             fail(errno.EEXIST, path)
         parent.children[name] = node

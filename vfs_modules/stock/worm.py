@@ -99,9 +99,12 @@ class WormModule(VfsModule):
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open; what is protected not for writing."""
         handle = self.next.open(token, directory, path, how)
-        if how.access & Access.WRITE and self._is_kept_file(self.next.fstat(SERVER_TOKEN, handle)):
-            self.next.close(token, handle)
-            raise _refusal(path)
+        if how.access & Access.WRITE:
+            try:
+                self._require_free(handle)
+            except BaseException:
+                self.next.close(token, handle)
+                raise
         return handle
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:

@@ -4,7 +4,7 @@ The checks themselves stand in `suite` and in the modules that it names.
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lamina.vfs_modules.chain import Chain
@@ -48,8 +48,31 @@ def fails_with(*numbers: int) -> Iterator[None]:
         yield
     except OSError as error:
         got = error.errno or 0
-    wanted = " or ".join(errno.errorcode[number] for number in numbers)
-    assert got in numbers, f"expected {wanted}, got {errno.errorcode.get(got, 'no error')}"
+    assert got in numbers, f"expected {_called(numbers)}, got {errno.errorcode.get(got, 'no error')}"
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Expect an OSError, whichever."""
+    try:
+        yield
+    except OSError:
+        return
+    raise AssertionError("expected an error, got none")
+
+
+@contextmanager
+def may_fail_with(*numbers: int) -> Iterator[None]:
+    """Expect no error, or an OSError with one of these error numbers."""
+    try:
+        yield
+    except OSError as error:
+        got = error.errno or 0
+        assert got in numbers, f"expected {_called(numbers)}, got {_called((got,))}"
+
+
+def _called(numbers: Sequence[int]) -> str:
+    return " or ".join(errno.errorcode.get(number, str(number)) for number in numbers)
 
 
 class Hand:

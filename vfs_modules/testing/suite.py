@@ -16,10 +16,18 @@ from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, Capability, DosAttributes, OpenHow, Times
 from lamina.vfs_modules.testing import (
     change_checks,
+    claim_checks,
+    client_checks,
+    concurrency_checks,
+    crash_checks,
+    name_checks,
     outside_checks,
     quota_checks,
     range_checks,
+    reference_checks,
     stream_checks,
+    user_checks,
+    waiting_checks,
 )  # declare their checks
 from lamina.vfs_modules.testing.hand import (
     CREATE,
@@ -36,6 +44,7 @@ from lamina.vfs_modules.testing.hand import (
     fails_with,
     hand_of,
 )
+from lamina.vfs_modules.testing.trial import entries
 from lamina.vfs_modules.token import ImpersonationToken
 
 __all__ = [
@@ -44,10 +53,19 @@ __all__ = [
     "applicable",
     "change_checks",
     "checks",
+    "claim_checks",
+    "client_checks",
+    "concurrency_checks",
+    "crash_checks",
+    "entries",
+    "name_checks",
     "outside_checks",
     "quota_checks",
     "range_checks",
+    "reference_checks",
     "stream_checks",
+    "user_checks",
+    "waiting_checks",
 ]
 
 

@@ -16,7 +16,7 @@ from lamina.core.cli.new_module import distribution_files, write_distribution
 from lamina.vfs_modules.loader import all_installed, load_module
 from lamina.vfs_modules.module import ModuleError, ModuleOptions, VfsModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
-from lamina.vfs_modules.testing.conformance import Outcome, Subject, cases, run
+from lamina.vfs_modules.testing.conformance import Outcome, cases, profile_of, run
 from tests.support.processes import REPOSITORY
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -78,15 +78,30 @@ def test_a_module_that_conforms_is_reported_with_what_it_proved(lamina: Run):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["chain"] == ["dos_attributes", "memory"]
-    assert report["capabilities"]["DOS_ATTRIBUTES"] >= 1
-    assert {row["outcome"] for row in report["checks"]} == {"passed", "not_claimed"}
+    assert report["claims"]["DOS_ATTRIBUTES"] == {"claimed": True, "proved": True, "cases": 1, "passed": 1}
+    assert {row["outcome"] for row in report["cases"]} <= {"passed", "not_claimed"}
 
 
 @pytest.mark.parametrize("name", ["memory", "streams_depot", "fruit"])
 def test_a_module_is_tried_on_what_it_can_stand_on(lamina: Run, name: str):
     done = lamina("module", "test", name)
     assert (done.returncode, done.stderr) == (0, "")
-    assert " 0 FAILED" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1] == f"{name} conforms"
+
+
+@pytest.mark.parametrize("name", ["recycle", "audit"])
+def test_a_module_is_tried_with_the_profile_that_is_announced_for_it(lamina: Run, name: str):
+    done = lamina("module", "test", name, "--json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["conforms"]
+
+
+def test_a_profile_is_tried_wherever_it_is(lamina: Run):
+    done = lamina("module", "test", "lamina.vfs_modules.testing.stock:memory", "--json")
+    assert (done.returncode, json.loads(done.stdout)["profile"]) == (0, "memory")
+    wrong = lamina("module", "test", "lamina.vfs_modules.testing.stock:memry")
+    assert wrong.returncode == 1
+    assert "there is no profile" in wrong.stderr
 
 
 class Forgetful(VfsModule):
@@ -97,9 +112,8 @@ class Forgetful(VfsModule):
 
 
 def test_a_module_that_is_wrong_fails_and_says_where():
-    failed = {
-        one.check: one.reason for one in run(Subject(Forgetful, {}, (MemoryBackend,))) if one.outcome is Outcome.FAILED
-    }
+    found = run(profile_of(Forgetful, {}, (MemoryBackend,)))
+    failed = {one.check: one.reason for one in found if one.outcome is Outcome.FAILED}
     assert "AssertionError" in failed["what_is_written_is_read"]
     assert "a_missing_name_is_not_found" not in failed
 
@@ -110,8 +124,8 @@ def test_a_module_that_nothing_suits_cannot_be_tried():
         requires = ("company",)
 
     with pytest.raises(ModuleError, match="cannot be tried: 'lonely' needs 'company'"):
-        Subject(Lonely).kinds()
-    assert len(cases(Lonely)) > 30
+        profile_of(Lonely)
+    assert len(cases(Forgetful)) > 60
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "1st", "two words", "class", "a-b", "../x"])

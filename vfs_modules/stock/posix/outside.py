@@ -65,11 +65,19 @@ class PosixOutside(Backend):
         self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, kind: RangeLock
     ) -> None:
         """Take a lock of the open file description."""
+        _asked_for(self.options.posix_locking)
         syscalls.set_range(handle.fd, offset, length, kind)
 
     def set_lease(self, token: ImpersonationToken, handle: VfsHandle, kind: FileLease, broken: LeaseBroken) -> None:
         """Take a lease of the kernel."""
+        _asked_for(self.options.kernel_oplocks)
         syscalls.set_lease(handle.fd, kind, broken)
+
+
+def _asked_for(option: bool) -> None:
+    """What is not claimed is not there."""
+    if not option:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 
 def outside_capabilities(options: OutsideOptions, local: bool) -> Capability:

@@ -28,7 +28,12 @@ def range_capabilities(root: int) -> Capability:
 
 
 class PosixRanges(Backend):
-    """The part of `posix` that handles ranges. `handle.private` is a `PosixFile`."""
+    """The part of `posix` that handles ranges. `handle.private` is a `PosixFile`.
+
+    `_compresses`: the file system does. Others take the flag, and keep it without any effect.
+    """
+
+    _compresses = False
 
     def copy_range(
         self,
@@ -86,6 +91,8 @@ class PosixRanges(Backend):
 
     def set_compressed(self, token: ImpersonationToken, handle: VfsHandle, compressed: bool) -> None:
         """Set the flag that lsattr shows as "c"."""
+        if not self._compresses:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
         try:
             syscalls.set_compressed(token, handle.fd, compressed, handle.private.by_path)
         except OSError as error:

@@ -1,0 +1,62 @@
+"""The profiles of Lamina's own modules of which more is to be said than their class says; announced as a vendor's."""
+
+from pathlib import Path
+from typing import Final
+
+from lamina.vfs_modules.stock.audit import AuditModule, AuditOptions
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
+from lamina.vfs_modules.stock.readonly import ReadonlyModule, ReadonlyOptions
+from lamina.vfs_modules.stock.recycle import RecycleModule
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
+from lamina.vfs_modules.testing.profile import Modules, Profile
+from lamina.vfs_modules.testing.subject import default_users
+
+USERS: Final = default_users()
+
+
+def _posix(folder: Path) -> Modules:
+    return [PosixBackend()]
+
+
+posix = Profile("posix", _posix, users=USERS, second_client=_posix, crash=f"{__name__}:posix")
+
+memory = Profile("memory", lambda folder: [MemoryBackend()])
+
+IN_THE_BIN: Final = {
+    "a_handle_outlives_its_name": "what is in the bin still has a name",
+    "rename_replaces_only_when_told": "what is in the bin still has a name",
+    "hostile_names_are_kept_or_refused": "the bin is a folder of the share, and is listed",
+}
+"""What a bin does otherwise than a file system without one, and is there to do."""
+
+recycle = Profile(
+    "recycle",
+    lambda folder: [RecycleModule(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
+    known_failures=IN_THE_BIN,
+    users=USERS,
+)
+
+
+def _audited(folder: Path) -> Modules:
+    log = folder.parent / f"{folder.name}.audit.log"
+    options = AuditOptions(file=str(log), success=("all",), failure=("all",))
+    return [AuditModule(options), StreamsXattrModule(), DosAttributesModule(), PosixBackend()]
+
+
+audit = Profile("audit", _audited, users=USERS)
+
+readonly = Profile(
+    "readonly",
+    lambda folder: [
+        ReadonlyModule(ReadonlyOptions(period=("tomorrow", "tomorrow 1:00"))),
+        StreamsXattrModule(),
+        DosAttributesModule(),
+        PosixBackend(),
+    ],
+    users=USERS,
+)
+"""Outside its period: inside, nothing that the suite does can be done."""
+
+__all__ = ["IN_THE_BIN", "USERS", "audit", "memory", "posix", "readonly", "recycle"]
