@@ -189,12 +189,21 @@ def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memory
         parameters.security_descriptor = decode_sd_buffer(contexts[SD_BUFFER])
 
 
+def _maximal_access(asked: memoryview | bytes, result: CreateResult) -> bytes:
+    """The user's rights, but for who knows them: as of the time when the file was written last (3.3.5.9.5)."""
+    known = decode_maximal_access_request(asked)
+    if known and known == result.information.last_write_time:
+        return encode_maximal_access_response(NtStatus.NONE_MAPPED, 0)
+    access = result.maximal_access
+    return encode_maximal_access_response(
+        NtStatus.SUCCESS if access is not None else NtStatus.ACCESS_DENIED, access or 0
+    )
+
+
 def _answers(tree: SmbTree, asked: CreateRequest, result: CreateResult) -> dict[bytes, bytes]:
     answers: dict[bytes, bytes] = {}
     if QUERY_MAXIMAL_ACCESS in asked.contexts:
-        access = result.maximal_access
-        status = NtStatus.SUCCESS if access is not None else NtStatus.ACCESS_DENIED
-        answers[QUERY_MAXIMAL_ACCESS] = encode_maximal_access_response(status, access or 0)
+        answers[QUERY_MAXIMAL_ACCESS] = _maximal_access(asked.contexts[QUERY_MAXIMAL_ACCESS], result)
     if QUERY_ON_DISK_ID in asked.contexts:
         assert tree.share.volume is not None
         answers[QUERY_ON_DISK_ID] = encode_on_disk_id_response(result.open.file_id, tree.share.volume.serial)

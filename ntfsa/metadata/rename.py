@@ -163,7 +163,7 @@ def check_replaceable(
     context: "NtContext", open_: "NtOpen", vfs_path: str, stat: FileStat, asked: "RenameInformation"
 ) -> None:
     """Whether an existing target may go: OBJECT_NAME_COLLISION or ACCESS_DENIED."""
-    volume, token = open_.volume, context.token
+    volume = open_.volume
     if not asked.replace:
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
     if is_directory(stat) or open_.is_directory:
@@ -181,7 +181,7 @@ def check_replaceable(
     ignores_readonly = open_.posix or asked.flags & c.FILE_RENAME_IGNORE_READONLY_ATTRIBUTE
     if not ignores_readonly and _is_readonly(context, open_, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the target is read-only")
-    if not context.share_access & c.DELETE or not may_delete(volume, token, vfs_path, stat):
+    if not may_delete(volume, context, vfs_path, stat):
         raise NtStatusError(NtStatus.ACCESS_DENIED)
 
 

@@ -103,7 +103,9 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         if error.status not in _LED_NOWHERE:
             raise
         raise _where_it_stopped(context, volume, parameters, error) from error
-    shown = maximal if parameters.want_maximal_access else None
+    shown = None
+    if parameters.want_maximal_access:
+        shown = (request.maximal or maximal) & ~c.ACCESS_SYSTEM_SECURITY
     if context.client.traits is not NO_TRAITS and ClientTrait.ZERO_FILE_IDS in context.client.traits:
         open_.file_id = 0
     answers = NO_ANSWERS

@@ -38,7 +38,9 @@ class Request:
     `must_be_new`: there must be no file of this name. `try_access`: what to open the file for, in turn, until the file
     system allows it. `lease`: the identity of the
     lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
-    descriptor wants to be told of, once that has been read. `posix`: the open is to have POSIX semantics.
+    descriptor wants to be told of, once that has been read. `maximal`: all the rights that the user has to a file that
+    exists, where that is asked for; its read-only attribute takes none of them away. `posix`: the open is to have POSIX
+    semantics.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Request:
         "disposition",
         "implied",
         "lease",
+        "maximal",
         "must_be_new",
         "options",
         "overwrites",
@@ -65,6 +68,7 @@ class Request:
         self.audited = NOT_AUDITED
         self.token = context.token
         self.lease = b""
+        self.maximal = 0
         self.volume = volume
         self.parameters = parameters
         self.path = path

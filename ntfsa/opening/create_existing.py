@@ -150,6 +150,8 @@ def maximal_rights(request: Request, handle: "VfsHandle", vfs_path: str, stat: F
     whole = request.desired & c.MAXIMUM_ALLOWED or request.parameters.want_maximal_access
     if (_BY_DIRECTORY if whole else request.desired & _BY_DIRECTORY) & ~rights:
         rights |= rights_by_directory(volume, token, vfs_path, stat)
+    if request.parameters.want_maximal_access:
+        request.maximal = limit(volume, request.context, rights, stat, 0)
     return limit(volume, request.context, rights, stat, attributes)
 
 

@@ -115,10 +115,17 @@ def rights_by_directory(volume: "NtVolume", token: "ImpersonationToken", vfs_pat
     return given | c.DELETE if rights & c.FILE_DELETE_CHILD and not sticky else given
 
 
-def may_delete(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bool:
-    """Whether `token` may delete what `vfs_path` names: by its own descriptor, or by the directory above."""
-    own = rights_to_path(volume, token, vfs_path, stat)
-    return bool((own | rights_by_directory(volume, token, vfs_path, stat)) & c.DELETE)
+def may_delete(volume: "NtVolume", context: "NtContext", vfs_path: str, stat: FileStat) -> bool:
+    """Whether the user may delete what `vfs_path` names: by its own descriptor, or by the directory above.
+
+    Told of where the file asks for it, as if it had been opened for that.
+    """
+    token = context.token
+    own, wanted = _rights(token, stored_at(volume, token, vfs_path, stat), stat)
+    granted = bool((own | rights_by_directory(volume, token, vfs_path, stat)) & c.DELETE & context.share_access)
+    if wanted is not NOT_AUDITED and c.DELETE & (wanted.success if granted else wanted.failure):
+        tell(context, volume, nt_path(vfs_path), c.DELETE, granted)
+    return granted
 
 
 def require_child_creation(

@@ -15,12 +15,14 @@ from lamina.core.wire.create_contexts import (
     QUERY_MAXIMAL_ACCESS,
     SD_BUFFER,
     decode_maximal_access_response,
+    encode_maximal_access_request,
 )
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.extended_attributes import ExtendedAttribute, pack_full_ea
 from lamina.ntfsa.security.audit import FAILED_ACCESS_ACE_FLAG, SUCCESSFUL_ACCESS_ACE_FLAG
 from lamina.ntfsa.security.security_descriptor import Ace, Acl, SecurityDescriptor, pack_security_descriptor
 from lamina.ntfsa.security.sid import EVERYONE
+from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.hooks import listens
 from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
 from tests.support.wire_client import Open, StatusError, WireClient
@@ -116,6 +118,21 @@ def test_a_reader_of_a_share_reads_and_changes_nothing(share: Callable[..., Serv
     for disposition in (CREATE, c.FILE_OPEN_IF, c.FILE_OVERWRITE_IF, c.FILE_SUPERSEDE):
         assert refused(lambda how=disposition: reader.create("new", access=1, disposition=how)) == "ACCESS_DENIED"
     assert refused(lambda: reader.create("file", access=1, disposition=c.FILE_OVERWRITE)) == "ACCESS_DENIED"
+
+
+def test_who_knows_the_maximal_access_is_not_told_again(share: Callable[..., Served]) -> None:
+    """The Timestamp of SMB2_CREATE_QUERY_MAXIMAL_ACCESS_REQUEST is when the file was written that he knows it of."""
+    client = share().connected()
+    written = new_file(client).response.last_write_time
+
+    def told(known: int | None) -> tuple[int, ...]:
+        asked = {QUERY_MAXIMAL_ACCESS: encode_maximal_access_request(known)}
+        opened = client.create("file", contexts=asked)
+        return tuple(decode_maximal_access_response(opened.response.contexts[QUERY_MAXIMAL_ACCESS]))
+
+    assert told(written) == (NtStatus.NONE_MAPPED, 0)
+    for known in (None, 0, written + 1):
+        assert told(known) == (NtStatus.SUCCESS, c.FILE_ALL_ACCESS)
 
 
 def test_who_may_change_changes_but_permissions(share: Callable[..., Served], second: Any) -> None:
@@ -240,6 +257,31 @@ def test_what_is_added_to_an_audited_folder_is_told_of(
     assert heard_of(served, listener, 2) == [
         ("success", SECOND_USER, "folder", {"write_data"}),
         ("failure", SECOND_USER, "folder", {"append_data"}),
+    ]
+
+
+def test_who_replaces_an_audited_file_by_another_deletes_it(
+    share: Callable[..., Served], second: Any, listener: Listener
+) -> None:
+    served = share()
+    served.call(lambda: served.server.runtime.hooks.register(listener, "listener"))
+    owner = administrator(served)
+    entry = Ace(2, SUCCESSFUL_ACCESS_ACE_FLAG | FAILED_ACCESS_ACE_FLAG, c.DELETE, EVERYONE)
+    guarded(owner, "folder", allow(c.FILE_ALL_ACCESS & ~c.FILE_DELETE_CHILD), directory=True)
+    for name, rights in (("kept", c.FILE_READ_DATA), ("lost", c.FILE_READ_DATA | c.DELETE)):
+        guarded(owner, f"folder\\{name}", allow(rights), sacl=(entry,))
+    guarded(owner, "other", allow(c.GENERIC_ALL))
+    user = served.connected(**second)
+    other = user.create("other", access=c.DELETE)
+
+    def replaces(name: str) -> None:
+        user.set_info(other, smb.INFO_FILE, c.FILE_RENAME_INFORMATION, pack_rename(f"folder\\{name}", replace=True))
+
+    assert refused(lambda: replaces("kept")) == "ACCESS_DENIED"
+    replaces("lost")
+    assert heard_of(served, listener, 2) == [
+        ("failure", SECOND_USER, "folder\\kept", {"delete"}),
+        ("success", SECOND_USER, "folder\\lost", {"delete"}),
     ]
 
 

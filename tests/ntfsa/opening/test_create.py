@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from lamina.ntfsa.status import NtStatus as S
 from lamina.ntfsa.volume import VolumeSettings
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.testing import make_token
 
 DIR = c.FILE_DIRECTORY_FILE
 NOT_DIR = c.FILE_NON_DIRECTORY_FILE
@@ -263,6 +265,26 @@ def test_maximal_access_is_told_when_asked_for(share):
     os.chmod(share.path / "file", 0o777)
     assert share.create("file", desired_access=c.READ_CONTROL).maximal_access is None
     asked = share.create("file", desired_access=c.READ_CONTROL, want_maximal_access=True)
+    assert asked.maximal_access == c.FILE_ALL_ACCESS
+
+
+def test_maximal_access_is_what_the_user_has_whatever_the_attributes_of_the_file(share):
+    """As smbd has it; what is granted with MAXIMUM_ALLOWED goes without what a read-only file refuses."""
+    made = share.create(
+        "file", c.FILE_CREATE, file_attributes=c.FILE_ATTRIBUTE_READONLY, want_maximal_access=True,
+        desired_access=c.FILE_READ_DATA,
+    )  # fmt: skip
+    os.chmod(share.path / "file", 0o777)
+    asked = share.create("file", desired_access=c.MAXIMUM_ALLOWED, want_maximal_access=True)
+    assert made.maximal_access == asked.maximal_access == c.FILE_ALL_ACCESS
+    assert not asked.open.granted_access & (c.FILE_WRITE_DATA | c.FILE_APPEND_DATA)
+
+
+def test_maximal_access_does_not_tell_of_the_right_to_audit(share):
+    """As MAXIMUM_ALLOWED does not grant ACCESS_SYSTEM_SECURITY (MS-DTYP 2.5.3.2)."""
+    share.make("file")
+    share.context = replace(share.context, token=make_token(0, 0, privileges=["SeSecurityPrivilege"]))
+    asked = share.create("file", desired_access=c.MAXIMUM_ALLOWED, want_maximal_access=True)
     assert asked.maximal_access == c.FILE_ALL_ACCESS
 
 
