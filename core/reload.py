@@ -151,4 +151,5 @@ def _comparable(plan: ServerPlan) -> dict[str, Any]:
 
 def restart_notes(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """What a new configuration changes that only a restart can."""
-    return ("server.accounts takes a restart",) if old.accounts != new.accounts else ()
+    notes = [("accounts", old.accounts != new.accounts), ("state", old.plan.state != new.plan.state)]
+    return tuple(f"server.{key} takes a restart" for key, changed in notes if changed)

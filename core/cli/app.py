@@ -14,6 +14,7 @@ from lamina.core.cli.recycle import app as recycle_app
 from lamina.core.cli.replay import replay
 from lamina.core.cli.running import check, reload, run
 from lamina.core.cli.serving import serve
+from lamina.core.cli.status import status
 from lamina.core.cli.trace import trace
 from lamina.core.cli.users import app as user_app
 
@@ -22,6 +23,7 @@ app.command(serve)
 app.command(run)
 app.command(check)
 app.command(reload)
+app.command(status)
 app.command(trace)
 app.command(replay)
 app.command(user_app)

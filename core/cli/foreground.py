@@ -31,11 +31,12 @@ class _JsonFormatter(logging.Formatter):
         """See logging.Formatter."""
         fields = {"time": round(record.created, 3), "level": record.levelname.lower(), "logger": record.name}
         fields["message"] = record.getMessage()
-        if (audit := getattr(record, "audit", None)) is not None:
-            fields["audit"] = audit
+        for extra in ("audit", "fields"):
+            if (more := getattr(record, extra, None)) is not None:
+                fields[extra] = more
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields, ensure_ascii=False, default=repr)
 
 
 def set_up_log(level: str, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from lamina.core.control import NotRunningError, answering
 from lamina.core.reload import AlreadyRunningError, Instance, Reloader, ReloadResult, reload_command, request_reload
 from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
+from lamina.core.status import status_command
 from lamina.core.tracing import trace_command
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ def _control(instance: Instance, configuration: Configuration, reporter: Reporte
     @contextlib.asynccontextmanager
     async def started(runtime: Runtime) -> AsyncIterator[None]:
         reloader = Reloader(runtime, configuration, reloaded)
-        commands = {"reload": reload_command(reloader.reload), "trace": trace_command(runtime.tracing)}
+        commands = {
+            "reload": reload_command(reloader.reload),
+            "status": status_command(runtime),
+            "trace": trace_command(runtime.tracing),
+        }
         async with answering(instance.socket_file, commands), on_hangup(reloader.reload):
             if for_people:
                 _say_listening(runtime)

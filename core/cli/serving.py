@@ -27,6 +27,7 @@ from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
 from lamina.core.server import DEFAULT_USER, made_up_password, make_accounts
 from lamina.core.settings import EncryptionPolicy, ServerSettings
+from lamina.core.status import status_command
 from lamina.core.tracing import trace_command
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ def _introduction(reporter: Reporter, described: Described, note: str, as_json: 
             show_panel(replace(described, port=runtime.bound[0].port), note)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answers = answering(serving_socket(), {"trace": trace_command(runtime.tracing)})
+                answered = {"status": status_command(runtime), "trace": trace_command(runtime.tracing)}
+                answers = answering(serving_socket(), answered)
                 await stack.enter_async_context(answers)
             except OSError as error:
                 log.info("this server cannot be traced: %s", error)

@@ -97,7 +97,7 @@ class _Reader:
         if server is None or self.report.problems:
             return None
         accounts = self._path(str(server.accounts))
-        plan = ServerPlan(server.settings(), shares, server.listeners())
+        plan = ServerPlan(server.settings(), shares, server.listeners(), self._path(str(server.state)))
         return Configuration(file, server, plan, server.authentication(), accounts)
 
     def _model(self, model: type[Any], raw: object, path: KeyPath, also: Sequence[str] = ()) -> Any:

@@ -19,6 +19,7 @@ _DIALECTS = dict(zip(("2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"), Dialect, strict=
 _SIZE = re.compile(r"(\d+) ?(KiB|MiB)?", re.IGNORECASE)
 _UNITS = {None: 1, "kib": 1024, "mib": 1024 * 1024}
 DEFAULT_ACCOUNTS = Path("/var/lib/lamina/accounts.db")
+DEFAULT_STATE = Path("/var/lib/lamina/state")
 
 
 class Table(BaseModel):
@@ -58,6 +59,7 @@ class LimitsTable(Table):
     connections: _Count = _LIMITS.connections
     connections_per_address: _Count = _LIMITS.connections_per_address
     sessions_per_connection: _Count = _LIMITS.sessions_per_connection
+    channels_per_session: _Count = _LIMITS.channels_per_session
     logons_in_progress: _Count = _LIMITS.logons_in_progress
     trees_per_session: _Count = _LIMITS.trees_per_session
     opens_per_session: _Count = _LIMITS.opens_per_session
@@ -89,6 +91,7 @@ class ServerTable(Table):
     keytab: Path | None = None
     realm: StrictStr = ""
     accounts: Path = DEFAULT_ACCOUNTS
+    state: Path = DEFAULT_STATE
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     limits: LimitsTable = LimitsTable()

@@ -247,6 +247,7 @@ def test_what_a_file_says_is_in_the_plan(folder: Path) -> None:
     assert not settings.require_signing
     assert result.plan.listeners == (Listener("127.0.0.1", 4445), Listener("::1", 4445))
     assert result.accounts == folder / "accounts.db"
+    assert str(result.plan.state) == "/var/lib/lamina/state"
     assert result.authentication.allow_guest
     assert (share.comment, share.read_only, share.guest) == ("All of it", True, True)
     assert share.allow == {"Alice", "S-1-5-32-544"}
