@@ -44,7 +44,7 @@ def describe(operation: str, values: Mapping[str, Any], traces: Traces) -> dict[
     if "opened" in values:
         return {"path": values["opened"].path}
     if "directory" in values:
-        found: dict[str, Any] = {"path": _beneath(values["directory"], values["path"], traces)}
+        found: dict[str, Any] = {"path": _beneath(values["directory"], values.get("path", ""), traces)}
     elif "handle" in values:
         found = _of_handle(values["handle"], traces)
     else:

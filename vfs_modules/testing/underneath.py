@@ -6,7 +6,7 @@ from typing import Any
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Operation
 
-_OPENS = frozenset({"open_root", "open", "open_stream"})
+_OPENS = frozenset({"open_root", "open", "open_stream", "durable_open"})
 
 
 class Underneath(VfsModule, public=("happen", "opened")):
