@@ -5,7 +5,6 @@ success, or a `Reply`, or raises `NtStatusError`.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -186,8 +185,8 @@ def _check_session(request: Request, entry: Entry) -> None:
     binding = request.channel is not None and request.channel.binding
     if binding or session.state is SessionState.IN_PROGRESS or session.state is SessionState.DELETED:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is not authenticated on this connection")
-    if session.expires_at is not None and time.time() >= session.expires_at:
-        session.state = SessionState.EXPIRED
+    if session.expires_at is not None:
+        session.check_expiry()
     if session.state is SessionState.EXPIRED and not entry.expired:
         raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
 

@@ -116,6 +116,11 @@ class SmbSession:
         for tree in self.trees.values():
             tree.remake_context()
 
+    def check_expiry(self) -> None:
+        """Notice that the session's time is over: its user must prove himself again (3.3.5.2.9)."""
+        if self.expires_at is not None and time.time() >= self.expires_at and self.state is SessionState.VALID:
+            self.state = SessionState.EXPIRED
+
     def set_keys(self, keys: SessionKeys, sealer: Cipher | None, opener: Cipher | None) -> None:
         """Keep what the session's own authentication derived; later ones change nothing here."""
         self.application_key = keys.application

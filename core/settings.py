@@ -35,6 +35,7 @@ class Limits:
     connections: int = 10_000
     connections_per_address: int = 1_000
     sessions_per_connection: int = 1_024
+    channels_per_session: int = 32
     logons_in_progress: int = 16
     trees_per_session: int = 4_096
     opens_per_session: int = 65_536

@@ -113,21 +113,32 @@ def _binding_channel(request: Request) -> Channel:
     """Bind an existing session to this connection (3.3.5.5, step 4)."""
     connection = request.connection
     session = connection.server.sessions.get(request.header.session_id)
+    channel = connection.channels.get(request.header.session_id)
     if session is None:
+        if channel is not None and channel.binding:
+            del connection.channels[request.header.session_id]
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
-    channel = connection.channels.get(session.session_id)
     if channel is not None and channel.binding:
         return channel
     _check_binding_parameters(connection, session)
     _check_binding_state(request, session)
     if channel is not None:
         raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "the session is on this connection already")
+    _check_room(connection, session)
     channel = Channel(session, connection)
     channel.binding = True
     channel.signer = session.signer
     request.signed = True
     connection.channels[session.session_id] = channel
     return channel
+
+
+def _check_room(connection: "Connection", session: SmbSession) -> None:
+    limits = connection.server.settings.limits
+    if len(session.channels) >= limits.channels_per_session:
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many channels of one session")
+    if len(connection.channels) >= limits.sessions_per_connection:
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many sessions on one connection")
 
 
 def _check_binding_parameters(connection: "Connection", session: SmbSession) -> None:
@@ -152,6 +163,7 @@ def _check_binding_state(request: Request, session: SmbSession) -> None:
         raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED)
     if request.channel is None and request.foreign_signer is None:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a binding must be signed")
+    session.check_expiry()
     if session.state is SessionState.EXPIRED:
         raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
 
@@ -238,6 +250,10 @@ def _finish_binding(request: Request, channel: Channel, who: Authenticated) -> N
     if who.token.user_sid != session.token.user_sid:
         _give_up(request, channel)
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a binding by another user")
+    if len(session.channels) >= channel.connection.server.settings.limits.channels_per_session:
+        # Several were begun at a time.
+        _give_up(request, channel)
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many channels of one session")
     channel.signer = make_signer(channel.connection.signing_algorithm, _derive(channel, who).signing)
     channel.binding = False
     session.channels[channel.connection] = channel

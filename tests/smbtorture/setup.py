@@ -128,7 +128,7 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     # smbtorture speaks unsigned and as nobody here and there, and uses wrong passwords on purpose.
     auth = {"allow_anonymous": True, "throttle": False}
     smbd = {"vfs objects": "acl_xattr streams_xattr xattr_tdb", "xattr_tdb:file": str(folder / "xattr.tdb")}
-    return Layout(folders, users, {"require_signing": False}, auth, smbd)
+    return Layout(folders, users, {"require_signing": False}, auth, smbd, torture=True)
 
 
 def target(server: ServerProcess, arguments: tuple[str, ...] = ()) -> Target:

@@ -24,11 +24,14 @@ from lamina.core.server import new_event_loop
 from lamina.core.server_core import ServerEvents
 from lamina.core.settings import ServerSettings
 from lamina.vfs_modules.engine import Engine
+from tests.smbtorture import blocked_channels
 
 
 def main() -> None:
     """Serve what the command line says until stdin ends."""
     layout, port = json.loads(sys.argv[1]), int(sys.argv[2])
+    if layout["torture"]:
+        blocked_channels.install()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(layout, port))
 

@@ -58,6 +58,7 @@ class Layout:
     """What a test server serves, as a value that goes to the server's process as JSON.
 
     `settings` are fields of Lamina's `ServerSettings`, `auth` of its `AuthSettings`, `smbd` global settings of smbd.
+    `torture`: smbtorture may block channels of Lamina (see `tests.smbtorture.blocked_channels`), as it may of smbd.
     """
 
     shares: Mapping[str, Folder]
@@ -65,6 +66,7 @@ class Layout:
     settings: Mapping[str, Any] = field(default_factory=dict)
     auth: Mapping[str, Any] = field(default_factory=dict)
     smbd: Mapping[str, str] = field(default_factory=dict)
+    torture: bool = False
 
 
 class ServerProcess:
