@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from lamina.core.server import Server
+    from lamina.core.smb_fixture import SmbServerFixture
 
 
 @pytest.fixture
@@ -44,3 +45,17 @@ def lamina_server(lamina_server_factory: Callable[..., "Server"]) -> "Server":
     Use its `.address`, `.port`, `.username`, `.password`, `.url("share")`.
     """
     return lamina_server_factory()
+
+
+@pytest.fixture
+def smb_server(tmp_path: Path) -> "Iterator[SmbServerFixture]":
+    """A running SMB server, of which a test asks for shares, and tells them to fail.
+
+    `data = smb_server.share("data", faults=[…])` shares the folder `data.folder`; `data.faults.inject(…)` lets
+    something fail from then on, and `data.faults.injected` says what has.
+    """
+    from lamina.core.smb_fixture import SmbServerFixture
+
+    server = SmbServerFixture(tmp_path)
+    yield server
+    server.close()

@@ -1,10 +1,11 @@
 """A module that makes operations fail: errors, delays, short reads and torn writes, the same ones for the same seed.
 
 For tests of what stands above it: a client, a module, an application. Each rule draws its own random numbers, so that
-what one rule does is not changed by another.
+what one rule does is not changed by another. With `changeable` a test gives it other rules while it runs.
 """
 
 import errno
+import itertools
 import os
 import random
 import time
@@ -61,6 +62,9 @@ class FaultsOptions(ModuleOptions):
 
     seed: int = Field(default=0, description="what chance starts from: the same number, the same faults")
     faults: tuple[Fault, ...] = Field(default=(), description="the rules; all that fit an operation happen to it")
+    changeable: bool = Field(
+        default=False, description="whether a program may give it other rules later: every operation passes through it"
+    )
 
 
 class Injected(NamedTuple):
@@ -93,7 +97,7 @@ class _Rule:
         return True
 
 
-class FaultsModule(VfsModule, public=("injected",)):
+class FaultsModule(VfsModule, public=("inject", "injected", "set_faults")):
     """Makes operations fail. `injected` are the last faults that happened, in order."""
 
     Options = FaultsOptions
@@ -104,17 +108,40 @@ class FaultsModule(VfsModule, public=("injected",)):
     def __init__(self, options: FaultsOptions | None = None) -> None:
         super().__init__(options)
         self.injected: deque[Injected] = deque(maxlen=_REMEMBERED)
-        self._rules = [_Rule(number, fault, self.options.seed) for number, fault in enumerate(self.options.faults)]
+        self._numbers = itertools.count()
+        self._rules: tuple[_Rule, ...] = tuple(map(self._rule, self.options.faults))
+
+    def _rule(self, fault: Fault) -> _Rule:
+        return _Rule(next(self._numbers), fault, self.options.seed)
+
+    def inject(self, *operations: str, **what: Any) -> int:
+        """One more rule from now on: `inject("pwrite", error="ENOSPC", times=1)`; its number, as in `Injected`.
+
+        `what`: the fields of `Fault`. For a module that is `changeable`; raises ValueError for what is no fault.
+        """
+        rule = self._rule(self._checked(Fault(operations=frozenset(operations), **what)))
+        self._rules = (*self._rules, rule)
+        return rule.number
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Let these rules hold from now on and no others; without any nothing fails any more."""
+        self._rules = tuple(self._rule(self._checked(fault)) for fault in faults)
+
+    def _checked(self, fault: Fault) -> Fault:
+        if not self.options.changeable:
+            raise ValueError("these faults cannot be changed: make the module with FaultsOptions(changeable=True)")
+        return fault
 
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         """Let faults happen to the operations that a rule names."""
         name = operation.name
-        rules = [rule for rule in self._rules if name in rule.fault.operations]
-        if not rules or name not in OPERATIONS:
+        changeable = self.options.changeable
+        concerned = changeable or any(name in rule.fault.operations for rule in self._rules)
+        if not concerned or name not in OPERATIONS:
             return call
 
         def faulty(*arguments: Any, **keywords: Any) -> Any:
-            struck = [rule for rule in rules if rule.strikes()]
+            struck = [rule for rule in self._rules if name in rule.fault.operations and rule.strikes()]
             done = call
             for rule in struck:
                 self.injected.append(Injected(name, rule.number, rule.calls))

@@ -75,9 +75,13 @@ class Likeness:
         then, now = _by_name(was), _by_name(found)
         for name in then.keys() | now.keys():
             if name not in now or name not in then:
-                yield f"{what} {name}".strip(), *("there" if name in one else "not there" for one in (then, now))
+                yield f"{what} {name}".strip(), _there(name in then), _there(name in now)
             else:
                 yield from self.compare(then[name], now[name], f"{what} {name}".strip())
+
+
+def _there(is_there: bool) -> str:
+    return "there" if is_there else "not there"
 
 
 def _file_of(stat: Mapping[str, Any]) -> tuple[int, int, int | None]:

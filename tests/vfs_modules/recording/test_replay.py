@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamina.vfs_modules.chain import Chain
+from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import OPERATIONS, Access, DosAttributes, OpenHow, Operations, Times
 from lamina.vfs_modules.recording.form import VERSION, Recording, RecordingError
@@ -204,11 +205,11 @@ def test_values_come_back_as_they_were() -> None:
         RangeLock.SHARED, Quota(QuotaKind.GROUP, 5, 6, None, 7), DosAttributes(1, None),
     ):  # fmt: skip
         text = json.dumps(encode(value, lambda handle: 0))
-        again = decode(json.loads(text), lambda number: None)
+        again = decode(json.loads(text), lambda number: VfsHandle(-1, False))
         assert again == ([1, [2, 3]] if isinstance(value, list) else value)
     assert kind_of(encode(object(), lambda handle: 0)) == OBJECT
     with pytest.raises(ValueError, match="cannot be had back"):
-        decode({OBJECT: "Watch"}, lambda number: None)
+        decode({OBJECT: "Watch"}, lambda number: VfsHandle(-1, False))
 
 
 def lines(*entries: object) -> list[bytes]:

@@ -194,3 +194,26 @@ def test_a_chain_without_rules_is_untouched(tmp_path: Path) -> None:
     backend = MemoryBackend()
     chain: Chain = local_chain(tmp_path, FaultsModule(), backend)
     assert all(getattr(chain, name) == getattr(backend, name) for name in OPERATIONS)
+
+
+def test_other_faults_may_be_given_while_it_runs() -> None:
+    module = FaultsModule(FaultsOptions(changeable=True))
+    hand = hand_over(module)
+    handle = hand.make("file", b"data")
+    assert module.inject("pread", error="EIO", times=1) == 0
+    with pytest.raises(OSError, match="injected"):
+        hand.read(handle, 1)
+    assert hand.read(handle, 1) == b"d"
+    module.set_faults(Fault(operations={"fstat"}, error="EIO"))
+    with pytest.raises(OSError, match="injected"):
+        hand.chain.fstat(TOKEN, handle)
+    module.set_faults()
+    hand.chain.fstat(TOKEN, handle)
+    assert [(one.operation, one.rule) for one in module.injected] == [("pread", 0), ("fstat", 1)]
+
+
+def test_only_a_module_that_is_changeable_takes_other_faults() -> None:
+    with pytest.raises(ValueError, match="changeable=True"):
+        FaultsModule().inject("pread", error="EIO")
+    with pytest.raises(ValidationError, match="no operation is called peek"):
+        FaultsModule(FaultsOptions(changeable=True)).inject("peek", error="EIO")
