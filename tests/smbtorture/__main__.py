@@ -68,7 +68,7 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Target, Callable[[str
     with shared_scratch() as scratch, btrfs(scratch / "btrfs"):
         layout = setup.layout(scratch, options.jobs, options.server)
         with serving(layout, scratch / "state", options.server) as server:
-            yield setup.target(server, arguments), lambda share: empty(server.folder(share))
+            yield setup.target(server, arguments), lambda share: setup.fresh(server, share)
         _keep_log(server, options.logs)
 
 

@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 from tests.smbtorture.runner import Target
-from tests.support.processes import Folder, Layout, ServerProcess, User, owned_folder, two_users
+from tests.support.processes import Folder, Layout, ServerProcess, User, empty, give_to, owned_folder, two_users
+
+SNAPSHOT = "@GMT-2015.10.31-19.40.30"
+"""The one that `shadow` has; the list names it, too."""
 
 TIMEOUT = 75.0
 """Seconds a test may take. smbtorture itself gives up on an answer after 60."""
@@ -27,6 +30,7 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "slow_reads": {},
     "nonotify": {},
     "short_names": {"mangled names": "yes"},
+    "shadow": {"vfs objects": "shadow_copy2 streams_xattr", "shadow:fixinodes": "yes"},
     "hideunread": {"hide unreadable": "yes"},
     "noncanonical": {"acl flag inherited canonicalization": "no"},
     "acl_xattr_ign_sysacl_posix": {"acl_xattr:default acl style": "posix", "create mask": "0777"},
@@ -94,6 +98,7 @@ CHAINS = {
     "slow_reads": (("delay", {"seconds": 2, "operations": ["pread"]}), *CHAIN),
     "nostreams": CHAIN[1:],
     "short_names": (("short_names", {}), *CHAIN),
+    "shadow": (("shadow_copy", {}), *CHAIN),
     "hideunread": CHAIN,
     "noncanonical": CHAIN,
     "acl_xattr_ign_sysacl_posix": CHAIN,
@@ -129,6 +134,22 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     auth = {"allow_anonymous": True, "throttle": False}
     smbd = {"vfs objects": "acl_xattr streams_xattr xattr_tdb", "xattr_tdb:file": str(folder / "xattr.tdb")}
     return Layout(folders, users, {"require_signing": False}, auth, smbd, torture=True)
+
+
+def fresh(server: ServerProcess, share: str) -> None:
+    """Empty a share, but for what tests look for: `shadow` has a few files, which a snapshot has, too."""
+    folder = server.folder(share)
+    empty(folder)
+    if share != "shadow":
+        return
+    snapshot = folder / ".snapshots" / SNAPSHOT
+    snapshot.mkdir(parents=True)
+    for place in (folder, snapshot):
+        (place / "foo").write_bytes(b"foo")
+        os.setxattr(place / "foo", "user.DosStream.bar:$DATA", b"bar\0")
+        (place / "subdir").mkdir()
+        os.link(place / "foo", place / "subdir" / "hardlink")
+    give_to(folder, server.layout.users[0])
 
 
 def target(server: ServerProcess, arguments: tuple[str, ...] = ()) -> Target:

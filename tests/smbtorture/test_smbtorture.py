@@ -9,7 +9,7 @@ from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, load, surprise
 from tests.smbtorture.runner import SMBTORTURE, installed, run
 from tests.support.loop_filesystem import WHY_NOT, btrfs
-from tests.support.processes import ServerProcess, empty, serving, shared_scratch
+from tests.support.processes import ServerProcess, serving, shared_scratch
 
 pytestmark = [
     pytest.mark.skipif(not installed(), reason=f"{SMBTORTURE} is not installed: apt install samba-testsuite"),
@@ -54,7 +54,7 @@ def test_smbtorture(test: TortureTest, servers: Servers) -> None:
     share = test.share or "share"
     if share == "btrfs" and share not in server.layout.shares:
         pytest.skip(WHY_NOT)
-    empty(server.folder(share))
+    setup.fresh(server, share)
     timeout = setup.SLOW_TIMEOUT if test.slow else setup.TIMEOUT
     outcome = run(test.name, share, setup.target(server), timeout, test.options)
     unexpected = surprise(test, outcome)
