@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from lamina.core.commands.resiliency import request_resiliency
 from lamina.core.commands.server_copy import (
     FSCTL_DUPLICATE_EXTENTS_TO_FILE,
     FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX,
@@ -13,19 +14,24 @@ from lamina.core.commands.server_copy import (
     duplicate_extents,
     request_resume_key,
 )
+from lamina.core.interface_rules import announced, parse_entry
 from lamina.core.interfaces import network_interfaces
 from lamina.core.open_lookup import NO_FILE_ID, check_charge, open_of
 from lamina.core.request import Reply, Request
 from lamina.core.settings import Dialect
+from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL
 from lamina.core.wire.ioctl import IoctlRequest, decode_ioctl_request, encode_ioctl_response
 from lamina.core.wire.network_interface import encode_network_interfaces
 from lamina.core.wire.validate_negotiate import (
     decode_validate_negotiate_request,
     encode_validate_negotiate_response,
 )
+from lamina.ntfsa.constants import FSCTL_LMR_REQUEST_RESILIENCY
 from lamina.ntfsa.fsctl.fs_control import fs_control
 from lamina.ntfsa.information import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.engine import offload
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 FSCTL_DFS_GET_REFERRALS: Final = 0x00060194
 FSCTL_DFS_GET_REFERRALS_EX: Final = 0x000601B0
@@ -92,12 +98,24 @@ def _validate_negotiate(request: Request, asked: IoctlRequest) -> Information:
 
 
 def _network_interfaces(request: Request, asked: IoctlRequest) -> Information:
-    """The addresses a client may open further channels to (3.3.5.15.11)."""
-    if request.connection.dialect < Dialect.SMB_3_0 or not request.connection.server.settings.multichannel:
-        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
+    """The addresses a client may open further channels to (3.3.5.15.11), as they are now."""
+    connection = request.connection
+    if not connection.server_capabilities & GLOBAL_CAP_MULTI_CHANNEL:
+        raise NtStatusError(NtStatus.NOT_SUPPORTED, "no multichannel on this connection")
     if asked.volatile != NO_FILE_ID:
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
-    packed = encode_network_interfaces(network_interfaces(request.connection.local_address))
+    # The kernel asks the driver how fast the link is, which may take its time.
+    found = offload(SERVER_TOKEN, network_interfaces)
+    server, (address, port) = connection.server, connection.transport.local
+    settings = server.settings
+    told = announced(
+        found,
+        [parse_entry(text) for text in settings.interfaces],
+        [parse_entry(text) for text in settings.interfaces_denied],
+        address,
+        lambda other: server.listens_on(other, port),
+    )
+    packed = encode_network_interfaces(told)
     if len(packed) > asked.max_output_response:
         raise NtStatusError(NtStatus.BUFFER_TOO_SMALL)
     return Information(NtStatus.SUCCESS, packed)
@@ -118,6 +136,7 @@ _OWN: Final[dict[int, Callable[[Request, IoctlRequest], Information]]] = {
     FSCTL_PIPE_WAIT: _no_pipe_wait,
     FSCTL_VALIDATE_NEGOTIATE_INFO: _validate_negotiate,
     FSCTL_QUERY_NETWORK_INTERFACE_INFO: _network_interfaces,
+    FSCTL_LMR_REQUEST_RESILIENCY: request_resiliency,
     FSCTL_DFS_GET_REFERRALS: _no_dfs,
     FSCTL_DFS_GET_REFERRALS_EX: _no_dfs,
     FSCTL_SRV_REQUEST_RESUME_KEY: request_resume_key,

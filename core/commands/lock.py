@@ -25,7 +25,7 @@ def handle(request: Request) -> bytes | Reply:
         raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST, "a pipe has no byte ranges")
     assert request.tree is not None
     bucket, number = asked.sequence_index, asked.sequence_number
-    if not 0 < bucket <= _BUCKETS or not _verifies_sequences(request):
+    if not 0 < bucket <= _BUCKETS or not _verifies_sequences(request, open_):
         bucket = 0
     if bucket and _done_before(open_, bucket, number):
         return _RESPONSE
@@ -50,8 +50,13 @@ def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[L
         session.lock_count += change
 
 
-def _verifies_sequences(request: Request) -> bool:
-    """Whether a client may have to send a lock again because a channel broke, so that it must not be taken twice."""
+def _verifies_sequences(request: Request, open_: SmbOpen) -> bool:
+    """Whether a client may have to send a lock again, so that it must not be taken twice.
+
+    So it may where its open outlives the connection, and where another channel does (3.3.5.14).
+    """
+    if open_.durable is not None and open_.durable.kind is not None:
+        return True
     connection = request.connection
     return connection.dialect >= Dialect.SMB_3_0 and bool(connection.server_capabilities & GLOBAL_CAP_MULTI_CHANNEL)
 
