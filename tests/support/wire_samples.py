@@ -9,6 +9,7 @@ from lamina.core.wire import close as close_
 from lamina.core.wire import constants as smb
 from lamina.core.wire import create as create_
 from lamina.core.wire import create_contexts as contexts
+from lamina.core.wire import durable_contexts as durable
 from lamina.core.wire import error as error_
 from lamina.core.wire import flush as flush_
 from lamina.core.wire import ioctl as ioctl_
@@ -250,6 +251,20 @@ _PARTS = [
            contexts.encode_maximal_access_response(0, 0x1FF), contexts.MaximalAccess(0, 0x1FF)),
     Sample("QFid response", contexts.decode_on_disk_id_response,
            contexts.encode_on_disk_id_response(5, 6), contexts.OnDiskId(5, 6)),
+    Sample("DHnC request", durable.decode_durable_reconnect,
+           durable.encode_durable_reconnect(durable.DurableReconnect(5, 6)),
+           durable.DurableReconnect(5, 6)),
+    Sample("DH2Q request", durable.decode_durable_request_v2,
+           durable.encode_durable_request_v2(durable.DurableRequestV2(KEY, 5, 2)), durable.DurableRequestV2(KEY, 5, 2)),
+    Sample("DH2C request", durable.decode_durable_reconnect_v2,
+           durable.encode_durable_reconnect_v2(durable.DurableReconnect(5, 6, KEY, 2)),
+           durable.DurableReconnect(5, 6, KEY, 2)),
+    Sample("DH2Q response", durable.decode_durable_response_v2,
+           durable.encode_durable_response_v2(durable.DurableResponseV2(5, 2)), durable.DurableResponseV2(5, 2)),
+    Sample("AppInstanceId", durable.decode_app_instance_id, durable.encode_app_instance_id(KEY), KEY),
+    Sample("AppInstanceVersion", durable.decode_app_instance_version,
+           durable.encode_app_instance_version(durable.AppInstanceVersion(5, 6)), durable.AppInstanceVersion(5, 6)),
+    Sample("resiliency", durable.decode_resiliency_request, durable.encode_resiliency_request(5), 5),
     Sample("RqLs version 1", contexts.decode_lease, contexts.encode_lease(_LEASE_V1), _LEASE_V1),
     Sample("error contexts", error_contexts,
            error_.encode_error_contexts([error_.ErrorContext(0, b"abc"), error_.ErrorContext(5, b"data")]),
