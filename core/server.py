@@ -42,6 +42,8 @@ class SettingsOverrides(TypedDict, total=False):
     require_signing: bool
     encryption: EncryptionPolicy
     multichannel: bool
+    interfaces: tuple[str, ...]
+    interfaces_denied: tuple[str, ...]
     posix_extensions: bool
     max_io: int
     limits: Limits

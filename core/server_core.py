@@ -164,6 +164,12 @@ class SmbServer:
         """Accept no more connections where `listen` bound this port; those that are open stay."""
         self._listeners.pop((address, port)).close()
 
+    def listens_on(self, address: str, port: int) -> bool:
+        """Whether a client that connects to an address of this machine, at that port, comes here."""
+        every = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared, not bound
+        names = (listening.getsockname() for server in self._listeners.values() for listening in server.sockets)
+        return any(name[0] in (address, every) and name[1] == port for name in names)
+
     def _make_transport(self) -> TcpTransport:
         return _AcceptedTransport(self)
 

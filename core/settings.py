@@ -50,7 +50,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Global settings. `max_io` bounds one read, write or transact in bytes (8 MiB is what Windows offers)."""
+    """Global settings. `max_io` bounds one read, write or transact in bytes (8 MiB is what Windows offers).
+
+    `interfaces` and `interfaces_denied` are entries of `interface_rules`: which addresses clients are told to open
+    further channels to.
+    """
 
     name: str = "LAMINA"
     comment: str = ""
@@ -60,6 +64,8 @@ class ServerSettings:
     require_signing: bool = True
     encryption: EncryptionPolicy = EncryptionPolicy.OFFERED
     multichannel: bool = True
+    interfaces: tuple[str, ...] = ()
+    interfaces_denied: tuple[str, ...] = ()
     posix_extensions: bool = True
     max_io: int = 8 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)

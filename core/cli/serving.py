@@ -19,6 +19,7 @@ from lamina.core.cli.foreground import Started, serve_until_stopped, set_up_log,
 from lamina.core.composition import make_chain
 from lamina.core.config.loading import folder_problem
 from lamina.core.control import answering, serving_socket
+from lamina.core.interface_rules import announced
 from lamina.core.interfaces import network_interfaces
 from lamina.core.panel import Described, commands, facts
 from lamina.core.plan import DEFAULT_CHAIN, Listener, ServerPlan, ShareSpec, folder_owner
@@ -210,4 +211,5 @@ def _port(options: ServeOptions) -> tuple[int, str]:
 def _addresses(address: str) -> list[str]:
     if address and address not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return [address]
-    return [interface.address for interface in network_interfaces("")] or ["127.0.0.1"]
+    found = announced(network_interfaces(), (), (), reached_by="", listens_on=lambda address: ":" not in address)
+    return [interface.address for interface in found] or ["127.0.0.1"]

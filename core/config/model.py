@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.interface_rules import parse_entry
 from lamina.core.plan import DEFAULT_CHAIN, Listener
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
 from lamina.core.share_security import ShareAccess
@@ -47,6 +48,13 @@ def parse_listener(text: str) -> Listener:
     return Listener("" if address == "*" else address.strip("[]"), int(port))
 
 
+def check_interface(text: str) -> str:
+    """An entry of the lists of interfaces, if it is one. Raises ValueError."""
+    parse_entry(text)
+    return text
+
+
+_Interface = Annotated[StrictStr, AfterValidator(check_interface)]
 _Size = Annotated[StrictInt, BeforeValidator(parse_size)]
 
 _Count = Annotated[StrictInt, Field(gt=0)]
@@ -84,6 +92,8 @@ class ServerTable(Table):
     signing: Literal["required", "desired"] = "required"
     encryption: Literal["off", "offered", "desired", "required"] = "desired"
     multichannel: StrictBool = True
+    interfaces: tuple[_Interface, ...] = ()
+    interfaces_denied: tuple[_Interface, ...] = ()
     posix_extensions: StrictBool = True
     max_io: _Size = Field(8 * 1024 * 1024, ge=65536, le=8 * 1024 * 1024)
     guest: StrictBool = False
@@ -107,6 +117,8 @@ class ServerTable(Table):
             require_signing=self.signing == "required",
             encryption=EncryptionPolicy(self.encryption),
             multichannel=self.multichannel,
+            interfaces=self.interfaces,
+            interfaces_denied=self.interfaces_denied,
             posix_extensions=self.posix_extensions,
             max_io=self.max_io,
             limits=Limits(**self.limits.model_dump()),

@@ -32,6 +32,8 @@ class NetworkInterface(Protocol):
     def link_speed(self) -> int: ...  # noqa: D102
     @property
     def rss_capable(self) -> bool: ...  # noqa: D102
+    @property
+    def rdma_capable(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def encode_network_interfaces(interfaces: Sequence[NetworkInterface]) -> bytes:
         _INTERFACE.pack(
             0 if position == last else _INTERFACE.size,
             interface.index,
-            RSS_CAPABLE if interface.rss_capable else 0,
+            (RSS_CAPABLE if interface.rss_capable else 0) | (RDMA_CAPABLE if interface.rdma_capable else 0),
             0,
             interface.link_speed,
             _encode_address(interface.address),

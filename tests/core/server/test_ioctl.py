@@ -5,8 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from lamina.core.commands import ioctl
+from lamina.core.interfaces import network_interfaces
+from lamina.core.ports import choose_port
 from lamina.core.wire.constants import Command
 from lamina.core.wire.ioctl import NO_FILE, IoctlRequest, encode_ioctl_request
+from lamina.core.wire.network_interface import decode_network_interfaces
 from lamina.core.wire.validate_negotiate import (
     ValidateNegotiateRequest,
     decode_validate_negotiate_response,
@@ -93,10 +96,45 @@ def test_a_transaction_wants_a_pipe(client: WireClient) -> None:
         client.ioctl(ioctl.FSCTL_PIPE_TRANSCEIVE, b"x", new_file(client))
 
 
-def test_a_client_learns_of_interfaces_to_open_channels_to(client: WireClient) -> None:
-    assert client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO).output
+def told_addresses(client: WireClient) -> list[str]:
+    answer = client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO).output
+    return [interface.address for interface in decode_network_interfaces(memoryview(answer))]
 
 
-def test_without_multichannel_there_are_no_interfaces_to_tell(serve: Callable[..., Served]) -> None:
-    with pytest.raises(StatusError):
-        serve(multichannel=False).connected().ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO)
+def test_a_client_learns_of_the_addresses_that_are_listened_on(client: WireClient) -> None:
+    assert told_addresses(client) == ["127.0.0.1"]
+
+
+def test_a_server_of_all_addresses_tells_those_of_ipv6_too(serve: Callable[..., Served]) -> None:
+    expected = {each.address for each in network_interfaces() if each.address in ("127.0.0.1", "::1")}
+    assert set(told_addresses(serve(address="", port=choose_port("", 0)[0]).connected())) == expected
+
+
+def test_what_is_told_is_by_the_lists_of_interfaces(serve: Callable[..., Served]) -> None:
+    served = serve(interfaces=("lo;speed=25000000000,capability=RSS",))
+    answer = served.connected().ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO).output
+    (interface,) = decode_network_interfaces(memoryview(answer))
+    assert (interface.link_speed, interface.rss_capable) == (25_000_000_000, True)
+
+
+def test_what_is_denied_is_not_told(serve: Callable[..., Served]) -> None:
+    assert not told_addresses(serve(interfaces_denied=("127.0.0.0/8",)).connected())
+
+
+@pytest.mark.parametrize(("multichannel", "dialect"), [(False, 0x311), (True, 0x210)])
+def test_without_multichannel_there_are_no_interfaces_to_tell(
+    serve: Callable[..., Served], multichannel: bool, dialect: int
+) -> None:
+    client = serve(multichannel=multichannel).connected(dialect)
+    with pytest.raises(StatusError, match="NOT_SUPPORTED"):
+        client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO)
+
+
+def test_it_is_a_question_to_the_server_and_not_about_a_file(client: WireClient) -> None:
+    with pytest.raises(StatusError, match="INVALID_PARAMETER"):
+        client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO, b"", new_file(client))
+
+
+def test_an_answer_that_has_no_room_is_refused(client: WireClient) -> None:
+    with pytest.raises(StatusError, match="BUFFER_TOO_SMALL"):
+        client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO, max_output=151)
