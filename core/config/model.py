@@ -68,7 +68,6 @@ class LimitsTable(Table):
     connections_per_address: _Count = _LIMITS.connections_per_address
     sessions_per_connection: _Count = _LIMITS.sessions_per_connection
     channels_per_session: _Count = _LIMITS.channels_per_session
-    channels_per_session: _Count = _LIMITS.channels_per_session
     logons_in_progress: _Count = _LIMITS.logons_in_progress
     trees_per_session: _Count = _LIMITS.trees_per_session
     opens_per_session: _Count = _LIMITS.opens_per_session
