@@ -19,6 +19,7 @@ from lamina.ntfsa.metadata import quota
 from lamina.ntfsa.security.sid import pack_sid, parse_sid
 from lamina.ntfsa.status import NtStatus
 from lamina.vfs_modules.quotas import Quota, QuotaKind
+from lamina.vfs_modules.stock.quota import QuotaModule, QuotaOptions
 from tests.support.quota_table import QuotaTable
 from tests.support.served import GENERIC_ALL, PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
 from tests.support.wire_client import Open, StatusError, WireClient
@@ -196,14 +197,38 @@ class TestAdministrators:
 @AS_ROOT
 @pytest.mark.skipif(shutil.which("smbcquotas") is None, reason="apt install smbclient")
 def test_smbcquotas(serve: Callable[..., Served], tmp_path: Path) -> None:
+    table = QuotaTable(*ENTRIES)
+    run = _smbcquotas(serve, tmp_path, table, "dos_attributes", "posix")
+    # Listing them all is not tried: it looks up the name of its own user first, with lsarpc.
+    assert str(4 * MIB) in run("-u", "S-1-22-1-1234").replace(",", "")
+    run("-S", f"UQLIM:S-1-22-1-1234:{MIB}/{3 * MIB}")
+    assert table.entries[QuotaKind.USER, 1234][3:] == (MIB, 3 * MIB)
+    assert "Quotas" in run("-F")
+
+
+@AS_ROOT
+@pytest.mark.skipif(shutil.which("smbcquotas") is None, reason="apt install smbclient")
+def test_smbcquotas_of_what_a_module_counts(serve: Callable[..., Served], tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "file").write_bytes(bytes(3 * MIB))
+    os.chown(share / "file", 1234, 1234)
+    module = QuotaModule(QuotaOptions(default_user=5 * MIB))
+    run = _smbcquotas(serve, share, "dos_attributes", module, "posix")
+    told = run("-u", "S-1-22-1-1234").replace(",", "")
+    assert str(3 * MIB) in told
+    assert str(5 * MIB) in told
+    run("-S", f"UQLIM:S-1-22-1-1234:{MIB}/{4 * MIB}")
+    assert str(4 * MIB) in run("-u", "S-1-22-1-1234").replace(",", "")
+
+
+def _smbcquotas(serve: Callable[..., Served], folder: Path, *chain: Any) -> Callable[..., str]:
     # It knows no other port than 445: an address of the loopback network that nobody else has.
     address = "127.{}.{}.{}".format(*(1 + byte % 254 for byte in os.getpid().to_bytes(3, "big")))
-    table = QuotaTable(*ENTRIES)
-    shares = {"data": ShareSpec(tmp_path, chain=(table, "dos_attributes", "posix"))}
-    serve(shares=shares, address=address, port=445)
+    serve(shares={"data": ShareSpec(folder, chain=chain)}, address=address, port=445)
 
     def run(*arguments: str) -> str:
-        settings = f"--option=private dir={tmp_path}", f"--option=lock directory={tmp_path}"
+        settings = f"--option=private dir={folder}", f"--option=lock directory={folder}"
         done = subprocess.run(
             ["smbcquotas", f"//{address}/data", "-n", "-v", f"-U{USER}%{PASSWORD}", *settings, *arguments],
             capture_output=True,
@@ -214,11 +239,7 @@ def test_smbcquotas(serve: Callable[..., Served], tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    # Listing them all is not tried: it looks up the name of its own user first, with lsarpc.
-    assert str(4 * MIB) in run("-u", "S-1-22-1-1234").replace(",", "")
-    run("-S", f"UQLIM:S-1-22-1-1234:{MIB}/{3 * MIB}")
-    assert table.entries[QuotaKind.USER, 1234][3:] == (MIB, 3 * MIB)
-    assert "Quotas" in run("-F")
+    return run
 
 
 class TestOthers:
