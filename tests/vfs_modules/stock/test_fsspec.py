@@ -1,11 +1,12 @@
 """`fsspec`: a foreign store is a share like any other, as far as it can be."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task
+from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import Access, Capability, OpenHow, Times
 from lamina.vfs_modules.stock.foreign.entries import entry_of, from_store, time_ns, to_store
@@ -22,8 +24,8 @@ from lamina.vfs_modules.stock.foreign.options import FsspecOptions
 from lamina.vfs_modules.stock.foreign.tree import MARKER, Numbers
 from lamina.vfs_modules.stock.fsspec import FsspecBackend
 from lamina.vfs_modules.testing import local_chain, make_token
+from lamina.vfs_modules.testing.conformance import Case, Profile, cases
 from lamina.vfs_modules.testing.hand import CREATE, LIST, READ, READ_WRITE, Hand, fails_with
-from lamina.vfs_modules.testing.suite import Check, applicable, checks
 from tests.support.ftp_server import ftp_server
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'lamina[fsspec]'")
@@ -31,10 +33,12 @@ fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip inst
 TOKEN = make_token()
 SECOND = 1_000_000_000
 
-# What no store of fsspec's can keep is not set, and says so or is left out.
-NEVER = {"times_are_set_one_by_one", "the_mode_is_set", "directories_are_as_deep_as_one_likes"}
-# FTP lists a whole directory to look at one file, and has names in UTF-8 only.
-NOT_BY_FTP = NEVER | {"a_directory_is_listed_from_its_beginning_each_time", "names_are_kept_as_they_are"}
+NEVER = {
+    "times_are_set_one_by_one": "stores take no times",
+    "the_mode_is_set": "stores have no modes",
+    "directories_are_as_deep_as_one_likes": "a store has paths, and is told whole ones",
+}
+BY_FTP = NEVER | {"names_are_kept_as_they_are": "names are UTF-8"}
 
 
 class Warehouse(fsspec.get_filesystem_class("memory")):
@@ -105,37 +109,31 @@ def hand() -> Iterator[Hand]:
     chain.disconnect()
 
 
-URLS: dict[str, tuple[Callable[[Path], str], dict[str, Any]]] = {
-    "memory": (lambda _: memory_url(), {}),
-    "memory-unremembered": (lambda _: memory_url(), {"cache_seconds": 0}),
-    "local": (lambda folder: f"file://{folder}", {}),
-    "keys": (lambda _: "warehouse://share", {"directories": "marked"}),
-    "keys-unannounced": (lambda _: "warehouse://share", {}),
-}
+def profile(kind: str, url: Callable[[Path], str], limits: Mapping[str, str] = NEVER, **options: Any) -> Profile:
+    return Profile(kind, lambda folder: [backend(url(folder), **options)], known_failures=limits)
 
 
-@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
-@pytest.mark.parametrize("kind", URLS)
-def test_conforms(kind: str, check: Check, tmp_path: Path) -> None:
-    url, options = URLS[kind]
-    chain = local_chain("/nowhere", backend(url(tmp_path), **options))
-    if check in applicable(chain):
-        if check.__name__ in NEVER:
-            with pytest.raises((AssertionError, OSError)):
-                check(chain, TOKEN)
-        else:
-            check(chain, TOKEN)
-    chain.disconnect()
+@contextlib.contextmanager
+def through_ftp(folder: Path) -> Iterator[list[VfsModule]]:
+    with ftp_server(folder) as url:
+        yield [backend(url)]
 
 
-@pytest.mark.parametrize("check", [one for one in checks() if one.__name__ not in NOT_BY_FTP], ids=lambda c: c.__name__)
-def test_conforms_through_ftp(check: Check, tmp_path: Path) -> None:
-    pytest.importorskip("pyftpdlib", reason="pyftpdlib is not installed: pip install pyftpdlib")
-    with ftp_server(tmp_path) as url:
-        chain = local_chain("/nowhere", backend(url))
-        if check in applicable(chain):
-            check(chain, TOKEN)
-        chain.disconnect()
+PROFILES = (
+    profile("memory", lambda _: memory_url()),
+    profile("memory-unremembered", lambda _: memory_url(), cache_seconds=0),
+    profile("local", lambda folder: f"file://{folder}"),
+    profile("keys", lambda _: "warehouse://share", directories="marked"),
+    profile("keys-unannounced", lambda _: "warehouse://share"),
+    Profile("ftp", through_ftp, known_failures=BY_FTP),
+)
+
+
+@pytest.mark.parametrize(
+    "case", [case for profile in PROFILES for case in cases(profile)], ids=lambda case: f"{case.profile.name}-{case}"
+)
+def test_conforms(case: Case, tmp_path: Path) -> None:
+    case(tmp_path)
 
 
 def test_only_what_every_store_can_is_claimed() -> None:

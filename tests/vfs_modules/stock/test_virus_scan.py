@@ -17,14 +17,19 @@ from lamina.vfs_modules.engine import Engine, RequestCancelled, Task
 from lamina.vfs_modules.extensions import StatusError
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.stock.scanning import clamd_protocol as protocol
 from lamina.vfs_modules.stock.scanning.clamd_protocol import CLEAN, Outcome, Verdict
 from lamina.vfs_modules.stock.scanning.quarantine import ATTRIBUTE
 from lamina.vfs_modules.stock.scanning.verdicts import Verdicts
+from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.stock.virus_scan import STATUS_VIRUS_INFECTED, VirusScanModule, VirusScanOptions
 from lamina.vfs_modules.testing import local_chain, make_token
+from lamina.vfs_modules.testing.conformance import Case, Profile, cases
 from lamina.vfs_modules.testing.hand import CREATE, LIST, PATH, READ, READ_WRITE, Hand, fails_with
+from lamina.vfs_modules.testing.subject import default_users
 from lamina.vfs_modules.token import SERVER_TOKEN
 from tests.support.clamd import CLAMD, EICAR, PATTERN, STREAM_LIMIT, WHY_NOT, FakeClamd, clamd
 
@@ -416,6 +421,28 @@ def test_who_waits_stops_nobody_else_and_may_be_cancelled(scanner: FakeClamd) ->
     assert sorted(outcomes) == ["cancelled"] * 2 + ["opened"] * 4
     assert module._places.free == 2
     assert scanner.most <= 3, "one was given up in the middle, and the scanner does not know"
+
+
+# The suite.
+
+PROFILE = Profile(
+    "virus_scan",
+    lambda folder: [
+        VirusScanModule(
+            VirusScanOptions(socket_path="/nowhere", scan_on_close=True, infected_file_action="quarantine")
+        ),
+        StreamsXattrModule(),
+        DosAttributesModule(),
+        PosixBackend(),
+    ],
+    users=default_users(),
+)
+"""Without a scanner files are opened unseen: what is tried is all the rest."""
+
+
+@pytest.mark.parametrize("case", cases(PROFILE), ids=str)
+def test_conforms(case: Case, tmp_path: Path) -> None:
+    case(tmp_path)
 
 
 # Configuration.

@@ -40,8 +40,8 @@ class Node:
     """
 
     __slots__ = (
-        "changes", "entry", "fd", "gone", "handles", "number", "path", "readers", "saved", "size", "turn", "writers",
-        "written_ns",
+        "changes", "edit", "entry", "fd", "gone", "handles", "number", "path", "readers", "saved", "size", "turn",
+        "writers", "written_ns",
     )  # fmt: skip
 
     def __init__(self, path: str, number: int, entry: Entry) -> None:
@@ -52,6 +52,7 @@ class Node:
         self.written_ns: int | None = entry.mtime_ns
         self.gone = False
         self.turn = Turn()
+        self.edit = Turn()  # a cut must not overtake what is written behind it
 
     @property
     def is_local(self) -> bool:
@@ -99,19 +100,22 @@ class Node:
 
     def write(self, spool: Spool, data: memoryview, offset: int) -> None:
         """Write to the local copy."""
-        self.resize(spool, max(self.size, offset + len(data)), False)
-        done = 0
-        while done < len(data):
-            done += offload(SERVER_TOKEN, os.pwrite, self.fd, data[done:], offset + done)
-        self._note()
+        with self.edit:
+            end = max(self.size, offset + len(data))
+            spool.take(end - self.size)
+            self.size = end
+            done = 0
+            while done < len(data):
+                done += offload(SERVER_TOKEN, os.pwrite, self.fd, data[done:], offset + done)
+            self._note()
 
-    def resize(self, spool: Spool, size: int, cut: bool = True) -> None:
+    def resize(self, spool: Spool, size: int) -> None:
         """Let the local copy have this size."""
-        if size != self.size:
-            spool.take(size - self.size)
-            self.size = size
-            offload(SERVER_TOKEN, os.ftruncate, self.fd, size)
-        if cut:
+        with self.edit:
+            if size != self.size:
+                spool.take(size - self.size)
+                self.size = size
+                offload(SERVER_TOKEN, os.ftruncate, self.fd, size)
             self._note()
 
     def _note(self) -> None:

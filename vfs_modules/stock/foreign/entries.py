@@ -18,24 +18,25 @@ BLOCK: Final = 4096
 """Bytes that space is told in; what a store really takes nobody says."""
 
 _CHANGED: Final = ("mtime", "modified", "LastModified", "last_modified", "updated", "modify", "created", "timeCreated")
-_MADE: Final = ("birthtime", "creation_time", "timeCreated", "created")
 _SECOND: Final = 1_000_000_000
 _STAMP: Final = "%Y%m%d%H%M%S"
 
 
 class Entry(NamedTuple):
-    """One file or directory of a store; times are None where it tells none."""
+    """One file or directory of a store; `mtime_ns` is None where it tells no time.
+
+    What some call the creation is when the store got the file, and not told as that: it changes with each writing.
+    """
 
     is_directory: bool
     is_link: bool
     size: int
     mtime_ns: int | None
-    btime_ns: int | None
 
 
 def directory_entry() -> Entry:
     """A directory of which nothing is known but that it is there."""
-    return Entry(True, False, 0, None, None)
+    return Entry(True, False, 0, None)
 
 
 def entry_of(info: Mapping[str, Any]) -> Entry:
@@ -43,14 +44,11 @@ def entry_of(info: Mapping[str, Any]) -> Entry:
     kind = info.get("type")
     size = info.get("size")
     is_file = kind == "file"
-    # What `local` calls created is the change of the inode.
-    made = None if "ino" in info else _first_time(info, _MADE)
     return Entry(
         kind == "directory",
         bool(info.get("islink")) or kind not in {"file", "directory"},
         int(size) if is_file and isinstance(size, int | float) and size > 0 else 0,
         _first_time(info, _CHANGED),
-        made,
     )
 
 
@@ -95,7 +93,7 @@ class Shown(NamedTuple):
         mode = st.S_IFDIR | self.directory_mode if entry.is_directory else st.S_IFREG | self.file_mode
         return FileStat(
             self.dev, number, mode, links, self.uid, self.gid, entry.size, -(-entry.size // BLOCK) * BLOCK,
-            mtime_ns, mtime_ns, mtime_ns, entry.btime_ns,
+            mtime_ns, mtime_ns, mtime_ns, None,
         )  # fmt: skip
 
 

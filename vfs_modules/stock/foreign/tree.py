@@ -190,7 +190,7 @@ class Tree:
     def make_file(self, path: str) -> Entry:
         """Make an empty file; its parent is there."""
         self.store.make(path)
-        entry = Entry(False, False, 0, self._clock(), None)
+        entry = Entry(False, False, 0, self._clock())
         self.learn(path, entry)
         self.changed(parent_of(path))
         return entry
