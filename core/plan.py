@@ -46,7 +46,8 @@ class ShareSpec:
     those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
     time. `oplocks`: whether clients may cache at all; `directory_leases`: what they have listed, too.
     `durable_handles`: what they have open outlives their connection, where they ask for that.
-    `posix_extensions`: whether clients that ask for POSIX semantics get them.
+    `file_mode`, `directory_mode`: permission bits of what clients make. `posix_extensions`: whether clients that ask
+    for POSIX semantics get them.
     """
 
     path: Path
@@ -62,6 +63,8 @@ class ShareSpec:
     hide_files: frozenset[str] = frozenset()
     write_time_delay: float = 2.0
     follow_symlinks: bool = True
+    file_mode: int = 0o744
+    directory_mode: int = 0o755
     change_notify: ChangeNotify = "all"
     oplocks: bool = True
     directory_leases: bool = True

@@ -19,11 +19,13 @@ from lamina.core.auth.settings import AuthSettings
 from lamina.core.composition import make_chain
 from lamina.core.event_queue import EventQueue
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
+from lamina.core.recovery import recover
 from lamina.core.request import Exchange
 from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
 from lamina.core.tracing import Tracing
+from lamina.ntfsa.durability.keeping import StoreError
 from lamina.ntfsa.grants.grant_holders import LeaseTable
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
@@ -183,6 +185,8 @@ class Runtime:
             volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
             volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
             opened[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
+            if old is None:
+                await self._recover(opened[name])
 
     async def _open_volume(self, name: str, spec: ShareSpec, previous: NtVolume | None) -> NtVolume:
         try:
@@ -190,6 +194,12 @@ class Runtime:
             return await self.engine.run(self._connect, name, spec, chain, previous)
         except Exception as error:  # modules are anybody's code: whatever it raises stops the start, with its message
             raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
+
+    async def _recover(self, open_share: _OpenShare) -> None:
+        try:
+            await self.engine.run(recover, self.server, open_share.share)
+        except StoreError as error:
+            raise StartError(f"share {open_share.share.name!r} ({open_share.spec.path}): {error}") from error
 
     def _connect(self, name: str, spec: ShareSpec, chain: Chain, previous: NtVolume | None) -> NtVolume:
         chain.connect(SERVER_TOKEN)
@@ -268,6 +278,8 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
         hidden_names=frozenset(map(fold, spec.hide_files)),
         write_time_delay_ns=round(spec.write_time_delay * 1_000_000_000),
         follow_symlinks=spec.follow_symlinks,
+        file_mode=spec.file_mode,
+        directory_mode=spec.directory_mode,
         change_notify=spec.change_notify,
         oplocks=spec.oplocks,
         directory_leases=spec.directory_leases,

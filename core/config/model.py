@@ -58,6 +58,7 @@ _Interface = Annotated[StrictStr, AfterValidator(check_interface)]
 _Size = Annotated[StrictInt, BeforeValidator(parse_size)]
 
 _Count = Annotated[StrictInt, Field(gt=0)]
+_Mode = Annotated[StrictInt, Field(ge=0, le=0o777)]
 _LIMITS = Limits()
 
 
@@ -160,6 +161,8 @@ class ShareTable(Table):
     posix_extensions: StrictBool = True
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True
+    file_mode: _Mode = 0o744
+    directory_mode: _Mode = 0o755
     chain: tuple[StrictStr, ...] = Field(DEFAULT_CHAIN, min_length=1)
 
 

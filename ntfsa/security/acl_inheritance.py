@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.security.default_lists import default_list
 from lamina.ntfsa.security.security_descriptor import (
-    ACCESS_ALLOWED_ACE_TYPE,
     CONTAINER_INHERIT_ACE,
     INHERIT_ONLY_ACE,
     INHERITED_ACE,
@@ -25,7 +25,8 @@ from lamina.ntfsa.security.security_descriptor import (
     Acl,
     SecurityDescriptor,
 )
-from lamina.ntfsa.security.sid import CREATOR_GROUP, CREATOR_OWNER, LOCAL_SYSTEM
+from lamina.ntfsa.security.sid import CREATOR_GROUP, CREATOR_OWNER
+from lamina.vfs_modules.operations import Capability
 
 _INHERITANCE: Final = OBJECT_INHERIT_ACE | CONTAINER_INHERIT_ACE | NO_PROPAGATE_INHERIT_ACE | INHERIT_ONLY_ACE
 _PASSED_ON: Final = OBJECT_INHERIT_ACE | CONTAINER_INHERIT_ACE
@@ -34,10 +35,12 @@ _NOTHING: Final = SecurityDescriptor()
 
 
 class Creator(NamedTuple):
-    """Whose a new file is."""
+    """Whose a new file is; `style` and `mode` say what its list is where it is given none and inherits none."""
 
     owner: str
     group: str
+    style: Capability = Capability(0)
+    mode: int = 0
 
 
 def create_descriptor(
@@ -45,7 +48,7 @@ def create_descriptor(
 ) -> SecurityDescriptor:
     """The descriptor of a new file in a directory with descriptor `parent`, `given` one by its creator or not."""
     given = given or _NOTHING
-    creator = Creator(given.owner or creator.owner, given.group or creator.group)
+    creator = creator._replace(owner=given.owner or creator.owner, group=given.group or creator.group)
     control = SE_SELF_RELATIVE
     dacl, dacl_control = _new_dacl(parent, given, creator, is_directory)
     protected = given.control & SE_SACL_PROTECTED
@@ -68,7 +71,7 @@ def _new_dacl(
     joined = _joined(given.dacl, inherited, creator)
     if joined is None:
         # That it is the default is not kept: nothing asks, and Samba does not tell of it either (vfs.acl_xattr).
-        return _default_dacl(creator), SE_DACL_PRESENT
+        return default_list(creator.style, creator.owner, creator.group, creator.mode), SE_DACL_PRESENT
     return joined, SE_DACL_PRESENT | (protected or (SE_DACL_AUTO_INHERITED if marked else 0))
 
 
@@ -143,8 +146,3 @@ def _made_effective(ace: Ace, creator: Creator) -> Iterator[Ace]:
     yield _for_creator(ace, ace.flags & ~_INHERITANCE, creator)
     if ace.flags & _PASSED_ON:
         yield ace._replace(flags=ace.flags | INHERIT_ONLY_ACE)
-
-
-def _default_dacl(creator: Creator) -> Acl:
-    sids = (creator.owner, LOCAL_SYSTEM)
-    return Acl(tuple(Ace(ACCESS_ALLOWED_ACE_TYPE, 0, c.FILE_ALL_ACCESS, sid) for sid in sids))

@@ -152,7 +152,8 @@ def store(
 ) -> None:
     """Store the named parts of a descriptor; map them to mode and ownership too, or alone where none can be stored."""
     stat = volume.chain.fstat(token, handle)
-    merged = replaced(descriptor_of(volume, token, handle, stat), new, parts)
+    as_given = Capability.LISTS_AS_GIVEN in volume.capabilities
+    merged = replaced(descriptor_of(volume, token, handle, stat), new, parts, as_given)
     if Capability.SECURITY in volume.capabilities:
         _map_as_far_as_possible(volume, token, handle, stat, new, parts)
     try:
@@ -256,7 +257,8 @@ def apply_new_descriptor(  # what is known of the new file
     if asked is not None:
         _check_new_owner(token, volume, asked, stat)
         _check_new_sacl(token, asked)
-    creator = Creator(volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid))
+    owner, group = volume.identities.sid_of_uid(stat.uid), volume.identities.sid_of_gid(stat.gid)
+    creator = Creator(owner, group, volume.capabilities, stat.mode)
     descriptor = create_descriptor(parent, asked, creator, handle.is_directory)
     if Capability.MODE_IGNORED not in volume.capabilities or Capability.POSIX_ACLS in volume.capabilities:
         _map_as_far_as_possible(volume, token, handle, stat, descriptor, c.DACL_SECURITY_INFORMATION)

@@ -229,11 +229,13 @@ def selected(descriptor: SecurityDescriptor, security_information: int) -> Secur
     )
 
 
-def replaced(current: SecurityDescriptor, new: SecurityDescriptor, security_information: int) -> SecurityDescriptor:
+def replaced(
+    current: SecurityDescriptor, new: SecurityDescriptor, security_information: int, as_given: bool = False
+) -> SecurityDescriptor:
     """`current` with the parts that `security_information` names taken from `new` (MS-FSA 2.1.5.17).
 
-    A client that asks for automatic inheritance (…_AUTO_INHERIT_REQ) gets the list marked as inherited. Raises
-    INVALID_OWNER or INVALID_PRIMARY_GROUP where a part that is to be set is missing.
+    A client that asks for automatic inheritance (…_AUTO_INHERIT_REQ) gets the list marked as inherited; with `as_given`
+    also one that does not. Raises INVALID_OWNER or INVALID_PRIMARY_GROUP where a part that is to be set is missing.
     """
     owner, group, dacl, sacl, control = current
     if security_information & c.OWNER_SECURITY_INFORMATION:
@@ -246,11 +248,13 @@ def replaced(current: SecurityDescriptor, new: SecurityDescriptor, security_info
         group = new.group
     if security_information & c.DACL_SECURITY_INFORMATION:
         dacl = with_generic_mapped(new.dacl)
-        control = control & ~_DACL_CONTROL | _list_control(new.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ)
+        asked = _list_control(new.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ, as_given)
+        control = control & ~_DACL_CONTROL | asked
         control |= SE_DACL_PRESENT
     if security_information & _SACL_PARTS:
         sacl = _replaced_sacl(sacl, new.sacl, security_information)
-        control = control & ~_SACL_CONTROL | _list_control(new.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ)
+        asked = _list_control(new.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ, as_given)
+        control = control & ~_SACL_CONTROL | asked
     return SecurityDescriptor(owner, group, dacl, sacl, control)
 
 
@@ -265,11 +269,11 @@ def with_generic_mapped(acl: Acl | None) -> Acl | None:
     )
 
 
-def _list_control(control: int, request: int) -> int:
+def _list_control(control: int, request: int, as_given: bool) -> int:
     # The request is not stored; with the "inherited" bit beside it, it is what makes that bit stick.
     inherited = request << 2
     keep = control & ~(request | inherited)
-    return keep | inherited if control & request and control & inherited else keep
+    return keep | inherited if control & inherited and (as_given or control & request) else keep
 
 
 # --- SDDL ----------------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ HIDDEN = {"dosmode": ("hidefile",)}
 OPTIONS: dict[str, dict[str, object]] = {
     "nonotify": {"change_notify": "off"},
     "hideunread": {"access_based_enumeration": True},
+    "acl_xattr_ign_sysacl_posix": {"file_mode": 0o777},
 }
 """What such a share is configured with, for Lamina."""
 
@@ -86,6 +87,11 @@ def _fruit(**options: object) -> tuple[tuple[str, dict[str, object]], ...]:
     return (("catia", {}), ("fruit", {**_FRUIT, **options}), *CHAIN)
 
 
+def _with_lists(**options: object) -> tuple[tuple[str, dict[str, object]], ...]:
+    """The chain whose permissions are kept otherwise."""
+    return tuple((name, {**given, **options} if name == "acl_xattr" else given) for name, given in CHAIN)
+
+
 CHAINS = {
     "fruit": (*_fruit(locking="netatalk")[:-1], ("posix", {"posix_locking": True})),
     "fruit_zero_fileid": _fruit(zero_file_id=True),
@@ -100,8 +106,8 @@ CHAINS = {
     "short_names": (("short_names", {}), *CHAIN),
     "shadow": (("shadow_copy", {}), *CHAIN),
     "hideunread": CHAIN,
-    "noncanonical": CHAIN,
-    "acl_xattr_ign_sysacl_posix": CHAIN,
+    "noncanonical": _with_lists(canonicalize_inherited=False),
+    "acl_xattr_ign_sysacl_posix": _with_lists(default_acl_style="posix"),
     "acl_xattr_ign_sysacl_windows": CHAIN,
     "local_programs": (*CHAIN[:-1], ("posix", {"posix_locking": True, "kernel_oplocks": True})),
 }

@@ -28,6 +28,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "extensions": (
         "MAX_ANSWER", "StatusError", "ClientTrait", "NO_TRAITS", "Client", "OpenedFile", "EntryDetails", "InfoType",
         "control", "query_information", "set_information", "create_context", "directory_entries",
+        "file_sharing", "short_names", "ShortNameRule",
     ),
     "hooks": ("Announcements", "listens"),
     "engine": ("RequestCancelled", "breathe", "offload", "wait"),

@@ -30,6 +30,7 @@ from tests.smbtorture import blocked_channels
 def main() -> None:
     """Serve what the command line says until stdin ends."""
     layout, port = json.loads(sys.argv[1]), int(sys.argv[2])
+    os.umask(0)  # as smbd does: what modes a share has is for its settings to say
     if layout["torture"]:
         blocked_channels.install()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

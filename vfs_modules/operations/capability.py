@@ -9,7 +9,9 @@ class Capability(Flag):
     The protocol layer advertises exactly these (MS-FSCC 2.5.1 FileFsAttributeInformation and the share's
     capabilities), so a capability that is claimed is a promise to clients. MODE_IGNORED is one to ntfsa: where it has
     granted access nobody below asks the mode of a file again, so descriptors need not be mapped to it. POSIX_ACLS is
-    another: files have POSIX ACLs, as the extended attributes system.posix_acl_*, that are to be kept in step.
+    another: files have POSIX ACLs, as the extended attributes system.posix_acl_*, that are to be kept in step. So are
+    LISTS_AS_GIVEN (a client that sets a list may say that it is inherited) and the two of default lists: what a new
+    file gets that inherits nothing.
     """
 
     CASE_SENSITIVE = auto()
@@ -36,3 +38,6 @@ class Capability(Flag):
     RANGE_LOCKS = auto()
     LEASES = auto()
     POSIX_ACLS = auto()
+    LISTS_AS_GIVEN = auto()
+    DEFAULT_LIST_OF_MODE = auto()
+    DEFAULT_LIST_FOR_EVERYONE = auto()

@@ -15,8 +15,8 @@ import functools
 import logging
 import stat as st
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,13 +50,26 @@ _RETRIED = frozenset(
         "allocated_ranges", "set_compressed",
     }
 )  # fmt: skip
+_STYLES = {
+    "windows": Capability(0),
+    "posix": Capability.DEFAULT_LIST_OF_MODE,
+    "everyone": Capability.DEFAULT_LIST_FOR_EVERYONE,
+}
 _DIRECTORY_ITSELF = OpenHow(Access.PATH, directory=True, follow=False)
 
 
 class AclXattrOptions(ModuleOptions):
     """Options of `acl_xattr`."""
 
-    samba_names = named_by_samba("acl_xattr", attribute="security_acl_name", ignore_system_acls="ignore system acls")
+    samba_names: ClassVar[Mapping[str, str]] = {
+        **named_by_samba(
+            "acl_xattr",
+            attribute="security_acl_name",
+            ignore_system_acls="ignore system acls",
+            default_acl_style="default acl style",
+        ),
+        "canonicalize_inherited": "acl flag inherited canonicalization",
+    }
 
     attribute: str | None = Field(
         default=None,
@@ -71,6 +84,16 @@ class AclXattrOptions(ModuleOptions):
         default=False,
         description="give files POSIX ACLs that let local programs do about what the descriptor lets clients do, where "
         "the file system has them",
+    )
+    default_acl_style: Literal["windows", "posix", "everyone"] = Field(
+        default="windows",
+        description="the list of a new file that inherits none: the creator's and the system's, one made of its mode, "
+        "or one for everyone",
+    )
+    canonicalize_inherited: bool = Field(
+        default=True,
+        description="a list counts as inherited only for a client that asks for inheritance, as with Windows; a backup "
+        "that is restored by one that does not wants false",
     )
     notice_local_changes: bool = Field(
         default=False,
@@ -133,6 +156,8 @@ class AclXattrModule(VfsModule):
         own = Capability.SECURITY
         own |= Capability.MODE_IGNORED if self.options.ignore_system_acls else Capability(0)
         own |= Capability.POSIX_ACLS if self._has_posix_acls else Capability(0)
+        own |= Capability(0) if self.options.canonicalize_inherited else Capability.LISTS_AS_GIVEN
+        own |= _STYLES[self.options.default_acl_style]
         return below | own
 
     # Descriptors.
