@@ -87,7 +87,7 @@ def test_the_module_that_keeps_streams_is_one_that_does():
     from lamina.vfs_modules.testing.suite import checks
 
     path = REPOSITORY / "docs/examples/streams_in_memory.py"
-    assert f"```python\n{path.read_text()}```" in (REPOSITORY / "docs/modules.md").read_text()
+    assert f"```python\n{path.read_text()}```" in (REPOSITORY / "docs/modules/streams.md").read_text()
     example = runpy.run_path(str(path))
     about_streams = [check for check in checks() if Capability.STREAMS in NEEDS[check]]
     assert len(about_streams) >= 9

@@ -7,7 +7,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 
 
 class Opening:
-    """The operations that make handles and give them back; what a handle is for, `values.OpenHow` says."""
+    """The operations that make handles and give them back; what a handle is for, `OpenHow` says."""
 
     @operation(Target.PATH)
     def open_root(self, token: ImpersonationToken) -> VfsHandle:

@@ -43,7 +43,7 @@ def _example() -> ModuleType:
 
 
 def test_the_guide_shows_the_example_that_is_tested() -> None:
-    assert f"```python\n{EXAMPLE.read_text()}```" in (EXAMPLE.parents[1] / "modules.md").read_text()
+    assert f"```python\n{EXAMPLE.read_text()}```" in (EXAMPLE.parents[1] / "modules/extensions.md").read_text()
 
 
 @pytest.fixture

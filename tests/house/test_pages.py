@@ -1,0 +1,53 @@
+"""The module writer's guide: generated pages are fresh, and every example on a page is run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import REPOSITORY
+from tests.support.reference import PAGES, stale
+
+GUIDE = sorted((REPOSITORY / "docs/modules").glob("*.md"))
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples(page: Path) -> str:
+    """The python of a page, in order: one program, as whoever reads on would have it."""
+    return "\n\n".join(PYTHON.findall(page.read_text(encoding="utf-8")))
+
+
+def test_generated_pages_are_what_the_source_says():
+    assert [str(page) for page in stale()] == [], "write them anew: python -m tests.support.reference"
+    assert len(PAGES) == 3
+
+
+@pytest.mark.timeout(300)
+def test_the_examples_of_the_guide_run_and_their_tests_pass(tmp_path):
+    pytest.importorskip("smbclient", reason="needs smbprotocol: pip install -e '.[test]'")
+    pages = [page for page in GUIDE if examples(page)]
+    assert len(pages) >= 12
+    for page in pages:
+        (tmp_path / f"test_{page.stem.replace('-', '_')}.py").write_text(examples(page), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", str(tmp_path)]
+    # As a module writer has it: an installed Lamina with its pytest plugin, and nothing of this repository's settings.
+    result = subprocess.run(
+        [*command, "-c", os.devnull, "--rootdir", str(tmp_path)],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+
+
+def test_a_filter_that_passes_everything_but_one_thing_has_at_most_ten_lines():
+    text = next(
+        text for text in PYTHON.findall((REPOSITORY / "docs/modules/index.md").read_text()) if "NoLinks" in text
+    )
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) <= 10
