@@ -15,8 +15,8 @@ ALL = [LOOPBACK, ETHERNET, FAST, LOOPBACK_V6, FAST_V6, LINK_LOCAL, LINK_LOCAL_V6
 
 
 def told(*allowed: str, denied: tuple[str, ...] = (), reached_by: str = "192.0.2.10") -> list[str]:
-    lists = [[parse_entry(text) for text in texts] for texts in (allowed, denied)]
-    return [each.address for each in announced(ALL, *lists, reached_by, lambda address: True)]
+    entries, others = ([parse_entry(text) for text in texts] for texts in (allowed, denied))
+    return [each.address for each in announced(ALL, entries, others, reached_by, lambda address: True)]
 
 
 def test_without_lists_all_but_loopback_and_link_local_are_told_the_fastest_first() -> None:
