@@ -157,7 +157,7 @@ class SmbTree:
 class SmbOpen:
     """A file or pipe opened by a client (3.3.1.10). Exactly one of `nt` and `pipe` is set.
 
-    `durable`: what it was promised beyond its connection; None for nothing.
+    `durable`: what it was promised beyond its connection; None for nothing. `opened_at`: seconds of time.monotonic.
     """
 
     __slots__ = (
@@ -168,6 +168,7 @@ class SmbOpen:
         "lock_count",
         "lock_sequences",
         "nt",
+        "opened_at",
         "pipe",
         "sequence",
         "tree",
@@ -183,6 +184,7 @@ class SmbOpen:
         self.busy = 0
         self.closing = False
         self.durable: DurableState | None = None
+        self.opened_at = time.monotonic()
         self.lock_count = 0
         self.lock_sequences: dict[int, int] = {}
         self.waiting_for_idle: list[asyncio.Future[None]] = []

@@ -29,6 +29,7 @@ def status(runtime: "Runtime") -> Status:
         "uptime": round(time.time() - server.started_at, 3),
         "connections": len(server.connections),
         "sessions": len(server.sessions),
+        "waiting": len(server.durables),
         "shares": [
             {
                 "name": name,
@@ -76,7 +77,7 @@ def as_text(shown: Status) -> Iterator[str]:
     """For people: what is not well first in each share's line, numbers below."""
     yield (
         f"lamina {shown['version']}, up {_duration(shown['uptime'])}, {_many(shown['connections'], 'connection')}, "
-        f"{_many(shown['sessions'], 'session')}"
+        f"{_many(shown['sessions'], 'session')}, {_many(shown['waiting'], 'open file')} without a client"
     )
     for share in shown["shares"]:
         yield ""

@@ -15,6 +15,7 @@ from lamina.core.cli.foreground import Started, on_hangup, serve_until_stopped, 
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load
 from lamina.core.control import NotRunningError, answering
+from lamina.core.handles import handle_commands
 from lamina.core.reload import AlreadyRunningError, Instance, Reloader, ReloadResult, reload_command, request_reload
 from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
@@ -62,6 +63,7 @@ def _control(instance: Instance, configuration: Configuration, reporter: Reporte
         commands = {
             "reload": reload_command(reloader.reload),
             "status": status_command(runtime),
+            **handle_commands(runtime),
             "trace": trace_command(runtime.tracing),
         }
         async with answering(instance.socket_file, commands), on_hangup(reloader.reload):

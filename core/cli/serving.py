@@ -19,6 +19,7 @@ from lamina.core.cli.foreground import Started, serve_until_stopped, set_up_log,
 from lamina.core.composition import make_chain
 from lamina.core.config.loading import folder_problem
 from lamina.core.control import answering, serving_socket
+from lamina.core.handles import handle_commands
 from lamina.core.interface_rules import announced
 from lamina.core.interfaces import network_interfaces
 from lamina.core.panel import Described, commands, facts
@@ -103,7 +104,11 @@ def _introduction(reporter: Reporter, described: Described, note: str, as_json: 
             show_panel(replace(described, port=runtime.bound[0].port), note)
         async with contextlib.AsyncExitStack() as stack:
             try:
-                answered = {"status": status_command(runtime), "trace": trace_command(runtime.tracing)}
+                answered = {
+                    "status": status_command(runtime),
+                    "trace": trace_command(runtime.tracing),
+                    **handle_commands(runtime),
+                }
                 answers = answering(serving_socket(), answered)
                 await stack.enter_async_context(answers)
             except OSError as error:

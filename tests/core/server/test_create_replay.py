@@ -24,7 +24,6 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.status import NtStatus as S
 from tests.core.server.test_durable import (
-    GUID,
     OTHER_CLIENT,
     OTHER_GUID,
     OTHER_KEY,
