@@ -9,15 +9,19 @@ gets it back are rules of `lamina.ntfsa.durability`.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lamina.core.persistent_opens import forget_record, promote, save, save_soon
 from lamina.core.wire.durable_contexts import AppInstanceVersion
+from lamina.ntfsa.durability.keeping import let_go
 from lamina.ntfsa.durability.lasting import is_kept, lose_client
 from lamina.ntfsa.durability.reconnect_rules import NO_GUID, Kept
 from lamina.ntfsa.durability.rules import Kind, ended_by_break
 from lamina.ntfsa.grants.grant_holders import BreakNotice
+from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.engine import Engine, Task
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.core.request import Exchange, Request
     from lamina.core.session import SmbOpen, SmbTree
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.volume import NtVolume
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +41,22 @@ class DurableState:
     `seconds`: how long it waits for its client. `owner`: the SID of its user. `action`: the CreateAction of the answer
     to its CREATE. `replayable`: nothing has been done with
     it, so its client may ask for it again (Open.IsReplayEligible). `since`: seconds of time.monotonic when its
-    client went, None while it is there.
+    client went, None while it is there. Of a persistent one: `cookie` finds its file again, `saved` is its record as it
+    was kept last, and `awaited` the volume and folded name under which others meet it while it waits.
     """
 
     __slots__ = (
         "action",
         "app_instance",
         "app_version",
+        "awaited",
         "client_guid",
+        "cookie",
         "create_guid",
         "kind",
         "owner",
         "replayable",
+        "saved",
         "seconds",
         "since",
         "timer",
@@ -67,6 +76,9 @@ class DurableState:
         self.app_version: AppInstanceVersion | None = None
         self.since: float | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.cookie = b""
+        self.saved = b""
+        self.awaited: tuple[NtVolume, str] | None = None
 
     def seconds_left(self) -> float | None:
         """How long the open still waits for its client; None while that is there."""
@@ -81,6 +93,8 @@ class DurableOpens:
         self._opens: dict[int, SmbOpen] = {}
         self._guids: dict[tuple[bytes, bytes], SmbOpen | None] = {}
         self._waiting: dict[int, SmbOpen] = {}
+        self._awaited: Counter[tuple[NtVolume, str]] = Counter()
+        self._persistent: dict[int, SmbOpen] = {}
         self._making: set[Exchange] = set()
         self._ending: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -94,14 +108,31 @@ class DurableOpens:
         """Know an open from now on."""
         open_.durable = state
         self._opens[open_.file_id] = open_
+        if state.kind is Kind.PERSISTENT:
+            assert open_.nt is not None
+            self._persistent[open_.nt.owner] = open_
         if state.create_guid != NO_GUID:
             self._guids[state.client_guid, state.create_guid] = open_
+
+    def promote(self, open_: "SmbOpen", seconds: float) -> bool:
+        """Make an open that is known here persistent, and what it was before if that cannot be done."""
+        state = open_.durable
+        assert state is not None
+        before = state.kind, state.seconds
+        if promote(open_, seconds):
+            assert open_.nt is not None
+            self._persistent[open_.nt.owner] = open_
+            return True
+        state.kind, state.seconds = before
+        return False
 
     def forget(self, open_: "SmbOpen") -> None:
         """An open is being closed: nobody finds it any more."""
         state = open_.durable
         assert state is not None
         self._opens.pop(open_.file_id, None)
+        if open_.nt is not None:
+            self._persistent.pop(open_.nt.owner, None)
         key = state.client_guid, state.create_guid
         if self._guids.get(key) is open_:
             del self._guids[key]
@@ -109,6 +140,39 @@ class DurableOpens:
     def find(self, file_id: int) -> "SmbOpen | None":
         """The open with a persistent file id."""
         return self._opens.get(file_id)
+
+    # -- persistent opens ---------------------------------------------------------------------------------------
+
+    @property
+    def persistent(self) -> int:
+        """How many opens are persistent."""
+        return len(self._persistent)
+
+    def save_sharing(self, nt: "NtOpen") -> None:
+        """The rights of an open have changed: keep that, and for all that share its lease. Raises NtStatusError."""
+        for open_ in self._sharing(nt):
+            save(open_)
+
+    def save_sharing_soon(self, nt: "NtOpen") -> None:
+        """`save_sharing` by requests of its own, for who must not wait."""
+        for open_ in self._sharing(nt):
+            self._engine.spawn(Task(), save_soon, open_)
+
+    def _sharing(self, nt: "NtOpen") -> "list[SmbOpen]":
+        if not self._persistent:
+            return []
+        owners = nt.lease.opens if nt.lease is not None else (nt.owner,)
+        return [self._persistent[owner] for owner in owners if owner in self._persistent]
+
+    def save_renamed(self, volume: "NtVolume") -> None:
+        """A name has changed, and with it those of what is beneath it: keep that. Raises NtStatusError."""
+        for open_ in list(self._persistent.values()):
+            if open_.nt is not None and open_.nt.volume is volume:
+                save(open_)
+
+    def is_awaited(self, volume: "NtVolume", path: str) -> bool:
+        """Whether a persistent open of the file of this NT path waits for its client (3.3.5.9)."""
+        return bool(self._awaited) and (volume, _name_of(path)) in self._awaited
 
     def waiting(self) -> "Iterator[SmbOpen]":
         """The opens whose clients are gone, as they are now."""
@@ -151,21 +215,36 @@ class DurableOpens:
         `limit`: how many may wait.
         """
         state, nt = open_.durable, open_.nt
-        if state is None or state.kind is None or nt is None or self._closed or open_.closing:
+        if state is None or state.kind is None or nt is None or open_.closing:
             return False
-        if len(self._waiting) >= limit or not self._can_wait(open_, nt, state.kind):
+        if state.kind is not Kind.PERSISTENT and (self._closed or len(self._waiting) >= limit):
+            return False
+        if not self._can_wait(open_, nt, state.kind):
             return False
         session = open_.tree.session
         session.opens.pop(open_.file_id, None)
         session.lock_count -= open_.lock_count
+        if self._closed:
+            let_go(nt)
+        else:
+            self.begin_waiting(open_)
+        return True
+
+    def begin_waiting(self, open_: "SmbOpen") -> None:
+        """An open that is known here, and belongs to no session, waits for its client from now on."""
+        state, nt = open_.durable, open_.nt
+        assert state is not None
+        assert nt is not None
         self._waiting[nt.owner] = open_
+        if state.kind is Kind.PERSISTENT:
+            state.awaited = nt.volume, _name_of(nt.path)
+            self._awaited[state.awaited] += 1
         if nt.oplock is not None:
             nt.oplock.listener = partial(self._broken, open_)
         if nt.lease is not None:
             nt.lease.listeners[nt.owner] = partial(self._broken, open_)
         state.since = time.monotonic()
         state.timer = self._engine.loop.call_later(state.seconds, self.end, open_)
-        return True
 
     @staticmethod
     def _can_wait(open_: "SmbOpen", nt: "NtOpen", kind: Kind) -> bool:
@@ -198,16 +277,22 @@ class DurableOpens:
         assert state is not None
         self._waiting.pop(open_.nt.owner, None)
         state.since = None
+        if state.awaited is not None:
+            self._awaited[state.awaited] -= 1
+            if not self._awaited[state.awaited]:
+                del self._awaited[state.awaited]
+            state.awaited = None
         if state.timer is not None:
             state.timer.cancel()
             state.timer = None
 
     def _broken(self, open_: "SmbOpen", notice: BreakNotice) -> bool:
         """What a waiting open rests on breaks; False where it can be given up and the open stays."""
-        if not notice.answer_awaited:
-            return True
         nt = open_.nt
         assert nt is not None
+        self.save_sharing_soon(nt)
+        if not notice.answer_awaited:
+            return True
         owners = list(nt.lease.opens) if nt.lease is not None else [nt.owner]
         sharing = [self._waiting[owner] for owner in owners if owner in self._waiting]
         if len(sharing) < len(owners):
@@ -248,6 +333,7 @@ class DurableOpens:
         try:
             open_.wait_until_idle(0)
             nt_close(open_.tree.context, open_.nt)
+            forget_record(open_)
         except NtStatusError as error:
             log.debug("closing an open whose client did not come back: %s", error)
         finally:
@@ -255,12 +341,16 @@ class DurableOpens:
             ended.set_result(None)
 
     async def close(self) -> None:
-        """Close all that waits, and keep nothing from now on."""
+        """Close all that waits, and keep nothing from now on; persistent opens are left for the next start."""
         self._closed = True
         for exchange in list(self._making):
             exchange.task.cancel()
         for open_ in self.waiting():
-            self.end(open_)
+            if _kind(open_) is Kind.PERSISTENT and open_.nt is not None:
+                self._stop_waiting(open_)
+                let_go(open_.nt)
+            else:
+                self.end(open_)
         while self._ending:
             await asyncio.wait(self._ending)
 
@@ -268,6 +358,11 @@ class DurableOpens:
 def _has_other_channel(request: "Request") -> bool:
     session = request.session
     return session is not None and any(not connection.closed for connection in session.channels)
+
+
+def _name_of(path: str) -> str:
+    """What a file is called, whatever the case and the stream."""
+    return fold(path.partition(":")[0])
 
 
 def _kind(open_: "SmbOpen") -> Kind:

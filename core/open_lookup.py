@@ -7,6 +7,7 @@ from lamina.core.request import Request
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS, FLAGS_REPLAY_OPERATION
+from lamina.ntfsa.durability.rules import Kind
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
@@ -29,7 +30,7 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
     if request.connection.dialect >= Dialect.SMB_3_0:
         _verify_sequence(request, open_)
     open_.busy += 1
-    if open_.durable is not None:
+    if open_.durable is not None and open_.durable.kind is not Kind.PERSISTENT:
         open_.durable.replayable = False
     request.open = open_
     request.file_id = volatile

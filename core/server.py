@@ -63,9 +63,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def make_accounts(users: Mapping[str, str], owner: tuple[int, int]) -> MemoryAccounts:
+def make_accounts(users: Mapping[str, str], owner: tuple[int, int], machine_sid: str = "") -> MemoryAccounts:
     """Accounts in memory for `users` (name → password), whose files all belong to `owner` (uid, gid)."""
-    accounts = MemoryAccounts()
+    accounts = MemoryAccounts(machine_sid)
     for name, password in users.items():
         accounts.add(name, password=password, uid=owner[0], gid=owner[1])
     return accounts
@@ -80,6 +80,7 @@ class Server:
     `read_only`, `guest`, `encrypt`: for all the shares.
     `chain`: modules for the shares given as folders, from the top to the backend: names, classes or instances.
     Any field of `ServerSettings` may be given too (`max_dialect=…`). `events` is told who comes and goes.
+    `machine_sid`: for users who are to be the same ones at the next start, to whom their files and opens belong.
     """
 
     def __init__(  # noqa: PLR0913 - keyword arguments with defaults, for a `with` line in a test
@@ -94,6 +95,7 @@ class Server:
         encrypt: bool = False,
         chain: Sequence[ChainLink] = DEFAULT_CHAIN,
         events: ServerEvents | None = None,
+        machine_sid: str = "",
         **settings: Unpack[SettingsOverrides],
     ) -> None:
         self.address = address
@@ -102,6 +104,7 @@ class Server:
         self._guest = guest
         self._settings = _settings(encrypt, settings)
         self._events = events or ServerEvents()
+        self._machine_sid = machine_sid
         self._chain = tuple(chain)
         self._flags = {"read_only": read_only, "guest": guest, "encrypt": encrypt}
         self._shares = self._specs(shares)
@@ -143,7 +146,8 @@ class Server:
             raise RuntimeError("the server is running already")
         plan = ServerPlan(self._settings, self._shares, (Listener(self.address, self._requested_port),))
         folder = next((spec.path for spec in self._shares.values()), Path.cwd())
-        accounts = make_accounts(self.users, folder_owner(folder) if folder.exists() else (os.geteuid(), os.getegid()))
+        owner = folder_owner(folder) if folder.exists() else (os.geteuid(), os.getegid())
+        accounts = make_accounts(self.users, owner, self._machine_sid)
         thread = _ServerThread(plan, accounts, AuthSettings(allow_guest=self._guest), self._events)
         thread.start()
         self._thread = thread

@@ -18,6 +18,7 @@ from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
 from lamina.core.durable_opens import DurableOpens
+from lamina.core.persistent_opens import forget_record
 from lamina.core.request import CancelledByClient, Exchange, Reply, Request
 from lamina.core.rpc.pipes import RpcPipe
 from lamina.core.rpc.view import ServerView
@@ -358,6 +359,10 @@ class SmbServer:
         self.statistics["opens"] += 1
         return open_
 
+    def reserve_file_id(self, file_id: int) -> None:
+        """Give no new open the id of one that was there before the server's start."""
+        self._next_file_id = max(self._next_file_id, file_id + 1)
+
     def close_open(self, open_: SmbOpen, post_query: bool, own_uses: int = 0) -> NetworkOpenInformation | None:
         """Close an open once nobody else uses it; `own_uses` of its uses are the caller's. Raises NtStatusError."""
         open_.closing = True
@@ -379,7 +384,11 @@ class SmbServer:
             open_.pipe.close()
             return None
         assert open_.nt is not None
-        return nt_close(open_.tree.context, open_.nt, post_query)
+        try:
+            return nt_close(open_.tree.context, open_.nt, post_query)
+        finally:
+            if open_.durable is not None:
+                forget_record(open_)
 
     def _cancel_on(self, open_: SmbOpen) -> None:
         for connection in self._connections_of(open_.tree.session):

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.core.auth.authenticator import Authenticated, AuthExchange
 from lamina.core.channel_sequence import ChannelSequence
 from lamina.core.crypto.kdf import SessionKeys
 from lamina.core.crypto.sealing import Cipher
 from lamina.core.crypto.signing import Signer
+from lamina.core.settings import Dialect
 from lamina.core.share import Share
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.open_state import NtOpen
@@ -48,6 +49,35 @@ class Channel:
         self.binding = False
 
 
+class Agreed(Protocol):
+    """What a session is made with: what its first connection has negotiated."""
+
+    @property
+    def dialect(self) -> int:
+        """The dialect's number."""
+
+    @property
+    def client_guid(self) -> bytes:
+        """ClientGuid of the client's NEGOTIATE."""
+
+    @property
+    def cipher_id(self) -> int:
+        """The cipher, 0 for none."""
+
+    @property
+    def signing_algorithm(self) -> int:
+        """The signing algorithm."""
+
+
+class Absent(NamedTuple):
+    """Instead of a connection, for the session of opens whose client has not come back since the server's start."""
+
+    client_guid: bytes
+    dialect: int = Dialect.SMB_3_1_1
+    cipher_id: int = 0
+    signing_algorithm: int = 0
+
+
 class SmbSession:
     """An authenticated user, over one or more connections."""
 
@@ -78,7 +108,7 @@ class SmbSession:
         "user",
     )
 
-    def __init__(self, session_id: int, connection: "Connection") -> None:
+    def __init__(self, session_id: int, connection: Agreed) -> None:
         self.session_id = session_id
         self.state = SessionState.IN_PROGRESS
         self.started_at = time.time()

@@ -21,8 +21,9 @@ from lamina.ntfsa.security.identities import unix_gid_of, unix_group_sid, unix_u
 class MemoryAccounts:
     """Accounts that live as long as the process: for `lamina serve`, embedding and tests. Safe to use from threads."""
 
-    def __init__(self) -> None:
-        self._machine_sid = make_machine_sid()
+    def __init__(self, machine_sid: str = "") -> None:
+        """`machine_sid`: whose users these are, the same at every start; by default a new machine's."""
+        self._machine_sid = machine_sid or make_machine_sid()
         self._accounts: dict[str, Account] = {}
         self._next_rid = FIRST_RID
         self._lock = threading.Lock()

@@ -115,6 +115,8 @@ def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: Sm
 def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: Lasting | None) -> bytes:
     server = request.connection.server
     assert tree.share.volume is not None
+    if server.durables.is_awaited(tree.share.volume, asked.name) and request.connection.dialect >= Dialect.SMB_3_0:
+        raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, "a persistent open of the file waits for its client (3.3.5.9)")
     try:
         parameters = _parameters(request.connection.dialect, asked)
         if POSIX in asked.contexts and request.connection.posix_extensions:

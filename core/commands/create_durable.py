@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lamina.core.durable_opens import DurableOpens, DurableState, kept_as
+from lamina.core.persistent_opens import save
 from lamina.core.request import Request
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import FLAGS_REPLAY_OPERATION
@@ -38,9 +39,10 @@ from lamina.core.wire.durable_contexts import (
     encode_durable_response_v2,
 )
 from lamina.ntfsa.constants import FILE_ALL_ACCESS
+from lamina.ntfsa.durability.keeping import keeps_opens
 from lamina.ntfsa.durability.lasting import grant_of, regain_client
 from lamina.ntfsa.durability.reconnect_rules import Claim, refusal
-from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, Kind, carries, durable_seconds
+from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, MAX_PERSISTENT, Kind, carries, durable_seconds
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE, STATE_OF_LEVEL
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -48,6 +50,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 if TYPE_CHECKING:
     from lamina.core.session import SmbOpen, SmbTree
     from lamina.core.wire.create import CreateRequest
+    from lamina.ntfsa.open_state import NtOpen
 
 Contexts = Mapping[bytes, memoryview | bytes]
 
@@ -135,6 +138,10 @@ def _take_back(
     """Give a client the open back that it has lost (3.3.5.9.7, 3.3.5.9.12)."""
     durables = request.connection.server.durables
     open_ = durables.find(wanted.persistent)
+    if open_ is None and wanted.flags & DHANDLE_FLAG_PERSISTENT:
+        # Its CREATE was never answered, so that the client knows it by its own guid alone.
+        with contextlib.suppress(KeyError):
+            open_ = durables.by_guid(tree.session.client_guid, wanted.create_guid)
     kept = kept_as(open_) if open_ is not None else None
     if open_ is None or kept is None or open_.tree.share.name != tree.share.name:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open that waits for its client")
@@ -148,6 +155,7 @@ def _take_back(
     open_.sequence.begin_anew(request.header.channel_sequence)
     try:
         regain_client(tree.context, open_.nt)
+        save(open_)
     except BaseException:
         # Nobody has been told of it, and who was before is gone.
         request.connection.server.close_for_certain(open_)
@@ -266,7 +274,16 @@ def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Las
         state.seconds = DEFAULT_V1_SECONDS if wanted is None else durable_seconds(wanted.timeout)
     if state.kind is not None or wanted is not None or lasting.app_instance:
         durables.enter(open_, state)
+    if wanted is not None and wanted.flags & DHANDLE_FLAG_PERSISTENT and _may_persist(durables, nt):
+        durables.promote(open_, durable_seconds(wanted.timeout))
     return answer(state)
+
+
+def _may_persist(durables: DurableOpens, nt: "NtOpen") -> bool:
+    """Whether a file of this share can be opened for good (3.3.5.9.10); a directory never is."""
+    if nt.is_directory or not nt.volume.durable_handles or durables.persistent >= MAX_PERSISTENT:
+        return False
+    return keeps_opens(nt.volume)
 
 
 def replayed_level(held: int, asked: int) -> int:
@@ -281,7 +298,8 @@ def replayed_level(held: int, asked: int) -> int:
 
 def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> bytes | None:
     """The data of the response's DHnQ or DH2Q context; None where nothing was promised, or `level` carries nothing."""
-    if state.kind is None or level not in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE):
+    carried = state.kind is Kind.PERSISTENT or level in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE)
+    if state.kind is None or not carried:
         return None
     if state.version == 1:
         return encode_durable_response()

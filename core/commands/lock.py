@@ -3,6 +3,7 @@
 from typing import Final
 
 from lamina.core.open_lookup import open_of
+from lamina.core.persistent_opens import save
 from lamina.core.request import Reply, Request
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
@@ -29,10 +30,24 @@ def handle(request: Request) -> bytes | Reply:
         bucket = 0
     if bucket and _done_before(open_, bucket, number):
         return _RESPONSE
-    _bounded_lock(request, open_, open_.nt, [LockElement(*element) for element in asked.locks])
+    elements = [LockElement(*element) for element in asked.locks]
+    _bounded_lock(request, open_, open_.nt, elements)
     if bucket:
         open_.lock_sequences[bucket] = number
+    if open_.durable is not None:
+        _keep(request, open_, open_.nt, elements)
     return _RESPONSE
+
+
+def _keep(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement]) -> None:
+    """Have the record of a persistent open say it; locks that cannot be kept are given back."""
+    try:
+        save(open_)
+    except NtStatusError:
+        if not elements[0].flags & LOCKFLAG_UNLOCK:
+            unlocks = [element._replace(flags=LOCKFLAG_UNLOCK) for element in elements]
+            _bounded_lock(request, open_, nt, unlocks)
+        raise
 
 
 def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement]) -> None:

@@ -19,12 +19,14 @@ from lamina.core.wire.negotiate import (
     encode_negotiate_response,
 )
 from lamina.core.wire.smb1 import decode_smb1_negotiate_request
+from lamina.ntfsa.durability.keeping import keeps_opens
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.times.filetime import to_filetime
 
 CAP_LEASING: Final = 0x02
 CAP_LARGE_MTU: Final = 0x04
 CAP_MULTI_CHANNEL: Final = 0x08
+CAP_PERSISTENT_HANDLES: Final = 0x10
 CAP_DIRECTORY_LEASING: Final = 0x20
 CAP_ENCRYPTION: Final = 0x40
 
@@ -153,6 +155,8 @@ def _capabilities(request: Request, dialect: int) -> int:
     capabilities |= CAP_DIRECTORY_LEASING
     if request.connection.server.settings.multichannel:
         capabilities |= CAP_MULTI_CHANNEL
+    if any(share.volume is not None and keeps_opens(share.volume) for share in request.connection.server.shares):
+        capabilities |= CAP_PERSISTENT_HANDLES
     # For 3.1.1 the cipher is agreed on in a context and this bit means nothing (2.2.4).
     if dialect != Dialect.SMB_3_1_1 and request.connection.cipher_id:
         capabilities |= CAP_ENCRYPTION

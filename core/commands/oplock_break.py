@@ -39,19 +39,22 @@ def listen(server: "SmbServer", open_: SmbOpen) -> None:
     nt = open_.nt
     assert nt is not None
     if nt.oplock is not None:
-        nt.oplock.listener = partial(_notify_oplock, open_)
+        nt.oplock.listener = partial(_notify_oplock, server, open_)
     if nt.lease is not None:
         nt.lease.listeners[nt.owner] = partial(_notify_lease, server, open_)
 
 
-def _notify_oplock(open_: SmbOpen, notice: BreakNotice) -> bool:
+def _notify_oplock(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> bool:
     """Send the notification on the session's channels; False where there is none (3.3.4.6)."""
+    assert open_.nt is not None
+    server.durables.save_sharing_soon(open_.nt)
     body = encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, LEVEL_OF_STATE[notice.to]))
     return _deliver(open_, notice, body, lambda: _channels(open_.tree.session))
 
 
 def _notify_lease(server: "SmbServer", open_: SmbOpen, notice: BreakNotice) -> bool:
     assert open_.nt is not None
+    server.durables.save_sharing_soon(open_.nt)
     lease = open_.nt.lease
     assert lease is not None
     epoch = notice.epoch if lease.version > 1 else 0
@@ -104,6 +107,7 @@ def handle(request: Request) -> bytes | Reply:
     if open_.nt is None:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a pipe has no oplock")
     state = acknowledge_oplock_break(open_.nt, asked.oplock_level)
+    request.connection.server.durables.save_sharing(open_.nt)
     return encode_oplock_break(OplockBreak(open_.file_id, open_.file_id, LEVEL_OF_STATE[state]))
 
 
@@ -115,4 +119,8 @@ def _lease(request: Request, asked: LeaseBreak) -> bytes:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "pipes have no leases")
     identity = lease_identity(request.tree.context, asked.lease_key)
     state = acknowledge_lease_break(volume.leases, identity, asked.lease_state)
+    lease = volume.leases.find(identity)
+    if lease is not None:
+        for nt in list(lease.opens.values())[:1]:
+            request.connection.server.durables.save_sharing(nt)
     return encode_lease_break(LeaseBreak(asked.lease_key, state))

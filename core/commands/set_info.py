@@ -1,9 +1,12 @@
 """SET_INFO (MS-SMB2 3.3.5.21)."""
 
 from lamina.core.open_lookup import check_charge, open_of
+from lamina.core.persistent_opens import save
 from lamina.core.request import Reply, Request
+from lamina.core.session import SmbOpen
 from lamina.core.wire.set_info import decode_set_info_request, encode_set_info_response
 from lamina.ntfsa.information import set_file, set_filesystem, set_quota, set_security
+from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _RESPONSE = encode_set_info_response()
@@ -17,7 +20,7 @@ def handle(request: Request) -> bytes | Reply:
     if open_.nt is None:
         raise NtStatusError(NtStatus.NOT_SUPPORTED, "nothing can be set on a pipe")
     assert request.tree is not None
-    context = request.tree.context
+    context, path = request.tree.context, open_.nt.path
     match asked.info_type:
         case 1:
             set_file(context, open_.nt, asked.info_class, asked.buffer)
@@ -29,4 +32,14 @@ def handle(request: Request) -> bytes | Reply:
             set_quota(context, open_.nt, asked.buffer)
         case other:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown information type {other}")
+    _keep(request, open_, open_.nt, path)
     return _RESPONSE
+
+
+def _keep(request: Request, open_: SmbOpen, nt: NtOpen, path: str) -> None:
+    """Have the records of persistent opens say what was set; `path`: what the file was called before."""
+    durables = request.connection.server.durables
+    if nt.path != path and durables.persistent:
+        durables.save_renamed(nt.volume)
+    elif open_.durable is not None:
+        save(open_)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa.durability.open_record import LeaseState, OpenState
-from lamina.ntfsa.record import FileRecord, Grant, LockRange
+from lamina.ntfsa.record import STABLE, FileRecord, Grant, LockRange
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
@@ -31,7 +31,7 @@ def capture(open_: "NtOpen", cookie: bytes) -> OpenState:
         open_.posix_delete,
         open_.has_written,
         open_.unarchived,
-        held.state if held is not None and not held.lease else 0,
+        _rights(held) if held is not None and not held.lease else 0,
         _lease(open_, held),
         _locks(record, open_.owner),
     )
@@ -41,7 +41,12 @@ def _lease(open_: "NtOpen", held: Grant | None) -> LeaseState | None:
     lease = open_.lease
     if lease is None or held is None:
         return None
-    return LeaseState(lease.key, lease.version, held.state, held.epoch, open_.parent_key)
+    return LeaseState(lease.key, lease.version, _rights(held), held.epoch, open_.parent_key)
+
+
+def _rights(held: Grant) -> int:
+    """What is left of a grant: whoever comes back in the middle of a break finds it over."""
+    return held.state if held.breaking_to == STABLE else held.breaking_to
 
 
 def _locks(record: FileRecord, owner: int) -> tuple[LockRange, ...]:

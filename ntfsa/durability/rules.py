@@ -24,6 +24,9 @@ DEFAULT_V1_SECONDS: Final = 120.0
 DEFAULT_RESILIENT_SECONDS: Final = 120.0
 """How long a resilient open is kept where the client does not say (3.3.5.15.9)."""
 
+MAX_PERSISTENT: Final = 65_536
+"""Opens of a server that are persistent at a time: each has a record that is read when the server starts."""
+
 
 class Kind(StrEnum):
     """What an open was promised."""
