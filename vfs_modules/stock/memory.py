@@ -107,8 +107,7 @@ class MemoryBackend(Backend):
                 node = directory
         return node
 
-    @staticmethod
-    def _child(directory: Node, name: str) -> Node:
+    def _child(self, directory: Node, name: str) -> Node:
         if not directory.is_directory:
             fail(errno.ENOTDIR, name)
         if name in {"", "."}:

@@ -158,9 +158,16 @@ class StreamsDepotModule(PrivateAttributes):
         mode = st.S_IMODE(stat.mode) & 0o666 | 0o600
         made = self._store.open(SERVER_TOKEN, self._root, path, OpenHow(access, True, True, follow=False, mode=mode))
         if SERVER_TOKEN.uid == 0:
+            self._give_to(made, stat)
+        return made
+
+    def _give_to(self, made: VfsHandle, stat: FileStat) -> None:
+        try:
             with contextlib.suppress(OSError):
                 self._store.fchown(SERVER_TOKEN, made, stat.uid, stat.gid)
-        return made
+        except BaseException:
+            self._store.close(SERVER_TOKEN, made)
+            raise
 
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
         """The streams of a file."""

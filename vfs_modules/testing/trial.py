@@ -70,7 +70,8 @@ class Trial:
 
         stop.task = Task(stop.parked)
         self.engine.spawn(stop.task, body)
-        return stop.reached, wait(outcome) if not outcome.done() else outcome.result()
+        result = wait(outcome)
+        return stop.reached, result
 
 
 class _Stop:

@@ -4,13 +4,14 @@ A layer right above the backend (`Underneath`) waits, or fails, at each call tha
 what a backend does by itself is cancelled wherever it waits.
 """
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable
 from typing import Any
 
 from lamina.vfs_modules.chain import Chain
-from lamina.vfs_modules.engine import RequestCancelled, breathe
+from lamina.vfs_modules.engine import RequestCancelled, wait
 from lamina.vfs_modules.testing.calls import (
     DATA,
     LOSES,
@@ -28,6 +29,8 @@ from lamina.vfs_modules.testing.underneath import Underneath
 
 _MOST = 300
 """Waits or calls of one operation after which it is taken for endless."""
+
+_TURNS = 4
 
 Attempt = Callable[[Callable[[], Any], int], tuple[bool, Any]]
 """Makes a call so that something happens to it at its step of that number: whether it came so far, and its end."""
@@ -48,7 +51,7 @@ def a_cancelled_request_leaves_nothing_behind(subject: Trial) -> None:
     with subject.chain(layer) as chain:
 
         def attempt(call: Callable[[], Any], step: int) -> tuple[bool, Any]:
-            layer.happen = lambda name: breathe()
+            layer.happen = lambda name: _rest()
             try:
                 return subject.cancelled(call, step)
             finally:
@@ -76,6 +79,21 @@ def a_failure_underneath_leaves_nothing_behind(subject: Trial) -> None:
         for name in waiting_operations():
             _sweep(chain, subject, name, attempt)
     _nothing_is_open(layer)
+
+
+def _rest() -> None:
+    """Wait a few turns of the loop, so that whoever cancels meanwhile comes first."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def turn(left: int) -> None:
+        if left:
+            loop.call_soon(turn, left - 1)
+        elif not future.done():
+            future.set_result(None)
+
+    turn(_TURNS)
+    wait(future)
 
 
 class _Failure:
