@@ -2,8 +2,8 @@
 
 Chains over `posix` and a file in memory, called as ntfsa calls them. Each number is the first decile of many rounds,
 which go from chain to chain in turn: what disturbs the machine disturbs all of them, and is left out; beside it what
-is left of it for one module. The targets: ten modules that do nothing of a read cost it 1 % at most (that its function is
-the backend's own, a test says), ten that each hook it 500 ns each.
+is left of it for one module. The targets: ten modules that do nothing of a read cost it 1 % at most (that its function
+is the backend's own, a test says), ten that each hook it 500 ns each.
 """
 
 import statistics

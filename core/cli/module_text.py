@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from lamina.vfs_modules.deprecation import deprecated_uses
 from lamina.vfs_modules.loader import Installed, LoadError, load_module
 from lamina.vfs_modules.module import Backend, ModuleOptions, VfsModule, implements
 from lamina.vfs_modules.operations import OPERATIONS, Capability
@@ -50,7 +51,8 @@ def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
     """All that `lamina module info` tells of a module."""
     yield f"{module.name}: {summary_of(kind)}"
     yield f"from {module.distribution} {module.version}, {module.place}".replace(" ,", ",")
-    yield f"written for version {'.'.join(map(str, kind.api_version))} of the operations"
+    yield versions_text(kind)
+    yield from (f"deprecated: it {use.partition(' ')[2]}" for use in deprecated_uses(kind))
     text = inspect.cleandoc(inspect.getmodule(kind).__doc__ or "")
     yield from ("", *text.splitlines(), "") if text else ("",)
     yield "a backend: stands last" if issubclass(kind, Backend) else "stands above a backend"
@@ -63,6 +65,12 @@ def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
     if kind.around is not VfsModule.around:
         yield "may take part in every operation (around)"
     yield f"options: {', '.join(kind.Options.model_fields) or 'none'}"
+
+
+def versions_text(kind: type[VfsModule]) -> str:
+    """With which versions of the contract a module works."""
+    least, before = kind.api_version, kind.api_before or (kind.api_version[0] + 1, 0)
+    return f"works with versions {least[0]}.{least[1]} to before {before[0]}.{before[1]} of the contract"
 
 
 def _capabilities(kind: type[VfsModule]) -> str:

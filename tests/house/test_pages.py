@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.vfs_modules.operations import Capability
 from tests.support.processes import REPOSITORY
 from tests.support.reference import PAGES, stale
 
@@ -43,6 +44,11 @@ def test_the_examples_of_the_guide_run_and_their_tests_pass(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+
+
+def test_every_capability_is_explained():
+    page = (REPOSITORY / "docs/modules/capabilities.md").read_text()
+    assert [one.name for one in Capability if f"`{one.name}`" not in page] == []
 
 
 def test_a_filter_that_passes_everything_but_one_thing_has_at_most_ten_lines():

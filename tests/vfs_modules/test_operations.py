@@ -36,8 +36,9 @@ def test_an_operation_names_all_its_arguments(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_errors_are_those_of_errno(name):
-    named = _ERRNO.findall(description(name).parts["Errors"])
-    assert named
+    told = description(name).parts["Errors"]
+    named = _ERRNO.findall(told)
+    assert named or told.startswith("any: ")
     assert [each for each in named if not hasattr(errno, each)] == []
 
 
