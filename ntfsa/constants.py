@@ -209,6 +209,9 @@ FILE_FS_SECTOR_SIZE_INFORMATION: Final = 11
 FILE_FS_POSIX_INFORMATION: Final = 100
 """Of the POSIX extensions (POSIX-FSCC 2.3.2)."""
 
+POSIX_NO_MODE: Final = 0xFFFF
+"""The mode that Linux names in the create context where it knows none: of what it makes to be a reparse point."""
+
 # FileSystemAttributes of MS-FSCC 2.5.1 FileFsAttributeInformation.
 FILE_CASE_SENSITIVE_SEARCH: Final = 0x00000001
 FILE_CASE_PRESERVED_NAMES: Final = 0x00000002

@@ -166,8 +166,8 @@ def decode_sd_buffer(data: memoryview | bytes) -> bytes:
 
 
 def decode_posix_mode(data: memoryview | bytes) -> int:
-    """The permission bits for a new file of a POSIX context (POSIX-SMB2 2.2.13.2.16), 12 of them."""
-    return _exactly(_MODE, data, "POSIX") & 0o7777
+    """The mode for a new file of a POSIX context (POSIX-SMB2 2.2.13.2.16)."""
+    return _exactly(_MODE, data, "POSIX")
 
 
 def encode_posix_mode(mode: int) -> bytes:

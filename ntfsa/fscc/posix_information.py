@@ -38,6 +38,11 @@ _TYPES: Final = {
 _LEAST_SID: Final = 8
 # InodeType of MS-FSCC 2.1.2.6 Network File System (NFS) Reparse Data Buffer: letters that name it, the last one first.
 _NFS_TYPES: Final = {st.S_IFIFO: 0x4F464946, st.S_IFSOCK: 0x4B434F53}
+_NFS_KINDS: Final = {number: kind for kind, number in _NFS_TYPES.items()} | {
+    0x014B4E4C: st.S_IFLNK,
+    0x00524843: st.S_IFCHR,
+    0x004B4C42: st.S_IFBLK,
+}
 
 POSIX_INFORMATION_SIZE: Final = _INFORMATION.size + _DETAILS.size
 """Bytes of the class before the SIDs: there must be room for these at least."""
@@ -119,6 +124,11 @@ def special_file_data(mode: int) -> bytes | None:
     """The reparse data of a pipe or socket (MS-FSCC 2.1.2.6), None for any other file."""
     inode_type = _NFS_TYPES.get(st.S_IFMT(mode))
     return None if inode_type is None else inode_type.to_bytes(8, "little")
+
+
+def special_kind(data: bytes) -> int:
+    """What a reparse point with the tag IO_REPARSE_TAG_NFS stands for, as the type in a mode; 0 where nobody knows."""
+    return _NFS_KINDS.get(int.from_bytes(data[:8], "little"), 0)
 
 
 class PosixDirectoryBuffer:

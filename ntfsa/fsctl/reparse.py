@@ -18,6 +18,7 @@ from lamina.ntfsa.fscc.reparse import (
 from lamina.ntfsa.fsctl.control import NOTHING, Control
 from lamina.ntfsa.metadata.link_replacement import become_file, become_link, may_become_link
 from lamina.ntfsa.metadata.reparse import XATTR, data_of, is_link, posix_target, reparse_data
+from lamina.ntfsa.posix.posix_names import unmapped
 from lamina.ntfsa.result import Information, fitted
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.operations import Capability, DosAttributes
@@ -92,7 +93,12 @@ def _link_target(open_: "NtOpen", link: SymbolicLink) -> str | None:
     if not open_.posix:
         return posix_target(link)
     # It has been checked that this is the client's to make; nothing here ever follows one out of the share.
-    return link.substitute_name if link.substitute_name and "\0" not in link.substitute_name else None
+    name = link.substitute_name
+    if not name or "\0" in name:
+        return None
+    target = "/".join(map(unmapped, name.split("/")))
+    # Linux leaves the first separator out, as of every path.
+    return target if link.relative or name.startswith(("/", "\\")) else f"/{target}"
 
 
 def _store(control: Control, stat: "FileStat", value: bytes) -> None:

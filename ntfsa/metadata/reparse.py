@@ -132,15 +132,20 @@ def tag_of(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat:
     """The tag of what a chain path names and that is a reparse point; 0 where it is none any more."""
     if is_link(stat):
         return IO_REPARSE_TAG_SYMLINK
+    found = reparse_at(volume, token, vfs_path, stat)
+    return found.tag if found is not None else 0
+
+
+def reparse_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> ReparseData | None:
+    """The reparse data of what a chain path names and that is no symbolic link; None where it has none any more."""
     try:
         handle = volume.chain.open(token, volume.root, vfs_path, _PATH_HOW)
     except OSError:
-        return 0
+        return None
     try:
-        found = data_of(volume, token, handle, vfs_path, stat)
+        return data_of(volume, token, handle, vfs_path, stat)
     finally:
         volume.chain.close(token, handle)
-    return found.tag if found is not None else 0
 
 
 def stop(reparse: ReparseData | None, behind: tuple[str, ...]) -> NtStatusError:

@@ -44,7 +44,7 @@ class CreateParameters:
 
     `path`: NT path relative to the share, "\\\\" separators, "" for the root; may carry ":stream:type".
     `module_contexts`: data of the create contexts that modules serve.
-    `posix_mode`: that of the create context of the POSIX extensions, permission bits for a new file.
+    `posix_mode`: that of the create context of the POSIX extensions, the mode of a new file or POSIX_NO_MODE.
     `extended_attributes`: FILE_FULL_EA_INFORMATION list. `timewarp`: FILETIME. `allocation_size`: bytes. With a `lease`
     the `oplock_level` is not looked at.
     """

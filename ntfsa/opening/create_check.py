@@ -86,8 +86,13 @@ class Request:
 
     @property
     def posix_mode(self) -> int | None:
-        """The permission bits that a client of the POSIX extensions gives a new file."""
-        return self.parameters.posix_mode if self.posix else None
+        """The permission bits that a client of the POSIX extensions gives a new file; the usual where it says none."""
+        if not self.posix:
+            return None
+        asked, settings = self.parameters.posix_mode, self.volume.settings
+        if asked is not None and asked != c.POSIX_NO_MODE:
+            return asked & 0o7777
+        return settings.directory_mode if self.options & c.FILE_DIRECTORY_FILE else settings.file_mode
 
     @property
     def backup_intent(self) -> bool:

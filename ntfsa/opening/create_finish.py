@@ -9,6 +9,8 @@ from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.extended_attributes import FILE_NEED_EA, parse_full_ea
 from lamina.ntfsa.metadata.extended_attributes import set_extended_attributes
 from lamina.ntfsa.security.file_security import apply_new_descriptor
+from lamina.ntfsa.security.security_descriptor import parse_security_descriptor
+from lamina.ntfsa.security.unix_aces import wanted_mode
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ def apply_extended_attributes(request: "Request", handle: "VfsHandle") -> None:
 def apply_security(request: "Request", handle: "VfsHandle", stat: "FileStat", above: bytes | None) -> None:
     """Give a new file its descriptor: the request's (create context SecD), with what it inherits from `above`."""
     given = request.parameters.security_descriptor
+    if (
+        given is not None
+        and request.posix_mode is not None
+        and wanted_mode(parse_security_descriptor(given)) is not None
+    ):
+        given = None  # the mode once more, and a list for servers that know no modes
     if given is not None or above is not None:
         apply_new_descriptor(request.volume, request.token, handle, stat, given, above)
 

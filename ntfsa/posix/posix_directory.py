@@ -7,7 +7,7 @@ from lamina.ntfsa.file_state import network_open
 from lamina.ntfsa.fscc.posix_information import NULL_SID, PosixDirectoryBuffer, PosixInformation
 from lamina.ntfsa.listing.enumeration import Enumeration, Listed, look_at
 from lamina.ntfsa.listing.pause import LISTED_AT_ONCE, pause
-from lamina.ntfsa.metadata.reparse import is_link, tag_of
+from lamina.ntfsa.metadata.reparse import is_link, reparse_at
 from lamina.ntfsa.naming.lookup import join
 from lamina.ntfsa.posix.posix_extensions import posix_information_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -52,10 +52,10 @@ def _information(token: "ImpersonationToken", open_: "NtOpen", entry: Listed) ->
     volume = open_.volume
     stat = shown_stat(volume, stat)
     known = network_open(stat, dos or _NO_DOS, volume.settings.hides(name))
-    tag = 0
+    found = None
     if known.file_attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not is_link(stat):
-        tag = tag_of(volume, token, join(open_.vfs_path, name), stat)
-    information = posix_information_of(volume, stat, known, tag)
+        found = reparse_at(volume, token, join(open_.vfs_path, name), stat)
+    information = posix_information_of(stat, known, found)
     return _of_nobody(information) if name == ".." and not open_.vfs_path else information
 
 

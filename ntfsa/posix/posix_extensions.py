@@ -17,9 +17,11 @@ from lamina.ntfsa.fscc.posix_information import (
     PosixDetails,
     PosixInformation,
     pack_posix_details,
+    special_kind,
 )
-from lamina.ntfsa.fscc.reparse import IO_REPARSE_TAG_SYMLINK
+from lamina.ntfsa.fscc.reparse import IO_REPARSE_TAG_SYMLINK, ReparseData
 from lamina.ntfsa.metadata.reparse import data_of, is_link
+from lamina.ntfsa.security.identities import unix_group_sid, unix_user_sid
 from lamina.vfs_modules.forms import posix_acl
 from lamina.vfs_modules.operations import FileStat
 
@@ -42,22 +44,30 @@ def posix_information(token: "ImpersonationToken", open_: "NtOpen") -> PosixInfo
     """Everything that class 100 tells of an open file."""
     stat, dos = state_of(token, open_)
     known = network_open(stat, dos, hides(open_), open_.reserved)
-    tag = 0
+    found = None
     if known.file_attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and not is_link(stat):
         found = data_of(open_.volume, token, open_.handle, open_.vfs_path, stat)
-        tag = found.tag if found is not None else 0
-    return posix_information_of(open_.volume, stat, known, tag)
+    return posix_information_of(stat, known, found)
 
 
 def posix_information_of(
-    volume: "NtVolume", stat: FileStat, known: NetworkOpenInformation, tag: int
+    stat: FileStat, known: NetworkOpenInformation, reparse: ReparseData | None
 ) -> PosixInformation:
-    """The same for a file whose state the caller has; `tag` is that of its reparse point, 0 where it has none."""
+    """The same for a file whose state the caller has; `reparse` is its reparse point, where it has one stored."""
+    kind, tag = st.S_IFMT(stat.mode), 0
     if not (is_regular(stat) or is_directory(stat)):
         tag = IO_REPARSE_TAG_SYMLINK if is_link(stat) else IO_REPARSE_TAG_NFS
+    elif reparse is not None:
+        tag = reparse.tag
+        # A pipe, socket or device that a client has made is one for clients alone.
+        kind = special_kind(reparse.data) if tag == IO_REPARSE_TAG_NFS else 0
+    if kind not in {0, st.S_IFREG, st.S_IFDIR}:
         known = known._replace(file_attributes=c.FILE_ATTRIBUTE_REPARSE_POINT)
-    identities = volume.identities
-    details = PosixDetails(stat.nlink, tag, stat.mode, identities.sid_of_uid(stat.uid), identities.sid_of_gid(stat.gid))
+        mode = st.S_IMODE(stat.mode) | kind
+    else:
+        mode = stat.mode
+    # SIDs that say the number: a client could not know that of an account of this server's.
+    details = PosixDetails(stat.nlink, tag, mode, unix_user_sid(stat.uid), unix_group_sid(stat.gid))
     return PosixInformation(known, stat.ino, stat.dev, details)
 
 
@@ -103,3 +113,20 @@ def with_known_owners(descriptor: "SecurityDescriptor", identities: "IdentityMap
 def _number(sid: str | None, prefix: str) -> int | None:
     digits = sid.removeprefix(prefix) if sid is not None and sid.startswith(prefix) else ""
     return int(digits) if digits.isdecimal() else None
+
+
+def with_unix_owners(descriptor: "SecurityDescriptor", identities: "IdentityMap") -> "SecurityDescriptor":
+    """The descriptor with SIDs that say their uid or gid, for clients that do not know the accounts here."""
+
+    def told(sid: str) -> str:
+        uid = identities.uid_of_sid(sid)
+        if uid is not None:
+            return unix_user_sid(uid)
+        gid = identities.gid_of_sid(sid)
+        return sid if gid is None else unix_group_sid(gid)
+
+    dacl = descriptor.dacl
+    if dacl is not None:
+        dacl = dacl._replace(aces=tuple(ace._replace(sid=told(ace.sid)) for ace in dacl.aces))
+    owner, group = (sid and told(sid) for sid in (descriptor.owner, descriptor.group))
+    return descriptor._replace(owner=owner, group=group, dacl=dacl)

@@ -33,7 +33,7 @@ def parse_posix_path(path: str) -> NtPath:
     if len(path) > MAX_PATH or "\0" in path:
         raise NtStatusError(NtStatus.OBJECT_NAME_INVALID, "a path too long, or with NUL in it")
     trailing = path.endswith("/")
-    components = tuple(map(_unmapped, (path[:-1] if trailing else path).split("/")))
+    components = tuple(map(unmapped, (path[:-1] if trailing else path).split("/")))
     for component in components:
         if component == "..":
             raise NtStatusError(NtStatus.OBJECT_PATH_SYNTAX_BAD)
@@ -42,7 +42,8 @@ def parse_posix_path(path: str) -> NtPath:
     return NtPath(components, trailing_separator=trailing)
 
 
-def _unmapped(component: str) -> str:
+def unmapped(component: str) -> str:
+    """A name as it is on disk, whichever way its client has mapped what NT reserves."""
     if component.isascii():
         return component
     last = _AT_THE_END.get(component[-1:])

@@ -15,7 +15,7 @@ from lamina.ntfsa.fscc.fields import UINT32
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_SECURITY
 from lamina.ntfsa.grants.grant_breaks import security_changes
 from lamina.ntfsa.open_state import NtOpen
-from lamina.ntfsa.posix.posix_extensions import with_known_owners
+from lamina.ntfsa.posix.posix_extensions import with_known_owners, with_unix_owners
 from lamina.ntfsa.result import Information
 from lamina.ntfsa.security.access_check import SE_RESTORE, SE_SECURITY, SE_TAKE_OWNERSHIP
 from lamina.ntfsa.security.acl_inheritance import Creator, create_descriptor, passes_on
@@ -23,6 +23,7 @@ from lamina.ntfsa.security.audit import AUDIT_TYPES
 from lamina.ntfsa.security.posix_acl_mapping import Ownership, access_acl, default_acl
 from lamina.ntfsa.security.posix_security import PosixSecurity, descriptor_of_mode, posix_of_descriptor
 from lamina.ntfsa.security.security_descriptor import (
+    SE_DACL_PRESENT,
     Acl,
     SecurityDescriptor,
     pack_security_descriptor,
@@ -30,7 +31,7 @@ from lamina.ntfsa.security.security_descriptor import (
     replaced,
     selected,
 )
-from lamina.ntfsa.security.unix_aces import with_unix_aces, without_mode
+from lamina.ntfsa.security.unix_aces import list_after_chmod, wanted_mode, with_unix_aces, without_mode
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.times.sticky_times import restore_after_change
 from lamina.vfs_modules.extensions import ClientTrait
@@ -95,7 +96,9 @@ def query_security(context: NtContext, open_: NtOpen, security_information: int,
     volume = open_.volume
     stat = volume.chain.fstat(context.token, open_.handle)
     descriptor = descriptor_of(volume, context.token, open_.handle, stat)
-    if ClientTrait.UNIX_ACES in context.client.traits:
+    if open_.posix:
+        descriptor = with_unix_owners(descriptor, volume.identities)
+    if open_.posix or ClientTrait.UNIX_ACES in context.client.traits:
         descriptor = with_unix_aces(descriptor, stat)
     packed = pack_security_descriptor(selected(descriptor, security_information))
     if len(packed) > max_length:
@@ -119,18 +122,39 @@ def set_security(context: NtContext, open_: NtOpen, security_information: int, d
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
     if security_information & c.BACKUP_SECURITY_INFORMATION:
         security_information |= _ALL_PARTS
-    new = parse_security_descriptor(data)
-    if open_.posix:
-        new = with_known_owners(new, open_.volume.identities)
+    new = with_known_owners(parse_security_descriptor(data), open_.volume.identities)
+    _check_owner(context, open_, new, security_information)
     unix_aces = open_.posix or ClientTrait.UNIX_ACES in context.client.traits
     if unix_aces and security_information & c.DACL_SECURITY_INFORMATION:
-        new, security_information = without_mode(context.token, open_, new, security_information)
-    _check_owner(context, open_, new, security_information)
+        new, security_information = _without_mode(context.token, open_, new, security_information)
     security_changes(open_)
     store(open_.volume, context.token, open_.handle, new, security_information)
     restore_after_change(context.token, open_)
     if open_.volume.watchers is not None:
         open_.volume.watchers.modified(open_.vfs_path, FILE_NOTIFY_CHANGE_SECURITY, open_.parent_key)
+
+
+def _without_mode(
+    token: "ImpersonationToken", open_: NtOpen, new: SecurityDescriptor, security_information: int
+) -> tuple[SecurityDescriptor, int]:
+    """Set the mode that a descriptor asks for; what is left to set of that, and which parts.
+
+    A client of the POSIX extensions that says the mode has said with it what its list means.
+    """
+    said = open_.posix and wanted_mode(new) is not None
+    new, parts = without_mode(token, open_, new, security_information)
+    if not said:
+        return new, parts
+    volume = open_.volume
+    stat = volume.chain.fstat(token, open_.handle)
+    stored = volume.chain.get_security(token, open_.handle, stat)
+    parts &= ~c.DACL_SECURITY_INFORMATION
+    if stored is None:
+        return new, parts
+    current = PosixSecurity(stat.mode, stat.uid, stat.gid)
+    made = descriptor_of_mode(*posix_of_descriptor(new, parts, current, volume.identities), volume.identities)
+    dacl = list_after_chmod(parse_security_descriptor(stored), made)
+    return new._replace(dacl=dacl, control=new.control | SE_DACL_PRESENT), parts | c.DACL_SECURITY_INFORMATION
 
 
 def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, security_information: int) -> None:
@@ -144,7 +168,8 @@ def _check_owner(context: NtContext, open_: NtOpen, new: SecurityDescriptor, sec
         return
     stat = open_.volume.chain.fstat(token, open_.handle)
     if descriptor_of(open_.volume, token, open_.handle, stat).owner != new.owner:
-        raise NtStatusError(NtStatus.INVALID_OWNER)
+        # Linux makes an input or output error of the other.
+        raise NtStatusError(NtStatus.ACCESS_DENIED if open_.posix else NtStatus.INVALID_OWNER)
 
 
 def store(
@@ -198,10 +223,15 @@ def _store_as_mode(  # the pieces of one assignment
     parts: int,
 ) -> None:
     current = PosixSecurity(stat.mode & 0o7777, stat.uid, stat.gid)
+    said = wanted_mode(new) if parts & c.DACL_SECURITY_INFORMATION else None
+    if said is not None:
+        parts &= ~c.DACL_SECURITY_INFORMATION
     if parts & c.DACL_SECURITY_INFORMATION and Capability.POSIX_ACLS in volume.capabilities:
         _store_posix_acl(volume, handle, stat, new.dacl)
         return
     mode, uid, gid = posix_of_descriptor(new, parts, current, volume.identities)
+    if said is not None:
+        mode = mode & ~0o777 | said
     if (uid, gid) != (stat.uid, stat.gid):
         # The kernel gives files away for the server alone; whom that is for has been decided above.
         acting = token if token.privileges.isdisjoint(_GIVERS) else SERVER_TOKEN
@@ -244,7 +274,7 @@ def apply_new_descriptor(  # what is known of the new file
     and its mode says what it is; where nobody asks the mode, that is so beneath directories without one. Where no
     descriptors are stored, a given one is mapped to the mode.
     """
-    asked = parse_security_descriptor(given) if given is not None else None
+    asked = _asked_by(token, volume, given) if given is not None else None
     if Capability.SECURITY not in volume.capabilities:
         if asked is not None:
             parts = (c.DACL_SECURITY_INFORMATION if asked.dacl is not None else 0) | _named_owner(volume, asked, stat)
@@ -263,6 +293,21 @@ def apply_new_descriptor(  # what is known of the new file
     if Capability.MODE_IGNORED not in volume.capabilities or Capability.POSIX_ACLS in volume.capabilities:
         _map_as_far_as_possible(volume, token, handle, stat, descriptor, c.DACL_SECURITY_INFORMATION)
     volume.chain.set_security(token, handle, pack_security_descriptor(descriptor))
+
+
+def _asked_by(token: "ImpersonationToken", volume: "NtVolume", given: bytes) -> SecurityDescriptor:
+    """The descriptor that a new file is given, with owners that there are here.
+
+    Linux names the uid and gid of its process, if it is mounted so. Whom its user here may not make the owner is left
+    out, as an NFS server squashes him.
+    """
+    asked = parse_security_descriptor(given)
+    known = with_known_owners(asked, volume.identities)
+    if known.owner != asked.owner and not _may_own(token, known.owner or ""):
+        known = known._replace(owner=None)
+    if known.group != asked.group and not _may_own(token, known.group or ""):
+        known = known._replace(group=None)
+    return known
 
 
 def _descends(volume: "NtVolume", parent: SecurityDescriptor | None, is_directory: bool) -> bool:

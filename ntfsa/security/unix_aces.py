@@ -1,13 +1,15 @@
 """Owner, group and mode of a file as entries of its descriptor, for clients that asked for them (UNIX_ACES).
 
 macOS reads them, and changes the mode, with entries that grant and deny nothing: of S-1-5-88-1-UID, S-1-5-88-2-GID and
-S-1-5-88-3-MODE, the SIDs that Windows' NFS server has for them.
+S-1-5-88-3-MODE, the SIDs that Windows' NFS server has for them. So does Linux, mounted with `modefromsid`; beside the
+mode its lists then hold an entry that grants everything to everybody, which is not meant to be taken at its word.
 """
 
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.security.security_descriptor import ACCESS_DENIED_ACE_TYPE, Ace, SecurityDescriptor
+from lamina.ntfsa.security.security_descriptor import ACCESS_DENIED_ACE_TYPE, Ace, Acl, SecurityDescriptor
+from lamina.ntfsa.security.sid import AUTHENTICATED_USERS, OWNER_RIGHTS
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
@@ -78,3 +80,11 @@ def _change_mode(token: "ImpersonationToken", open_: "NtOpen", wanted: int, sett
     mode = chain.fstat(token, open_.handle).mode & (_PERMISSIONS | _SPECIAL)
     if wanted != mode & settable:
         chain.fchmod(token, open_.handle, mode & ~settable | wanted)
+
+
+def list_after_chmod(stored: SecurityDescriptor, made: SecurityDescriptor) -> Acl:
+    """The list of a file whose mode has been set: `made` of the mode, and what is `stored` for others than it is of."""
+    assert made.dacl is not None
+    spoken_of = {AUTHENTICATED_USERS, OWNER_RIGHTS, stored.owner, stored.group} | {ace.sid for ace in made.dacl.aces}
+    kept = stored.dacl.aces if stored.dacl is not None else ()
+    return Acl(tuple(ace for ace in kept if ace.sid not in spoken_of) + made.dacl.aces)

@@ -5,6 +5,7 @@ import socket
 import stat as st
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.create_contexts import (
     POSIX,
     REQUEST_LEASE,
+    SD_BUFFER,
     LeaseContext,
     decode_lease,
     encode_lease,
@@ -24,20 +26,25 @@ from lamina.core.wire.error import SymbolicLinkError, decode_error_contexts, dec
 from lamina.core.wire.negotiate import PosixExtensions, RawContext
 from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
 from lamina.ntfsa import constants as c
+from lamina.ntfsa.fscc.posix_information import IO_REPARSE_TAG_NFS
 from lamina.ntfsa.fscc.reparse import (
+    ReparseData,
     SymbolicLink,
     pack_reparse_data,
     pack_symbolic_link,
     parse_reparse_data,
     parse_symbolic_link,
 )
+from lamina.ntfsa.security.posix_security import permission_bits
 from lamina.ntfsa.security.security_descriptor import (
     ACCESS_DENIED_ACE_TYPE,
     Ace,
     Acl,
     SecurityDescriptor,
     pack_security_descriptor,
+    parse_security_descriptor,
 )
+from lamina.ntfsa.security.sid import EVERYONE
 from lamina.ntfsa.status import NtStatus
 from tests.support.posix_client import (
     CLASS,
@@ -152,6 +159,14 @@ class TestCreateContext:
         assert st.S_IMODE(os.stat(served.folder / "file").st_mode) == mode
         assert st.S_IMODE(os.stat(served.folder / "folder").st_mode) == mode | 0o700
         assert answer(folder).mode == st.S_IFDIR | mode | 0o700
+
+    def test_who_knows_no_mode_gets_the_usual_one(self, posix: WireClient, served: Served) -> None:
+        """Linux 6.12 says so of what it will make a pipe or a device."""
+        posix.close(make(posix, "file", 0xFFFF))
+        posix.close(make(posix, "folder", 0xFFFF, options=FILE_DIRECTORY_FILE))
+        usual = ShareSpec(served.folder)
+        assert st.S_IMODE(os.stat(served.folder / "file").st_mode) == usual.file_mode
+        assert st.S_IMODE(os.stat(served.folder / "folder").st_mode) == usual.directory_mode
 
     def test_the_mode_of_a_file_that_is_there_stays(self, posix: WireClient, served: Served) -> None:
         posix.close(make(posix, "a", 0o640))
@@ -292,6 +307,22 @@ class TestInformation:
         assert tags == {"pipe": 0x80000014, "link": 0xA000000C, "socket": 0x80000014}
         assert {listed[name].attributes for name in kinds} == {c.FILE_ATTRIBUTE_REPARSE_POINT}
 
+    @pytest.mark.parametrize(
+        ("inode_type", "kind"),
+        [("CHR", st.S_IFCHR), ("BLK", st.S_IFBLK), ("FIFO", st.S_IFIFO), ("SOCK", st.S_IFSOCK)],
+    )
+    def test_what_a_client_makes_a_pipe_is_one_to_clients(
+        self, posix: WireClient, served: Served, inode_type: str, kind: int
+    ) -> None:
+        file = make(posix, "a", options=FILE_OPEN_REPARSE_POINT)
+        data = inode_type.encode().ljust(8, b"\0") + struct.pack("<II", 1, 3)
+        posix.ioctl(c.FSCTL_SET_REPARSE_POINT, pack_reparse_data(ReparseData(IO_REPARSE_TAG_NFS, data)), file)
+        told = information(posix, file)
+        assert (told.attributes, told.details.tag) == (c.FILE_ATTRIBUTE_REPARSE_POINT, IO_REPARSE_TAG_NFS)
+        assert told.details.mode == kind | 0o644
+        assert listing(posix)["a"] == told
+        assert os.path.isfile(served.folder / "a")
+
     def test_a_pipe_says_what_it_is(self, posix: WireClient, served: Served) -> None:
         os.mkfifo(served.folder / "pipe")
         pipe = posix_open(posix, "pipe", access=c.FILE_READ_ATTRIBUTES, options=FILE_OPEN_REPARSE_POINT)
@@ -321,6 +352,23 @@ class TestSymbolicLinks:
         again = posix_open(posix, "link", access=c.FILE_READ_ATTRIBUTES, options=FILE_OPEN_REPARSE_POINT)
         found = parse_reparse_data(posix.ioctl(c.FSCTL_GET_REPARSE_POINT, file=again).output)
         assert parse_symbolic_link(found.data) == link
+
+    @pytest.mark.parametrize(
+        ("sent", "relative", "meant"),
+        [
+            ("etc/hosts", False, "/etc/hosts"),
+            ("a\uf022b/c\uf029", True, "a:b/c."),
+            ("\\\\server\\x", False, "\\\\server\\x"),
+        ],
+    )
+    def test_what_linux_makes_of_a_target_is_undone(
+        self, posix: WireClient, served: Served, sent: str, relative: bool, meant: str
+    ) -> None:
+        """Linux 6.12 leaves the first separator out, and maps characters as in names."""
+        file = make(posix, "link", options=FILE_OPEN_REPARSE_POINT)
+        link = pack_symbolic_link(SymbolicLink(sent, sent, relative))
+        posix.ioctl(c.FSCTL_SET_REPARSE_POINT, pack_reparse_data(link), file)
+        assert os.readlink(served.folder / "link") == meant
 
     def test_a_link_is_the_clients_to_follow(self, posix: WireClient, served: Served) -> None:
         (served.folder / "file").write_text("x")
@@ -484,3 +532,52 @@ class TestModes:
         assert (status.st_uid, status.st_gid) == (1234, 4321)
         told = information(posix, file).details
         assert (told.owner, told.group) == ("S-1-22-1-1234", "S-1-22-2-4321")
+
+    def test_a_list_that_says_the_mode_says_nothing_else(self, posix: WireClient, served: Served) -> None:
+        """Linux, with modefromsid: beside the mode all is granted to everybody, for servers that know no modes."""
+        file = make(posix, "a", 0o644)
+        aces = (Ace(ACCESS_DENIED_ACE_TYPE, 0, 0, f"S-1-5-88-3-{0o640}"), Ace(0, 0, GENERIC_ALL, "S-1-5-11"))
+        wanted = pack_security_descriptor(SecurityDescriptor(None, None, Acl(aces)))
+        posix.set_info(file, 3, 0, wanted, c.DACL_SECURITY_INFORMATION)
+        assert st.S_IMODE(os.stat(served.folder / "a").st_mode) == 0o640
+
+    def test_a_new_file_is_not_given_such_a_list_either(self, posix: WireClient, served: Served) -> None:
+        aces = (Ace(ACCESS_DENIED_ACE_TYPE, 0, 0, f"S-1-5-88-3-{0o640}"), Ace(0, 0, GENERIC_ALL, "S-1-5-11"))
+        given = pack_security_descriptor(SecurityDescriptor("S-1-5-88-1-0", "S-1-5-88-2-0", Acl(aces)))
+        contexts = {POSIX: encode_posix_mode(0o640), SD_BUFFER: given}
+        posix.create("a", contexts=contexts, access=GENERIC_ALL, disposition=FILE_CREATE)
+        status = os.stat(served.folder / "a")
+        assert (st.S_IMODE(status.st_mode), status.st_uid) == (0o640, os.stat(served.folder).st_uid)
+
+    def test_a_descriptor_tells_the_mode_and_the_numbers_of_its_owners(self, posix: WireClient, served: Served) -> None:
+        file, status = make(posix, "a", 0o4711), os.stat(served.folder)
+        asked = c.OWNER_SECURITY_INFORMATION | c.GROUP_SECURITY_INFORMATION | c.DACL_SECURITY_INFORMATION
+        told = parse_security_descriptor(posix.query_info(file, 3, 0, additional=asked))
+        assert (told.owner, told.group) == (f"S-1-22-1-{status.st_uid}", f"S-1-22-2-{status.st_gid}")
+        assert told.dacl is not None
+        assert f"S-1-5-88-3-{st.S_IFREG | 0o4711}" in {ace.sid for ace in told.dacl.aces}
+        assert not any(ace.sid.startswith("S-1-5-21-") for ace in told.dacl.aces)
+
+    def test_a_client_without_the_extensions_may_say_the_mode_so_too(self, served: Served) -> None:
+        client = served.connected()
+        file = client.create("a", access=GENERIC_ALL, disposition=FILE_CREATE)
+        aces = (Ace(ACCESS_DENIED_ACE_TYPE, 0, 0, f"S-1-5-88-3-{0o4640}"), Ace(0, 0, GENERIC_ALL, "S-1-5-11"))
+        wanted = pack_security_descriptor(SecurityDescriptor(None, None, Acl(aces)))
+        client.set_info(file, 3, 0, wanted, c.DACL_SECURITY_INFORMATION)
+        assert st.S_IMODE(os.stat(served.folder / "a").st_mode) == 0o640
+
+    def test_a_stored_list_follows_the_mode_and_keeps_what_it_says_of_others(
+        self, serve: Callable[..., Served], tmp_path: Path
+    ) -> None:
+        served = serve(shares={"data": ShareSpec(tmp_path, chain=("acl_xattr", "dos_attributes", "posix"))})
+        posix, other = posix_client(served), Ace(0, 0, c.FILE_READ_DATA, "S-1-5-21-1-2-3-1004")
+        file = make(posix, "a", 0o644)
+        given = pack_security_descriptor(SecurityDescriptor(None, None, Acl((other,))))
+        posix.set_info(file, 3, 0, given, c.DACL_SECURITY_INFORMATION)
+        posix.set_info(file, 3, 0, self.descriptor(f"S-1-5-88-3-{0o600}"), c.DACL_SECURITY_INFORMATION)
+        told = parse_security_descriptor(posix.query_info(file, 3, 0, additional=c.DACL_SECURITY_INFORMATION)).dacl
+        assert told is not None
+        assert other in told.aces
+        assert permission_bits(told.aces, {f"S-1-22-1-{os.geteuid()}", EVERYONE}) == 6
+        assert permission_bits(told.aces, {EVERYONE}) == 0
+        assert st.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o600
