@@ -92,13 +92,15 @@ def try_(
 
 
 @app.command
-def new(name: str, /, *, folder: Path | None = None) -> None:
+def new(name: str, /, *, backend: Annotated[bool, Parameter(negative=())] = False, folder: Path | None = None) -> None:
     """Write a new distribution with a module in it: code, tests, documentation, CI; its tests pass.
 
     Parameters
     ----------
     name
         What the module is to be called in chains: lower-case letters, digits and underscores.
+    backend
+        Begin with a backend, which keeps files itself, instead of a module that stands above one.
     folder
         Where to write it, a folder that is not there yet; by default lamina-NAME here.
     """
@@ -108,7 +110,7 @@ def new(name: str, /, *, folder: Path | None = None) -> None:
         raise CliError(f"there is a module {name!r} already: lamina module info {name}")
     target = folder or Path(f"lamina-{name.replace('_', '-')}")
     try:
-        files = write_distribution(name, target)
+        files = write_distribution(name, target, backend)
     except (ValueError, OSError) as error:
         raise CliError(str(error)) from error
     for file in files:

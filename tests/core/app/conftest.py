@@ -19,9 +19,11 @@ SECONDS = 60
 class LaminaProcess:
     """A running `lamina` that prints JSON lines. Waits are for lines, never for time."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], python: str = sys.executable
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lamina.core.cli", *arguments],
+            [python, "-m", "lamina.core.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

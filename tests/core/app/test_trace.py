@@ -138,7 +138,7 @@ def test_what_is_not_wanted_is_left_out(
     client.read()
     with server.trace("data", wanted) as records:
         client.read()
-        with pytest.raises(OSError, match="ACCESS_DENIED|Access is denied|Permission denied"):
+        with pytest.raises(OSError, match=r"ACCESS_DENIED|Access is denied|Permission denied"):
             smbclient.open_file(
                 r"\\127.0.0.1\data\no.exe", mode="rb", connection_cache=client._cache, **client._arguments
             )
