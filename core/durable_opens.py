@@ -184,6 +184,10 @@ class DurableOpens:
 
     # -- create guids (3.3.5.9.10) ------------------------------------------------------------------------------
 
+    def knows_guid(self, client_guid: bytes, create_guid: bytes) -> bool:
+        """Whether a client has made an open with this create guid, or is about to."""
+        return (client_guid, create_guid) in self._guids
+
     def by_guid(self, client_guid: bytes, create_guid: bytes) -> "SmbOpen | None":
         """The open that a client has made with this create guid. Raises KeyError; None while it is being made."""
         return self._guids[client_guid, create_guid]

@@ -80,8 +80,11 @@ def _open_lasting(request: Request, tree: SmbTree, asked: CreateRequest) -> byte
         raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
     if lasting is None:
         return _open_file(request, tree, asked, None)
-    with create_durable.being_made(request, tree, asked, lasting):
+    create_durable.begin_making(request, tree, asked, lasting)
+    try:
         return _open_file(request, tree, asked, lasting)
+    finally:
+        create_durable.end_making(request, tree, lasting)
 
 
 def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: SmbOpen) -> bytes:

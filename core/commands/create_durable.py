@@ -5,7 +5,7 @@ was made. The rules are those of `lamina.ntfsa.durability`, the table of such op
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from lamina.core.durable_opens import DurableOpens, DurableState, kept_as
@@ -28,7 +28,6 @@ from lamina.core.wire.durable_contexts import (
     AppInstanceVersion,
     DurableReconnect,
     DurableRequestV2,
-    DurableResponseV2,
     check_durable_request,
     decode_app_instance_id,
     decode_app_instance_version,
@@ -92,7 +91,7 @@ def read(dialect: int, contexts: Contexts) -> Lasting | None:
     present = _TAGS.intersection(contexts)
     if dialect < Dialect.SMB_3_0:
         present -= _SMB_3
-    if any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
+    if len(present) > 1 and any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "two kinds of durable handles are asked for at once")
     lasting = _read_durable(present, contexts)
     if APP_INSTANCE_ID in present and lasting.reconnect is None:
@@ -182,10 +181,9 @@ def _claim(tree: "SmbTree", asked: "CreateRequest", version: int, wanted: Durabl
 def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", wanted: DurableRequestV2) -> "SmbOpen | None":
     """The open that the client has made before with this create guid (3.3.5.9.10); None if there is none."""
     durables, session = request.connection.server.durables, tree.session
-    try:
-        open_ = durables.by_guid(session.client_guid, wanted.create_guid)
-    except KeyError:
+    if not durables.knows_guid(session.client_guid, wanted.create_guid):
         return None
+    open_ = durables.by_guid(session.client_guid, wanted.create_guid)
     replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
     if open_ is None:
         status = NtStatus.FILE_NOT_AVAILABLE if replay else NtStatus.DUPLICATE_OBJECTID
@@ -219,20 +217,23 @@ def _is_same_request(open_: "SmbOpen", tree: "SmbTree", asked: "CreateRequest", 
 # -- an open that is made ---------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def being_made(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> Iterator[None]:
-    """While an open is made: others of its application's older instances are closed first, and replays are refused."""
+def begin_making(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
+    """An open is about to be made: others of its application's older instances are closed, and replays refused.
+
+    `end_making` follows, whatever comes of it; not where this raises FILE_FORCED_CLOSED.
+    """
     if lasting.app_instance:
         _close_older_instances(request, tree, asked, lasting)
-    durables, wanted, client_guid = request.connection.server.durables, lasting.asked, tree.session.client_guid
-    if wanted is None:
-        yield
-        return
-    durables.begin(client_guid, wanted.create_guid, request.exchange)
-    try:
-        yield
-    finally:
-        durables.end_making(client_guid, wanted.create_guid, request.exchange)
+    if lasting.asked is not None:
+        guid = lasting.asked.create_guid
+        request.connection.server.durables.begin(tree.session.client_guid, guid, request.exchange)
+
+
+def end_making(request: Request, tree: "SmbTree", lasting: Lasting) -> None:
+    """It is made, or nothing has come of it."""
+    if lasting.asked is not None:
+        guid = lasting.asked.create_guid
+        request.connection.server.durables.end_making(tree.session.client_guid, guid, request.exchange)
 
 
 def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
@@ -304,4 +305,4 @@ def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> bytes | None
     if state.version == 1:
         return encode_durable_response()
     flags = DHANDLE_FLAG_PERSISTENT if state.kind is Kind.PERSISTENT else 0
-    return encode_durable_response_v2(DurableResponseV2(round(state.seconds * 1000), flags))
+    return encode_durable_response_v2((round(state.seconds * 1000), flags))

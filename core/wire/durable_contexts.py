@@ -98,8 +98,8 @@ def encode_durable_reconnect_v2(asked: DurableReconnect) -> bytes:
     return _RECONNECT_V2.pack(*asked)
 
 
-def encode_durable_response_v2(granted: DurableResponseV2) -> bytes:
-    """The data of a DH2Q response."""
+def encode_durable_response_v2(granted: tuple[int, int]) -> bytes:
+    """The data of a DH2Q response; `granted` as DurableResponseV2."""
     return _RESPONSE_V2.pack(*granted)
 
 
