@@ -12,7 +12,10 @@ from lamina.vfs_modules.operations import Capability
 from tests.support.processes import REPOSITORY
 from tests.support.reference import PAGES, stale
 
-GUIDE = sorted((REPOSITORY / "docs/modules").glob("*.md"))
+GUIDE = [
+    *sorted((REPOSITORY / "docs/modules").glob("*.md")),
+    *map(REPOSITORY.joinpath, ["docs/conformance.md", "docs/module-tools.md"]),
+]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
