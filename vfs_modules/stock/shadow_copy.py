@@ -1,56 +1,53 @@
 """A module that shows snapshots of the share as previous versions of its files (MS-SMB2 2.2.31.2, 2.2.32.2).
 
-The snapshots are folders beneath the share, made by whatever makes them: one folder holds them all, and the name of
-each tells its time. A client asks for the list of times, and reaches a file as it was with a component such as
-"@GMT-2026.11.21-09.00.00" in its path. There nothing can be changed.
+Who makes the snapshots, and where they are, is a provider's to know (`lamina.vfs_modules.snapshots`). A client asks for
+the list of times, and reaches a file as it was with a component such as "@GMT-2026.11.21-09.00.00" in its path. There
+nothing can be changed.
 """
 
 import errno
+import hashlib
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
-
-from pydantic import Field
 
 from lamina.vfs_modules.extensions import OpenedFile, control
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
+from lamina.vfs_modules.module import ShareInfo, VfsModule
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow, Operation, Target
+from lamina.vfs_modules.snapshots import Snapshot, SnapshotProvider, make_provider
+from lamina.vfs_modules.stock.snapshotting.folders import FolderSnapshots
+from lamina.vfs_modules.stock.snapshotting.options import ShadowCopyOptions, label_of
+from lamina.vfs_modules.stock.snapshotting.subvolumes import BtrfsSnapshots
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 FSCTL_SRV_ENUMERATE_SNAPSHOTS: Final = 0x00144064
 
-_LABEL: Final = "@GMT-%Y.%m.%d-%H.%M.%S"
 _COMPONENT: Final = re.compile(r"(?:^|/)(@GMT-\d{4}\.\d\d\.\d\d-\d\d\.\d\d\.\d\d)(?=/|$)")
 _ARRAY: Final = struct.Struct("<III")
 _SMALLEST: Final = 16
-_LIST: Final = OpenHow(Access.READ, directory=True)
-
-
-class ShadowCopyOptions(ModuleOptions):
-    """Options of `shadow_copy`, called as those of Samba's shadow_copy2."""
-
-    samba_names = named_by_samba("shadow", "snapdir", "format", "localtime")
-
-    snapdir: str = Field(
-        default=".snapshots",
-        pattern=r"^[^/]+(/[^/]+)*$",
-        description="the folder beneath the share that has the snapshots, each a folder with the share's files",
-    )
-    format: str = Field(default=_LABEL, description="how a snapshot's name tells its time, as strftime(3) writes it")
-    localtime: bool = Field(default=False, description="whether that is the machine's local time, or UTC")
+_STOCK: Final[dict[str, type[FolderSnapshots]]] = {"folders": FolderSnapshots, "btrfs": BtrfsSnapshots}
 
 
 def _refuse(path: str = "") -> OSError:
     return OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
 
+class _Old:
+    """What is kept of a handle that is in a snapshot: `mask`, by which file ids there differ (0: not at all)."""
+
+    __slots__ = ("mask",)
+
+    def __init__(self, mask: int) -> None:
+        self.mask = mask
+
+
 class ShadowCopyModule(VfsModule):
-    """Shows snapshots as previous versions."""
+    """Shows snapshots as previous versions. `provider`: who knows them, instead of the one that the options name."""
 
     Options = ShadowCopyOptions
     name: ClassVar[str] = "shadow_copy"
@@ -58,13 +55,26 @@ class ShadowCopyModule(VfsModule):
 
     options: ShadowCopyOptions
 
+    def __init__(self, options: ShadowCopyOptions | None = None, provider: SnapshotProvider | None = None) -> None:
+        super().__init__(options)
+        kind = _STOCK.get(self.options.provider)
+        if provider is None and kind is not None:
+            provider = kind(self.options)
+        self._provider = provider or make_provider(self.options.provider, self.options.provider_options)
+
     def connect(self, share: ShareInfo) -> None:
         """Hold the root of the share."""
+        self._known: dict[str, Snapshot] = {}
         self._root = self.next.open_root(SERVER_TOKEN)
-        self._names: dict[str, str] = {}
+        try:
+            self._provider.connect(share, self.next, self._root)
+        except BaseException:
+            self.next.close(SERVER_TOKEN, self._root)
+            raise
 
     def disconnect(self) -> None:
         """Give it back."""
+        self._provider.disconnect()
         self.next.close(SERVER_TOKEN, self._root)
 
     def capabilities(self, below: Capability) -> Capability:
@@ -73,28 +83,15 @@ class ShadowCopyModule(VfsModule):
 
     # Which there are.
 
-    def _label(self, name: str) -> str | None:
-        try:
-            when = datetime.strptime(name, self.options.format)
-        except ValueError:
-            return None
-        when = when.astimezone(UTC) if self.options.localtime or when.tzinfo else when.replace(tzinfo=UTC)
-        return when.strftime(_LABEL)
-
-    def _look(self) -> dict[str, str]:
-        """The snapshots that there are now: labels, the newest first, and names."""
-        try:
-            listing = self.next.open(SERVER_TOKEN, self._root, self.options.snapdir, _LIST)
-        except (FileNotFoundError, NotADirectoryError):
-            self._names = {}
-            return self._names
-        try:
-            names = [entry.name for entry in self.next.readdir(SERVER_TOKEN, listing)]
-        finally:
-            self.next.close(SERVER_TOKEN, listing)
-        found = {label: name for name in names if (label := self._label(name)) is not None}
-        self._names = dict(sorted(found.items(), reverse=True))
-        return self._names
+    def _look(self) -> dict[str, Snapshot]:
+        """The snapshots that there are now by their labels, in the order in which clients are told of them."""
+        found = {
+            label: snapshot for snapshot in self._provider.snapshots() if (label := label_of(snapshot.when)) is not None
+        }
+        if self.options.sort != "none":
+            found = dict(sorted(found.items(), reverse=self.options.sort == "desc"))
+        self._known = found
+        return found
 
     @control(FSCTL_SRV_ENUMERATE_SNAPSHOTS)
     def enumerate_snapshots(self, token: ImpersonationToken, opened: OpenedFile, data: memoryview, room: int) -> bytes:
@@ -109,67 +106,78 @@ class ShadowCopyModule(VfsModule):
 
     # Where a path leads.
 
-    def _there(self, directory: VfsHandle, path: str) -> str | None:
-        """The path within its snapshot of what `path` names, or None where it names none."""
-        if self.state(directory) or self._is_in_snapshots(path):
-            return path
-        found = _COMPONENT.search(path) if "@GMT-" in path else None
+    @contextmanager
+    def _there(self, directory: VfsHandle, path: str) -> Iterator[tuple[VfsHandle, str, _Old | None]]:
+        """The directory and the path in it that a path means; and what to note of it where that is in a snapshot."""
+        old: _Old | None = self.state(directory)
+        if old is None and self._provider.hides(path):
+            old = _Old(0)
+        found = _COMPONENT.search(path) if old is None and "@GMT-" in path else None
         if found is None:
-            return None
-        name = self._names.get(found[1]) or self._look().get(found[1])
-        if name is None:
+            yield directory, path, old
+            return
+        snapshot = self._known.get(found[1]) or self._look().get(found[1])
+        if snapshot is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        rest = path[: found.start()] + path[found.end() :]
-        return "/".join(filter(None, (self.options.snapdir, name, rest.strip("/"))))
+        # Opened each time: it may be removed, and is not to be held back.
+        root = self._provider.open_root(snapshot)
+        try:
+            yield root, (path[: found.start()] + path[found.end() :]).strip("/"), _Old(self._mask(found[1]))
+        finally:
+            self.next.close(SERVER_TOKEN, root)
 
-    def _is_in_snapshots(self, path: str) -> bool:
-        folder = self.options.snapdir
-        return path.startswith(folder) and path[len(folder) : len(folder) + 1] in {"", "/"}
+    def _mask(self, label: str) -> int:
+        if not self.options.fixinodes:
+            return 0
+        return int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest(), "little") >> 1
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open; in a snapshot only what is there. Writing to it is refused when it is tried."""
-        there = self._there(directory, path)
-        if there is None:
-            return self.next.open(token, directory, path, how)
-        if how.create and how.exclusive:
-            raise _refuse(path)
-        if how.access & Access.WRITE:
-            how = replace(how, access=Access.READ)  # it is opened, as by Windows and Samba, and writing refused
-        try:
-            handle = self.next.open(token, directory, there, replace(how, create=False))
-        except FileNotFoundError:
-            if how.create:
-                raise _refuse(path) from None
-            raise
-        self.set_state(handle, True)
-        return handle
+        with self._there(directory, path) as (folder, inner, old):
+            if old is None:
+                return self.next.open(token, folder, inner, how)
+            if how.create and how.exclusive:
+                raise _refuse(path)
+            if how.access & Access.WRITE:
+                how = replace(how, access=Access.READ)  # it is opened, as by Windows and Samba, and writing refused
+            try:
+                handle = self.next.open(token, folder, inner, replace(how, create=False))
+            except FileNotFoundError:
+                if how.create:
+                    raise _refuse(path) from None
+                raise
+            self.set_state(handle, old)
+            return handle
 
     def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
         """Look at what a path names, also in a snapshot."""
-        there = self._there(directory, path)
-        return self.next.stat(token, directory, path if there is None else there, follow)
+        with self._there(directory, path) as (folder, inner, old):
+            return _masked(self.next.stat(token, folder, inner, follow), old)
 
     def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
         """The target of a link, also in a snapshot."""
-        there = self._there(directory, path)
-        return self.next.readlink(token, directory, path if there is None else there)
+        with self._there(directory, path) as (folder, inner, _):
+            return self.next.readlink(token, folder, inner)
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open a stream; one of a file in a snapshot not for writing."""
-        is_old = bool(self.state(handle))
-        if is_old and (how.create or how.access & Access.WRITE):
+        old: _Old | None = self.state(handle)
+        if old is not None and (how.create or how.access & Access.WRITE):
             raise _refuse(name)
         stream = self.next.open_stream(token, handle, name, how)
-        self.set_state(stream, is_old)
+        if old is not None:
+            self.set_state(stream, old)
         return stream
 
     # Nothing changes.
 
     def _is_old(self, path: str) -> bool:
-        return _COMPONENT.search(path) is not None or self._is_in_snapshots(path)
+        return _COMPONENT.search(path) is not None or self._provider.hides(path)
 
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Refuse what changes something in a snapshot."""
+        """Refuse what changes something in a snapshot, and let files there have ids of their own where asked."""
+        if self.options.fixinodes and operation.name in {"fstat", "readdir"}:
+            return self._with_other_ids(operation.name, call)
         if not operation.mutates or operation.name in {"open", "open_stream"}:
             return call
 
@@ -183,7 +191,25 @@ class ShadowCopyModule(VfsModule):
 
         return guarded
 
+    def _with_other_ids(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def fstat(token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+            return _masked(call(token, handle), self.state(handle))
+
+        def readdir(token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False) -> Any:
+            old: _Old | None = self.state(handle)
+            for entry in call(token, handle, with_attributes):
+                yield entry if old is None or entry.stat is None else entry._replace(stat=_masked(entry.stat, old))
+
+        return fstat if name == "fstat" else readdir
+
+
+def _masked(stat: FileStat, old: _Old | None) -> FileStat:
+    return stat if old is None or not old.mask else stat._replace(ino=stat.ino ^ old.mask)
+
 
 def _is_source(operation: Operation, handle: VfsHandle, arguments: tuple[Any, ...]) -> bool:
     """Whether a handle is only read: that is how an old version is copied back."""
     return operation.name in {"copy_range", "clone_range"} and arguments[0] is handle and arguments[2] is not handle
+
+
+__all__ = ["FSCTL_SRV_ENUMERATE_SNAPSHOTS", "ShadowCopyModule", "ShadowCopyOptions"]
