@@ -22,8 +22,7 @@ class Locks:
           how it is locked from now on.
         Errors: EAGAIN where another holds a lock in the way, and then nothing has changed; ENOLCK.
         Waits: where the storage is remote, but never for a lock.
-        Overlaps: with everything but `close`, which ends all locks of the handle, and itself: the caller asks one at a
-          time.
+        Overlaps: with everything but `close`, which ends all locks of the handle; for one range the last one counts.
         May assume: asked only where the chain claims RANGE_LOCKS; clients' locks against each other are ntfsa's.
         Default: ENOTSUP.
         """

@@ -48,14 +48,18 @@ class Looking(VfsModule, public=("seen", "heard", "come")):
             self.come.set()
 
 
+class CountingOptions(ModuleOptions):
+    step: int = 1
+    refuse: bool = False
+
+
 class Counting(VfsModule):
     """Counts opens, across a change of its options, and keeps the count."""
 
     name = "counting"
 
-    class Options(ModuleOptions):
-        step: int = 1
-        refuse: bool = False
+    Options = CountingOptions
+    options: CountingOptions
 
     def connect(self, share):
         self._count = int(self.storage.get("count") or b"0")
@@ -178,8 +182,8 @@ def test_lamina_status_asks_a_server_in_a_process_of_its_own(tmp_path: Path, fol
     command = [sys.executable, "-m", "lamina.core.cli"]
     serve = [*command, "serve", str(folder), "--port", "0", "--address", "127.0.0.1", "--json"]
     server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
     try:
-        assert server.stdout is not None
         while json.loads(server.stdout.readline())["event"] != "listening":
             pass
         told = subprocess.run([*command, "status", "--json"], capture_output=True, text=True, check=True).stdout
