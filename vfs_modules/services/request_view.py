@@ -30,7 +30,7 @@ class OpenView(NamedTuple):
 
 
 class RequestView(NamedTuple):
-    """A request. `command`: its name in MS-SMB2 2.2.1 ("CREATE"). `user`: the session's, "" for a guest.
+    """A request. `command`: its name in MS-SMB2 2.2.1 ("CREATE"). `user`: the name of the session's account.
 
     `dialect` is "2.0.2" to "3.1.1"; `client_address` the peer's without its port. `session_id` tells sessions of one
     user apart, and is no secret to them. `encrypted`, `signed`: how the request came. `open` is None where it is about

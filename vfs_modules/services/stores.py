@@ -41,9 +41,16 @@ class Stores:
         with self._lock:
             store = self._open.get(key)
             if store is None:
-                folder = private_folder(self._base(), component(key[0]), component(module))
-                store = self._open[key] = Store(folder)
+                store = self._open[key] = Store(self._folder_of(*key))
             return store
+
+    def _folder_of(self, share: str, module: str) -> str:
+        try:
+            return private_folder(self._base(), component(share), component(module))
+        except OSError as error:
+            # Who reads it knows nothing of modules that store: the setting is what he can change.
+            why = f"module {module} cannot keep anything in {error.filename}: {error.strerror}; see server.state"
+            raise OSError(error.errno, why, error.filename) from error
 
     def _base(self) -> str:
         if self._folder:

@@ -123,6 +123,13 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path):
         module.storage.get("a")
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_the_setting(tmp_path):
+    (tmp_path / "file").touch()
+    (module,) = keepers(Surroundings(state_folder=str(tmp_path / "file" / "state")))
+    with pytest.raises(NotADirectoryError, match=r"module keeper cannot keep anything in .*/file.*; see server.state"):
+        module.storage.get("a")
+
+
 def test_a_link_in_its_place_is_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     state = tmp_path / "state"
