@@ -180,7 +180,9 @@ class SmbTree:
 
     def remake_context(self) -> None:
         """The session's identity changed: what is done from now on is done for the new one, with its rights."""
-        self.maximal_access = self.share.maximal_access(self.session.token)
+        session, share = self.session, self.share
+        admitted = share.admits(session.is_guest, session.is_anonymous)
+        self.maximal_access = share.maximal_access(session.token) if admitted else 0
         self.context = self._make_context()
 
 

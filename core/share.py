@@ -24,6 +24,10 @@ class Share:
     guest: bool = False
     security: ShareSecurity = field(default_factory=ShareSecurity)
 
+    def admits(self, is_guest: bool, is_anonymous: bool) -> bool:
+        """Whether somebody of that kind may connect at all: the anonymous reach no files, guests those for guests."""
+        return self.volume is None or not (is_anonymous or (is_guest and not self.guest))
+
     def maximal_access(self, token: ImpersonationToken) -> int:
         """All that `token` may do in this share (MS-SMB2 3.3.5.7, MaximalAccess); 0 is no right to connect."""
         if self.volume is None:

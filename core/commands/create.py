@@ -57,6 +57,8 @@ def handle(request: Request) -> bytes | Reply:
     request.file_id = None
     tree = request.tree
     assert tree is not None
+    if not tree.maximal_access:
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "since the user has logged on anew the share admits him no longer")
     server = request.connection.server
     if len(tree.session.opens) >= server.settings.limits.opens_per_session:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)

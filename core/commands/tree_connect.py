@@ -51,10 +51,8 @@ def _share_name(path: str) -> str:
 
 
 def _check_admission(request: Request, session: SmbSession, share: Share) -> None:
-    if session.is_anonymous and share.volume is not None:
-        raise NtStatusError(NtStatus.ACCESS_DENIED, "anonymous users reach no files")
-    if session.is_guest and share.volume is not None and not share.guest:
-        raise NtStatusError(NtStatus.ACCESS_DENIED, "guests are not admitted to this share")
+    if not share.admits(session.is_guest, session.is_anonymous):
+        raise NtStatusError(NtStatus.ACCESS_DENIED, "guests and anonymous users are not admitted to this share")
     if not share.maximal_access(session.token):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the access list of the share")
     if share.encrypt and (request.connection.dialect < Dialect.SMB_3_0 or session.sealer is None):

@@ -62,11 +62,11 @@ class Served:
         client.tree_connect(share)
         return client
 
-    def bound(self, first: WireClient, **options: Any) -> WireClient:
+    def bound(self, first: WireClient, user: str = USER, password: str = PASSWORD, **options: Any) -> WireClient:
         """Another connection for a client's session, with its tree: a channel."""
         client = self.client(client_guid=first.client_guid)
         client.negotiate((first.dialect,), **options)
-        client.session_setup(USER, PASSWORD, bind=first.session)
+        client.session_setup(user, password, bind=first.session)
         client.tree_id = first.tree_id
         return client
 

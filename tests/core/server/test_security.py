@@ -408,6 +408,35 @@ def test_a_share_that_no_longer_admits_somebody_gives_him_no_new_opens(
     assert refused(lambda: client.tree_connect("data")) == "ACCESS_DENIED"
 
 
+def test_who_becomes_a_guest_has_no_more_rights_than_guests(serve: Callable[..., Served], tmp_path: Path) -> None:
+    served = serve(shares={"data": tmp_path / "data", "open": tmp_path / "data"}, guest=True)
+    for_users = served.core.find_share("data")
+    assert for_users is not None
+    for_users.guest = False
+    client = served.connected()
+    kept, tree = new_file(client), client.tree_id
+    client.tree_connect("open")
+    for_guests = client.tree_id
+    client.session_setup("stranger", "x", reauthenticate=True)
+    client.create("file", access=c.FILE_READ_ATTRIBUTES, tree_id=for_guests)
+    client.tree_id = tree
+    client.write(kept, b"kept")
+    assert refused(lambda: client.create("file", access=c.FILE_READ_ATTRIBUTES)) == "ACCESS_DENIED"
+
+
+def test_a_logon_on_one_channel_is_for_what_all_the_others_do(groups: tuple[Served, Callable[[bool], None]]) -> None:
+    served, member = groups
+    guarded(served.connected(), "file", allow(c.FILE_GENERIC_READ, BACKUP_OPERATORS))
+    member(True)
+    first = served.connected(user=SECOND_USER, password=SECOND_PASSWORD)
+    second = served.bound(first, SECOND_USER, SECOND_PASSWORD)
+    first.close(first.create("file", access=c.FILE_READ_DATA))
+    member(False)
+    again(second)
+    for channel in (first, second):
+        assert refused(lambda each=channel: each.create("file", access=c.FILE_READ_DATA)) == "ACCESS_DENIED"
+
+
 @pytest.fixture
 def asking_the_kernel(serve: Callable[..., Served], tmp_path: Path) -> Served:
     """A share without stored descriptors, with a file and a folder that only root may use."""
