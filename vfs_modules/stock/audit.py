@@ -152,7 +152,7 @@ class AuditModule(VfsModule):
             render = syslog_form(render, *numbers)
         elif options.target == "journald":
             render = journald_form(render, *numbers)
-        return SocketSink(where, render)
+        return SocketSink(where, render, options.target == "journald")
 
     @staticmethod
     def _record(event: str, **fields: Any) -> dict[str, Any]:

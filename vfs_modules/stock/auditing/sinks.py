@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from lamina.vfs_modules.stock.auditing.hash_chain import HashChain, resume
 from lamina.vfs_modules.syscalls.log_file import LogFile
+from lamina.vfs_modules.syscalls.scratch import sealed_memory
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ IDENTIFIER: Final = "lamina_audit"
 _TAIL: Final = 1 << 20
 _ANCHOR_EVERY: Final = 1_000
 _CONNECT_SECONDS: Final = 5.0
+_CUT: Final = 1_000
 
 
 def facility_number(name: str) -> int:
@@ -121,11 +123,16 @@ class FileSink:
 
 
 class SocketSink:
-    """A UNIX socket that gets what `render` makes of each record: messages, or a stream of lines."""
+    """A UNIX socket that gets what `render` makes of each record: messages, or a stream of lines.
 
-    def __init__(self, path: str, render: Callable[[Record], bytes]) -> None:
+    What is too long for a message goes in a file in memory where whoever listens takes that (`in_memory`, journald);
+    else its long values are cut, and the record says so.
+    """
+
+    def __init__(self, path: str, render: Callable[[Record], bytes], in_memory: bool = False) -> None:
         self._path = path
         self._render = render
+        self._in_memory = in_memory
         self._socket: socket.socket | None = None
         self._ends = b""
 
@@ -153,7 +160,7 @@ class SocketSink:
             try:
                 if self._socket is None:
                     self._socket = self._connect()
-                self._socket.sendall(self._render(record) + self._ends)
+                self._send(self._socket, record)
             except OSError:
                 self.close()
                 if taken:
@@ -161,12 +168,37 @@ class SocketSink:
                 raise
         return len(records)
 
+    def _send(self, connection: socket.socket, record: Record) -> None:
+        message = self._render(record) + self._ends
+        try:
+            connection.sendall(message)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            if self._in_memory:
+                _send_in_memory(connection, message)
+            else:
+                connection.sendall(self._render(_cut(record)) + self._ends)
+
     def close(self) -> None:
         """Close the connection."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
             self._socket = None
+
+
+def _send_in_memory(connection: socket.socket, message: bytes) -> None:
+    fd = sealed_memory(message)
+    try:
+        socket.send_fds(connection, [b""], [fd])
+    finally:
+        os.close(fd)
+
+
+def _cut(record: Record) -> Record:
+    short = {name: value[:_CUT] if isinstance(value, str) else value for name, value in record.items()}
+    return short | {"cut": True}
 
 
 def syslog_form(render: Callable[[Record], bytes], facility: int, priority: int) -> Callable[[Record], bytes]:
