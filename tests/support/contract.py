@@ -136,7 +136,8 @@ def _lines(statement: ast.stmt, path: str) -> Iterator[tuple[str, str]]:
         for line in _class(statement, f"{path}.{name}"):
             yield name, line
     elif isinstance(statement, ast.FunctionDef):
-        yield name, f"{path}.{_function(statement)}"
+        for line in _called(statement):
+            yield name, f"{path}.{line}"
     elif name not in {"API_VERSION", "log"}:
         yield name, f"{path}.{name}"
 
@@ -174,6 +175,32 @@ def _method(tree: ast.FunctionDef, path: str) -> Iterator[str]:
     yield f"{path}.{tree.name}"
     for argument in tree.args.args[1:]:
         yield f"{path}.{tree.name} tells {ast.unparse(argument)}"
+
+
+def _called(tree: ast.FunctionDef) -> Iterator[str]:
+    """A function that modules call and do not override: more that may be given breaks nobody."""
+    arguments = tree.args
+    optional = {
+        arg.arg: default for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default
+    }
+    places = [*arguments.posonlyargs, *arguments.args]
+    given = len(places) - len(arguments.defaults)
+    for place, default in enumerate(arguments.defaults, given):
+        yield f"{tree.name} takes {place}: {ast.unparse(places[place])}={ast.unparse(default)}"
+    for argument in arguments.kwonlyargs:
+        if argument.arg in optional:
+            yield f"{tree.name} takes {ast.unparse(argument)}={ast.unparse(optional[argument.arg])}"
+    needed = ast.arguments(
+        arguments.posonlyargs,
+        places[len(arguments.posonlyargs) : given],
+        arguments.vararg,
+        [one for one in arguments.kwonlyargs if one.arg not in optional],
+        [None for one in arguments.kwonlyargs if one.arg not in optional],
+        arguments.kwarg,
+        [],
+    )
+    result = f" -> {ast.unparse(tree.returns)}" if tree.returns is not None else ""
+    yield f"{tree.name}({ast.unparse(needed)}){result}{_decorated(tree)}"
 
 
 def _function(tree: ast.FunctionDef) -> str:

@@ -71,7 +71,7 @@ class Operations:
 class Announcements:
     @_announcement
     def event(self, kind: str, details: dict): ...
-def helper(a: int) -> None: ...
+def helper(a: int, b: str = "", *, c: int, d: int = 2) -> None: ...
 ''',
     ) == [
         "operations.Announcements()",
@@ -86,7 +86,9 @@ def helper(a: int) -> None: ...
         "operations.Stat field 1: label: str = ''",
         "operations.Stat is a NamedTuple",
         "operations.Stat()",
-        "operations.helper(a: int) -> None",
+        "operations.helper takes 1: b: str=''",
+        "operations.helper takes d: int=2",
+        "operations.helper(a: int, *, c: int) -> None",
         "required operations.Stat field 0: size: int",
     ]
 
