@@ -41,8 +41,8 @@ def close(
     config: ConfigOption = None,
 ) -> None:
     """Close open files, whatever their clients do with them; what those have not written yet is lost."""
-    answer = next(ask_server(config, {"command": "close handles", "ids": list(ids)}), {"closed": []})
-    closed = answer["closed"]
+    answers = ask_server(config, {"command": "close handles", "ids": list(ids)})
+    closed: list[int] = next(answers, {"closed": []})["closed"]
     for number in closed:
         write(f"closed {number}")
     missing = [str(number) for number in ids if number not in closed]

@@ -10,7 +10,7 @@ import pytest
 
 from lamina.core.handles import as_line
 from lamina.core.wire.create_contexts import REQUEST_LEASE, LeaseContext, encode_lease
-from tests.core.server.test_durable import asked_v2, refused
+from tests.support.durable import asked_v2, refused
 from tests.support.served import GENERIC_ALL
 from tests.support.wire_client import WireClient
 

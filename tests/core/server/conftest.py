@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lamina
+from tests.support.durable import Kept
 from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served
 from tests.support.wire_client import WireClient
 
@@ -69,3 +70,16 @@ def served(serve: Callable[..., Served]) -> Served:
 def client(served: Served) -> WireClient:
     """A client connected to the share "data"."""
     return served.connected()
+
+
+@pytest.fixture
+def kept(served: Served) -> Iterator[Kept]:
+    """At its end no open waits any more, as if its time were over."""
+    yield Kept(served)
+    served.disconnect()
+    served.until(lambda: not served.core.connections and not served.core.sessions)
+
+    async def close() -> None:
+        await served.core.durables.close()
+
+    served.on_loop(close())

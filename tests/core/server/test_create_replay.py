@@ -23,13 +23,12 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.status import NtStatus as S
-from tests.core.server.test_durable import (
+from tests.support.durable import (
     OTHER_CLIENT,
     OTHER_GUID,
     OTHER_KEY,
     Kept,
     asked_v2,
-    kept,
     leased,
     refused,
     with_lease,
@@ -38,8 +37,6 @@ from tests.core.server.test_durable import (
 from tests.support.granted import RH, RWH
 from tests.support.served import GENERIC_ALL, PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, new_file
 from tests.support.wire_client import Open, WireClient
-
-__all__ = ["kept"]  # a fixture
 
 REPLAY = {"flags": smb.FLAGS_REPLAY_OPERATION}
 CREATED = 2

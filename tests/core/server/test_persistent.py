@@ -26,7 +26,7 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.status import NtStatus as S
 from lamina.vfs_modules.stock.persisting.record_store import Change, RecordStore
-from tests.core.server.test_durable import CLIENT, GUID, OTHER_CLIENT, OTHER_GUID, asked_v2, back_v2, begin_open, leased
+from tests.support.durable import CLIENT, GUID, OTHER_CLIENT, OTHER_GUID, asked_v2, back_v2, begin_open, leased
 from tests.support.granted import RH, RWH
 from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
 from tests.support.wire_client import ALL_DIALECTS, Open, StatusError, WireClient

@@ -1,6 +1,7 @@
 """Resilient opens on the wire: kept whatever others want of the file, for their time (MS-SMB2 3.3.5.15.9, 3.3.7.1)."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,8 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_II as LEVEL_II
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_NONE as NONE
 from lamina.ntfsa.status import NtStatus as S
-from tests.core.server.test_durable import (
+from tests.support.durable import (
     EXCLUSIVE_LOCK,
-    GENERIC_ALL,
     OTHER_CLIENT,
     UNLOCK,
     Kept,
@@ -24,15 +24,12 @@ from tests.core.server.test_durable import (
     asked_v2,
     back_v1,
     back_v2,
-    kept,
     leased,
     refused,
 )
 from tests.support.granted import RWH, R
-from tests.support.served import SECOND_PASSWORD, SECOND_USER, Served, new_file
+from tests.support.served import GENERIC_ALL, SECOND_PASSWORD, SECOND_USER, Served, new_file
 from tests.support.wire_client import Open, WireClient
-
-__all__ = ["kept"]  # a fixture
 
 ALL = 2**64 - 1
 
@@ -75,7 +72,7 @@ class TestRequest:
         pipe = client.create("srvsvc", access=GENERIC_ALL)
         assert refused(lambda: make_resilient(client, pipe)) is S.INVALID_DEVICE_REQUEST
 
-    def test_a_share_that_keeps_nothing_has_none(self, serve: Callable[..., Served], tmp_path: object) -> None:
+    def test_a_share_that_keeps_nothing_has_none(self, serve: Callable[..., Served], tmp_path: Path) -> None:
         client = serve(shares={"data": ShareSpec(tmp_path / "data", durable_handles=False)}).connected()
         file = new_file(client)
         assert refused(lambda: make_resilient(client, file)) is S.NOT_SUPPORTED
