@@ -74,10 +74,10 @@ class Doomed(NamedTuple):
 class NtVolume:
     """A share's volume. `root` is the share's root directory; `serial` and `guid` are the same at every start.
 
-    `lock_ticket` numbers the lock requests that wait. `doomed`: under which name, as chain path, a file whose deletion
-    is pending is to be deleted: it may have others. `chain` is for the handles of files alone, `whole_chain` for
-    those of streams, too. `watchers` is None while nobody watches a directory: then changes
-    are not reported, and cost nothing. `outside` is None where local programs do not end what
+    `lock_ticket` numbers the lock requests that wait, `moves` the renames that have been done. `doomed`: under which
+    name, as chain path, a file whose deletion is pending is to be deleted: it may have others. `chain` is for the
+    handles of files alone, `whole_chain` for those of streams, too. `watchers` is None while nobody watches a
+    directory: then changes are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
     volumes of a server. `emptied`: opens of named streams that were cut to nothing by clients for whom these then
     vanish. `extensions`: what modules add to the protocol. `posix_extensions`: whether opens may have POSIX
@@ -87,6 +87,7 @@ class NtVolume:
 
     __slots__ = (
         "_opens",
+        "_stream_opens",
         "audit",
         "capabilities",
         "chain",
@@ -101,6 +102,7 @@ class NtVolume:
         "label",
         "leases",
         "lock_ticket",
+        "moves",
         "name",
         "name_changes",
         "offload_tokens",
@@ -146,6 +148,7 @@ class NtVolume:
         self.serial = int.from_bytes(self.guid[:4], "little") or 1
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names, chain.extensions.short_names)
         self.lock_ticket = 0
+        self.moves = 0
         self.doomed: dict[FileKey, Doomed] = {}
         self.emptied: set[int] = set()
         self.offload_tokens = OffloadTokens()
@@ -154,6 +157,7 @@ class NtVolume:
         self.watchers: Watchers | None = None
         self.name_changes = NameChanges(self)
         self._opens: dict[FileKey, list[NtOpen]] = {}
+        self._stream_opens: dict[tuple[int, int], list[NtOpen]] = {}
 
     def _make_guid(self) -> bytes:
         try:
@@ -164,6 +168,8 @@ class NtVolume:
 
     def add_open(self, open_: "NtOpen") -> None:
         """Note an open of this volume, so that renames reach it."""
+        if open_.file_key[2]:
+            self._stream_opens.setdefault(open_.file_key[:2], []).append(open_)
         opens = self._opens.get(open_.file_key)
         if opens is None:
             self._opens[open_.file_key] = [open_]
@@ -177,10 +183,22 @@ class NtVolume:
             opens.remove(open_)
             if not opens:
                 del self._opens[open_.file_key]
+            if open_.file_key[2]:
+                self._forget_stream(open_)
+
+    def _forget_stream(self, open_: "NtOpen") -> None:
+        opens = self._stream_opens[open_.file_key[:2]]
+        opens.remove(open_)
+        if not opens:
+            del self._stream_opens[open_.file_key[:2]]
 
     def opens_of(self, key: FileKey) -> "list[NtOpen]":
         """The opens of one file on this volume."""
         return self._opens.get(key, [])
+
+    def stream_opens_of(self, key: FileKey) -> "list[NtOpen]":
+        """The opens of the named streams of one file on this volume."""
+        return self._stream_opens.get(key[:2], [])
 
     def opens_beneath(self, vfs_path: str) -> "Iterator[NtOpen]":
         """The opens of everything beneath a directory. Looks at every open: for renames of directories only."""

@@ -227,8 +227,9 @@ def _move(
 def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
     """Let every open of the name, and of what is beneath it, know its new path."""
     volume = open_.volume
+    volume.moves += 1
     beneath = list(volume.opens_beneath(source)) if open_.is_directory else []
-    for other in volume.opens_of(open_.file_key):
+    for other in (*volume.opens_of(open_.file_key), *volume.stream_opens_of(open_.file_key)):
         if other.vfs_path == source:
             _moved(other, target)
     for key, doomed in volume.doomed.items():

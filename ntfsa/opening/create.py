@@ -167,6 +167,7 @@ def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformati
     components = request.path.components
     for _ in range(_ATTEMPTS):
         path = exact_path(components)
+        request.moves = request.volume.moves
         handle = None if request.must_be_new else _try_open(request, path)
         if handle is None:
             where = resolve_as(request.posix, request.volume, request.token, components)

@@ -39,8 +39,8 @@ class Request:
     system allows it. `lease`: the identity of the
     lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
     descriptor wants to be told of, once that has been read. `maximal`: all the rights that the user has to a file that
-    exists, where that is asked for; its read-only attribute takes none of them away. `posix`: the open is to have POSIX
-    semantics.
+    exists, where that is asked for; its read-only attribute takes none of them away. `moves`: of the volume, when the
+    name was looked for. `posix`: the open is to have POSIX semantics.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class Request:
         "implied",
         "lease",
         "maximal",
+        "moves",
         "must_be_new",
         "options",
         "overwrites",
@@ -69,6 +70,7 @@ class Request:
         self.token = context.token
         self.lease = b""
         self.maximal = 0
+        self.moves = 0
         self.volume = volume
         self.parameters = parameters
         self.path = path

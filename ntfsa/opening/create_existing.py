@@ -129,6 +129,18 @@ def still_names(request: Request, vfs_path: str, key: FileKey) -> bool:
     return stat is not None and (stat.dev, stat.ino) == key[:2]
 
 
+def _stayed(request: Request, vfs_path: str, key: FileKey) -> bool:
+    """Whether a file still has its name though something was renamed since it was opened.
+
+    Renames let those know that are entered as opens: between this and being entered nothing may wait.
+    """
+    while request.moves != request.volume.moves:
+        request.moves = request.volume.moves
+        if not still_names(request, vfs_path, key):
+            return False
+    return True
+
+
 def _check_type(request: Request, stat: FileStat) -> None:
     if request.disposition == c.FILE_CREATE:
         raise NtStatusError(NtStatus.OBJECT_NAME_COLLISION)
@@ -181,12 +193,15 @@ def check_attributes(request: Request, stat: FileStat, attributes: int, granted:
 def register(
     request: Request, handle: "VfsHandle", path: str, vfs_path: str, key: FileKey, granted: int
 ) -> NtOpen | None:
-    """Enter the open in the file's record and the volume; None after waiting for an oplock's break: look again.
+    """Enter the open in the file's record and the volume; None where it is to be looked at again.
 
-    Raises SHARING_VIOLATION or DELETE_PENDING.
+    That is after waiting for an oplock's break, and where the file has been renamed since it was opened. Raises
+    SHARING_VIOLATION or DELETE_PENDING.
     """
     volume = request.volume
     registry = volume.registry
+    if request.moves != volume.moves and not _stayed(request, vfs_path, key):
+        return None
     share = request.parameters.share_access
     owner = registry.new_owner()
     flags = OPEN_DELETE_ON_CLOSE if request.options & c.FILE_DELETE_ON_CLOSE else 0
