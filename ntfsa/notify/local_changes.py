@@ -63,7 +63,7 @@ class _Window:
 class Source:
     """A watch of the chain that those share who watch the same directory for the same. `watch` None: not begun yet."""
 
-    __slots__ = ("_all", "contents", "key", "watch", "watchers", "written")
+    __slots__ = ("_all", "contents", "key", "owed", "watch", "watchers", "written")
 
     def __init__(self, key: _Key, watcher: "Watcher", watchers: "Watchers") -> None:
         self.key = key
@@ -72,6 +72,8 @@ class Source:
         self.watchers = [watcher]
         self.written: set[str] = set()
         """The files that clients have written to since the source was last emptied, by their chain paths."""
+        self.owed: set[str] = set()
+        """Those that they have written to and not yet told of, and of which the source has told nobody either."""
         self._all = watchers
 
     @property
@@ -182,8 +184,10 @@ class LocalChanges:
         if source.watch is not None:
             for change in source.watch.poll():
                 self._offer(source, change)
-                if change.kind is ChangeKind.RENAMED and source.written:
+                if change.kind is ChangeKind.RENAMED and (source.written or source.owed):
                     self._offer_moved(source, change)
+                elif change.kind is ChangeKind.REMOVED and source.owed:
+                    source.owed.discard(join(source.path, change.path))
             source.written.clear()
 
     def _offer(self, source: Source, change: Change) -> None:
@@ -197,14 +201,22 @@ class LocalChanges:
             source.tell((change,))
 
     def _offer_moved(self, source: Source, change: Change) -> None:
-        # Whoever has written may tell of it under the name that it had.
-        old = join(source.path, change.path)
-        for path in [path for path in source.written if path == old or path.startswith(old + "/")]:
+        # Whoever has written may tell of it under the name that it had. Not if a client has renamed it: then he knows.
+        old, new = join(source.path, change.path), join(source.path, change.target)
+        owed = {path for path in source.owed if path == old or path.startswith(old + "/")}
+        source.owed -= owed
+        moved = {path for path in source.written if path == old or path.startswith(old + "/")}
+        if self._names.at(old) is None:
+            moved |= owed
+        else:
+            source.owed |= {new + path[len(old) :] for path in owed}
+        for path in moved:
             self._offer(source, Change(ChangeKind.DATA, change.target + path[len(old) :]))
 
     def _offer_content(self, source: Source, change: Change) -> None:
         path = join(source.path, change.path)
         if change.kind is ChangeKind.DATA and path in source.written:
+            source.owed.add(path)
             return
         windows = self._windows.get(path)
         names = self._names.at(path)
@@ -249,6 +261,7 @@ class LocalChanges:
         for source in self._concerned_by(path)[1]:
             if path in source.written:
                 self._collect(source)
+            source.owed.discard(path)
 
     # -- operations -------------------------------------------------------------------------------------------------
 

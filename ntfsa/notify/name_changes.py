@@ -168,19 +168,26 @@ class NameChanges:
     def begin(self, *paths: str, tree: bool = False) -> NameChange | None:
         """Have these names to oneself. None where that took waiting: what was found out before may have changed."""
         by_path = self._by_path
-        if by_path:
-            other = self._in_the_way(paths, tree)
-            if other is not None:
-                other.wait()
-                return None
+        if by_path and self._waited(paths, tree):
+            return None
         change = NameChange(self, paths, tree)
         watchers = self.volume.watchers
         if watchers is not None and watchers.local is not None:
             watchers.local.look(paths)
+            # Others may have moved somebody's name here: then whoever has that name has this one, too (see `extend`).
+            if by_path and self._waited(paths, tree):
+                return None
         for path in paths:
             by_path[path] = change
         self._trees += tree
         return change
+
+    def _waited(self, paths: Sequence[str], tree: bool) -> bool:
+        other = self._in_the_way(paths, tree)
+        if other is None:
+            return False
+        other.wait()
+        return True
 
     def _in_the_way(self, paths: Sequence[str], tree: bool) -> NameChange | None:
         for path in paths:

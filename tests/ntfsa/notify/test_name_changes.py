@@ -305,6 +305,38 @@ def test_who_wants_a_name_waits_until_it_was_told_what_became_of_it(tmp_path, mo
     race.share.end()
 
 
+def test_who_wants_a_name_that_a_name_being_changed_has_become_waits_too(tmp_path):
+    """A local program moves what a client is about to replace to where another client removes something."""
+    race = _race(
+        tmp_path,
+        "all",
+        frozenset({"rename"}),
+        [
+            ("client", "make", "b", ""),
+            ("client", "write", "d/b", ""),
+            ("client", "replace", "d/b", "b"),
+            ("local", "replace", "b", "a"),
+            ("client", "remove", "a", ""),
+        ],
+        ALL,
+    )
+    assert "a" not in race.there()
+    assert [action for action, name in race.told if name == "a"] == [REMOVED, NEW, REMOVED]
+
+
+@pytest.mark.parametrize("listens", [0, 1])
+def test_what_was_written_before_a_local_program_moved_the_file_is_told(tmp_path, listens):
+    """The writer, who tells of it when he closes the file, does not know what it is called by then."""
+    race = _race(
+        tmp_path,
+        "all",
+        frozenset({"pwrite"}),
+        [("client", "write", "d/b", ""), 0, listens, ("local", "rename directory", "a", ""), 1],
+        ALL,
+    )
+    assert "e\\b" in heard_of(race.told, 0)
+
+
 def test_what_an_interrupted_operation_has_done_is_to_be_looked_for(tmp_path):
     race = Race(tmp_path, "share", frozenset({"mkdir"}), NAMES)
 
