@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from lamina.vfs_modules.chain import Chain, build_chain
 from lamina.vfs_modules.module import Backend, ShareInfo, VfsModule
+from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.token import ImpersonationToken
@@ -18,15 +19,18 @@ def local_chain(
     name: str = "test",
     read_only: bool = False,
     follow_symlinks: bool = True,
+    state: os.PathLike[str] | str = "",
 ) -> Chain:
     """A connected chain: `modules` from the top, then `dos_attributes` and `posix` over the folder `path`.
 
-    A backend given as the last of `modules` is used as it is, with nothing added below. Disconnect it when done.
+    A backend given as the last of `modules` is used as it is, with nothing added below. `state`: an absolute path, the
+    folder in which modules keep what is their own; without one it goes with the chain. Disconnect it when done.
     """
     pieces = list(modules)
     if not pieces or not isinstance(pieces[-1], Backend):
         pieces += [DosAttributesModule(), PosixBackend()]
-    info = ShareInfo(name, os.fspath(path), read_only, follow_symlinks=follow_symlinks)
+    around = Surroundings(state_folder=os.fspath(state))
+    info = ShareInfo(name, os.fspath(path), read_only, follow_symlinks=follow_symlinks, surroundings=around)
     chain = build_chain(pieces, info)
     chain.connect()
     return chain
