@@ -154,7 +154,8 @@ def _capabilities(request: Request, dialect: int) -> int:
         return capabilities
     capabilities |= CAP_DIRECTORY_LEASING
     if request.connection.server.settings.multichannel:
-        capabilities |= CAP_MULTI_CHANNEL
+        # Only to who says that he can do it, too (3.3.5.4).
+        capabilities |= request.connection.client_capabilities & CAP_MULTI_CHANNEL
     if any(share.volume is not None and keeps_opens(share.volume) for share in request.connection.server.shares):
         capabilities |= CAP_PERSISTENT_HANDLES
     # For 3.1.1 the cipher is agreed on in a context and this bit means nothing (2.2.4).

@@ -7,6 +7,7 @@ import pytest
 from lamina.core.commands import ioctl
 from lamina.core.interfaces import network_interfaces
 from lamina.core.ports import choose_port
+from lamina.core.wire import constants as smb
 from lamina.core.wire.constants import Command
 from lamina.core.wire.ioctl import NO_FILE, IoctlRequest, encode_ioctl_request
 from lamina.core.wire.network_interface import decode_network_interfaces
@@ -126,6 +127,14 @@ def test_without_multichannel_there_are_no_interfaces_to_tell(
     serve: Callable[..., Served], multichannel: bool, dialect: int
 ) -> None:
     client = serve(multichannel=multichannel).connected(dialect)
+    with pytest.raises(StatusError, match="NOT_SUPPORTED"):
+        client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO)
+
+
+def test_a_client_that_cannot_do_multichannel_is_told_nothing_of_it(served: Served) -> None:
+    client = served.connected(capabilities=0x7F & ~smb.GLOBAL_CAP_MULTI_CHANNEL)
+    assert client.negotiated is not None
+    assert not client.negotiated.capabilities & smb.GLOBAL_CAP_MULTI_CHANNEL
     with pytest.raises(StatusError, match="NOT_SUPPORTED"):
         client.ioctl(ioctl.FSCTL_QUERY_NETWORK_INTERFACE_INFO)
 
