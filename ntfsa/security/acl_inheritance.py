@@ -26,7 +26,7 @@ from lamina.ntfsa.security.security_descriptor import (
     SecurityDescriptor,
 )
 from lamina.ntfsa.security.sid import CREATOR_GROUP, CREATOR_OWNER
-from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.operations.capability import Capability
 
 _INHERITANCE: Final = OBJECT_INHERIT_ACE | CONTAINER_INHERIT_ACE | NO_PROPAGATE_INHERIT_ACE | INHERIT_ONLY_ACE
 _PASSED_ON: Final = OBJECT_INHERIT_ACE | CONTAINER_INHERIT_ACE

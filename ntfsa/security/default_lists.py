@@ -9,7 +9,7 @@ from typing import Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.security.security_descriptor import ACCESS_ALLOWED_ACE_TYPE, Ace, Acl
 from lamina.ntfsa.security.sid import EVERYONE, LOCAL_SYSTEM
-from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.operations.capability import Capability
 
 _BITS: Final = ((4, c.FILE_GENERIC_READ), (2, c.FILE_GENERIC_WRITE), (1, c.FILE_GENERIC_EXECUTE))
 

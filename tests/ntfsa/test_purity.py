@@ -29,6 +29,7 @@ PURE = [
     "security/acl_inheritance",
     "security/audit",
     "security/claims",
+    "security/default_lists",
     "security/identities",
     "security/posix_acl_mapping",
     "security/posix_security",
@@ -52,4 +53,9 @@ def test_rules_import_nothing_that_acts(path: Path) -> None:
             imported.add(node.module or "")
     assert not {name.split(".")[0] for name in imported} & FORBIDDEN
     below = {name for name in imported if name.startswith("lamina.vfs_modules")}
-    assert below <= {"lamina.vfs_modules.token", "lamina.vfs_modules.outside", "lamina.vfs_modules.forms.posix_acl"}
+    assert below <= {
+        "lamina.vfs_modules.token",
+        "lamina.vfs_modules.outside",
+        "lamina.vfs_modules.forms.posix_acl",
+        "lamina.vfs_modules.operations.capability",
+    }
