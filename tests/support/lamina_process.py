@@ -71,7 +71,7 @@ def authentication(layout: Mapping[str, Any]) -> AuthSettings:
 
 def accounts(layout: Mapping[str, Any]) -> MemoryAccounts:
     """The accounts of a layout; users without a uid are the user who runs this."""
-    store = MemoryAccounts()
+    store = MemoryAccounts(layout.get("machine_sid", ""))
     for user in layout["users"]:
         uid = user["uid"] if user["uid"] is not None else os.geteuid()
         gid = user["gid"] if user["gid"] is not None else os.getegid()

@@ -58,6 +58,7 @@ class Layout:
     """What a test server serves, as a value that goes to the server's process as JSON.
 
     `settings` are fields of Lamina's `ServerSettings`, `auth` of its `AuthSettings`, `smbd` global settings of smbd.
+    `machine_sid`: of Lamina's users, where they are to be the same at the next start.
     `torture`: smbtorture may block channels of Lamina (see `tests.smbtorture.blocked_channels`), as it may of smbd.
     """
 
@@ -67,6 +68,7 @@ class Layout:
     auth: Mapping[str, Any] = field(default_factory=dict)
     smbd: Mapping[str, str] = field(default_factory=dict)
     torture: bool = False
+    machine_sid: str = ""
 
 
 class ServerProcess:
