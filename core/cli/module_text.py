@@ -1,6 +1,7 @@
 """What `lamina module` prints about modules: lines made from what their classes say."""
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from lamina.vfs_modules.deprecation import deprecated_uses
 from lamina.vfs_modules.loader import Installed, LoadError, load_module
-from lamina.vfs_modules.module import Backend, ModuleOptions, VfsModule, implements
+from lamina.vfs_modules.module import Backend, ModuleError, ModuleOptions, VfsModule, implements
 from lamina.vfs_modules.operations import OPERATIONS, Capability
 
 _DECLARATIONS = {
@@ -42,9 +43,22 @@ def _row(module: Installed) -> tuple[str, str, str, str]:
 
 
 def summary_of(kind: type[VfsModule]) -> str:
-    """The first line of what a class says of itself, or of what its module does."""
-    own = kind.__dict__.get("__doc__") or inspect.getmodule(kind).__doc__ or ""
-    return own.strip().partition("\n")[0]
+    """What a module does, in a sentence: the first of its file, where no other module stands, or of its class."""
+    text = _text_of(kind) or kind.__dict__.get("__doc__") or ""
+    sentence = _SENTENCE.split(" ".join(text.partition("\n\n")[0].split()))[0]
+    return _OPENING.sub(lambda found: found[1].upper(), sentence)
+
+
+_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z`])")
+_OPENING = re.compile(r"^A module that (\w)")
+
+
+def _text_of(kind: type[VfsModule]) -> str:
+    """The docstring of the file that a module has to itself."""
+    file = inspect.getmodule(kind)
+    inside = [one for one in vars(file).values() if isinstance(one, type) and issubclass(one, VfsModule)]
+    alone = [one for one in inside if one.__module__ == kind.__module__] == [kind]
+    return inspect.cleandoc(file.__doc__ or "") if alone and file is not None else ""
 
 
 def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
@@ -53,9 +67,10 @@ def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
     yield f"from {module.distribution} {module.version}, {module.place}".replace(" ,", ",")
     yield versions_text(kind)
     yield from (f"deprecated: it {use.partition(' ')[2]}" for use in deprecated_uses(kind))
-    text = inspect.cleandoc(inspect.getmodule(kind).__doc__ or "")
-    yield from ("", *text.splitlines(), "") if text else ("",)
-    yield "a backend: stands last" if issubclass(kind, Backend) else "stands above a backend"
+    text = _text_of(kind) or inspect.cleandoc(kind.__dict__.get("__doc__") or "")
+    rest = text.partition("\n\n")[2]
+    yield from ("", *rest.splitlines(), "") if rest else ("",)
+    yield f"for example: chain = [{_example(kind, module.name)}]"
     for attribute, words in _DECLARATIONS.items():
         names = getattr(kind, attribute)
         if names:
@@ -64,7 +79,19 @@ def about(module: Installed, kind: type[VfsModule]) -> Iterator[str]:
     yield f"operations: {', '.join(one for one in OPERATIONS if implements(kind, one)) or 'none of its own'}"
     if kind.around is not VfsModule.around:
         yield "may take part in every operation (around)"
-    yield f"options: {', '.join(kind.Options.model_fields) or 'none'}"
+    count = len(kind.Options.model_fields)
+    yield f"options: {count or 'none'}" + (f", told by: lamina module options {module.name}" if count else "")
+
+
+def _example(kind: type[VfsModule], name: str) -> str:
+    """A chain that a module can stand in."""
+    from lamina.vfs_modules.testing.subject import kinds_of
+
+    try:
+        names = [name if one is kind else one.name for one in kinds_of(kind)]
+    except ModuleError:
+        names = [name, *kind.requires, "…"]
+    return ", ".join(f'"{one}"' for one in names)
 
 
 def versions_text(kind: type[VfsModule]) -> str:
@@ -77,21 +104,34 @@ def _capabilities(kind: type[VfsModule]) -> str:
     if kind.capabilities is VfsModule.capabilities:
         return "none" if issubclass(kind, Backend) else "those of the chain below"
     spoken_of = [one for one in kind.capabilities.__code__.co_names if one in Capability.__members__]
-    words = inspect.cleandoc(kind.capabilities.__doc__ or "").partition("\n")[0]
+    words = _SENTENCE.split(inspect.cleandoc(kind.capabilities.__doc__ or "").partition("\n")[0])[0]
     return f"{words} ({', '.join(dict.fromkeys(spoken_of))})" if spoken_of else words or "its own"
 
 
 def options(kind: type[VfsModule]) -> Iterator[str]:
     """Each option with its type and default, its name in Samba, and below it what it means."""
-    fields = kind.Options.model_fields
-    if not fields:
+    if not kind.Options.model_fields:
         yield "no options"
-    for name, field in fields.items():
-        theirs = kind.Options.samba_names.get(name, "")
+    yield from _options_of(kind.Options, "")
+
+
+def _options_of(table: type[ModuleOptions], indent: str) -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        theirs = table.samba_names.get(name, "")
         samba = f"  (Samba: {theirs})" if theirs else ""
-        yield f"{name}: {type_text(field.annotation)} = {default_text(field)}{_limits(field)}{samba}"
+        yield f"{indent}{name}: {type_text(field.annotation)} = {default_text(field)}{_limits(field)}{samba}"
         if field.description:
-            yield f"    {field.description}"
+            yield f"{indent}    {field.description}"
+        for inner in _tables_in(field.annotation):
+            yield f"{indent}    each has:" if type_text(field.annotation).startswith("list") else f"{indent}    it has:"
+            yield from _options_of(inner, indent + "        ")
+
+
+def _tables_in(annotation: Any) -> Iterator[type[ModuleOptions]]:
+    if isinstance(annotation, type) and issubclass(annotation, ModuleOptions):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _tables_in(part)
 
 
 _WORDS: dict[Any, str] = {

@@ -12,6 +12,7 @@ from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import write
 from lamina.core.cli.module_text import about, listing
 from lamina.core.cli.module_text import options as option_lines
+from lamina.core.config.diagnostics import Report
 from lamina.vfs_modules.loader import Installed, LoadError, all_installed, load_module
 from lamina.vfs_modules.module import VfsModule
 
@@ -50,7 +51,10 @@ def options(name: str, /) -> None:
     name
         The module's name, as chains have it.
     """
-    for line in option_lines(_load(name)):
+    kind = _load(name)
+    if kind.Options.model_fields:
+        write(f"In [share.NAME.{name}] of the configuration file:\n")
+    for line in option_lines(kind):
         write(line)
 
 
@@ -85,7 +89,9 @@ def try_(
 
     try:
         report = examine(_profile(name, on, _given(option)), write, folder, json)
-    except (TypeError, OSError, ValidationError) as error:
+    except ValidationError as error:
+        raise CliError(_wrong_options(name, error)) from error
+    except (TypeError, OSError) as error:
         raise CliError(str(error)) from error
     if not report.conforms:
         sys.exit(1)
@@ -111,8 +117,10 @@ def new(name: str, /, *, backend: Annotated[bool, Parameter(negative=())] = Fals
     target = folder or Path(f"lamina-{name.replace('_', '-')}")
     try:
         files = write_distribution(name, target, backend)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise CliError(str(error)) from error
+    except OSError as error:
+        raise CliError(f"{target}: {error.strerror}" if error.strerror else str(error)) from error
     for file in files:
         write(str(target / file))
     write(f"\nNow: pip install -e '{target}[test]' && pytest {target}, and begin with {target / files[0]}")
@@ -131,6 +139,14 @@ def _profile(name: str, on: str, given: dict[str, Any]) -> "Profile":
         raise CliError(str(error.args[0])) from error
     others = tuple(_load(part.strip()) for part in on.split(",")) if on else None
     return profile_of(_load(name), given, others)
+
+
+def _wrong_options(name: str, error: ValidationError) -> str:
+    """What is wrong with the options of a module, as a configuration file is told of it."""
+    report = Report("--option", {})
+    for found in error.errors():
+        report.add_error((), found, _load(name).Options.model_fields)
+    return "\n".join([*map(str, report.problems), f"there are: lamina module options {name}"])
 
 
 def _given(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -90,5 +90,6 @@ def _pack(installed: Distribution, wheels: Path) -> None:
     name = re.sub(r"[-_.]+", "_", installed.metadata["Name"])
     with zipfile.ZipFile(wheels / f"{name}-{installed.version}-{tags[0]}.whl", "w") as wheel:
         for file in installed.files or []:
-            if ".." not in file.parts and file.suffix != ".pyc" and file.locate().is_file():
-                wheel.write(str(file.locate()), str(file))
+            place = Path(file.locate())
+            if ".." not in file.parts and file.suffix != ".pyc" and place.is_file():
+                wheel.write(place, str(file))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from lamina.core.cli.module_text import options, type_text
+from lamina.core.cli.module_text import options, summary_of, type_text
 from lamina.core.cli.new_module import distribution_files, write_distribution
 from lamina.vfs_modules.loader import all_installed, load_module
 from lamina.vfs_modules.module import ModuleError, ModuleOptions, VfsModule
@@ -43,6 +43,41 @@ def test_an_unknown_module_is_answered_with_the_nearest(lamina: Run, command: st
     done = lamina("module", command, "possix")
     assert done.returncode == 1
     assert "did you mean 'posix'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("max_size=1", "--option: max_size: unknown key; did you mean 'maxsize'?"),
+        ("versions=7", "--option: versions: must be true or false"),
+        ("versions", "--option versions: an option is NAME=VALUE"),
+    ],
+)
+def test_a_wrong_option_is_answered_in_words(lamina: Run, option: str, complaint: str):
+    done = lamina("module", "test", "recycle", "--option", option)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"lamina: {complaint}")
+    assert "pydantic" not in done.stderr
+
+
+def test_tables_within_options_are_told_with_what_they_have(lamina: Run):
+    lines = lamina("module", "options", "faults").stdout.splitlines()
+    assert lines[0] == "In [share.NAME.faults] of the configuration file:"
+    assert "        error: text = nothing" in lines
+    assert any(line.startswith("        probability: number = 1.0  [at least 0, at most 1]") for line in lines)
+
+
+def test_what_a_module_is_stands_in_a_sentence():
+    assert summary_of(load_module("worm")).startswith("Lets files be written once: after a time of grace ")
+    for module in all_installed():
+        sentence = summary_of(load_module(module.name))
+        assert sentence.endswith(".")
+        assert "\n" not in sentence
+
+
+def test_the_information_shows_a_chain_that_the_module_can_stand_in(lamina: Run):
+    for name, chain in (("fruit", '"fruit", "streams_xattr", "dos_attributes", "posix"'), ("memory", '"memory"')):
+        assert f"for example: chain = [{chain}]" in lamina("module", "info", name).stdout.splitlines()
 
 
 def test_options_are_told_with_type_default_limits_and_sambas_name():

@@ -50,7 +50,8 @@ def test_it_is_listed_described_and_conforms(stranger: CleanEnvironment, name: s
     about = stranger.run("lamina", "module", "info", name).stdout
     assert f"from lamina-{name.replace('_', '-')} 0.1.0" in about
     assert "rename" in about
-    assert stranger.run("lamina", "module", "options", name).stdout.startswith(f"{option}: ")
+    told = stranger.run("lamina", "module", "options", name).stdout
+    assert told.startswith(f"In [share.NAME.{name}] of the configuration file:\n\n{option}: ")
     done = stranger.run("lamina", "module", "test", name, "--json")
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["conforms"]
