@@ -31,8 +31,7 @@ class StreamsInMemory(VfsModule):
             raise FileNotFoundError(errno.ENOENT, "no such stream", name)
         if name in streams and how.create and how.exclusive:
             raise FileExistsError(errno.EEXIST, "there is such a stream", name)
-        if len(name.encode("utf-8", "surrogatepass")) > 255:
-            raise OSError(errno.ENAMETOOLONG, "a name that is too long", name)
+        check_length(name)
         return StreamHandle(Stream(streams.setdefault(name, bytearray())))
 
     def list_streams(self, token, handle):
@@ -48,7 +47,13 @@ class StreamsInMemory(VfsModule):
             raise FileNotFoundError(errno.ENOENT, "no such stream", source)
         if target in streams and target != source and not replace:
             raise FileExistsError(errno.EEXIST, "there is such a stream", target)
+        check_length(target)
         streams[target] = streams.pop(source)
+
+
+def check_length(name):
+    if len(name.encode("utf-8", "surrogatepass")) > 255:
+        raise OSError(errno.ENAMETOOLONG, "a name that is too long", name)
 
 
 class Stream(StreamFile):

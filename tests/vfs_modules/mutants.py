@@ -6,7 +6,6 @@ Each stands above `memory`, which has no faults: what fails is the module's doin
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from lamina.vfs_modules.engine import breathe, wait
 from lamina.vfs_modules.handle import VfsHandle
@@ -406,48 +405,6 @@ class GrowsForNothing(VfsModule):
 class HidesThatItHasStreams(VfsModule):
     def capabilities(self, below: Capability) -> Capability:
         return below & ~Capability.STREAMS
-
-
-@found_by("claims_users")
-class TellsUsersApart(VfsModule):
-    """Files are for who made them; the profile says nothing of users."""
-
-    def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
-        above = self._above(token, directory, path)
-        if above.uid != token.uid and token.uid and not above.mode & (0o002 if how.create else 0o001):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        handle = self.next.open(token, directory, path, how)
-        stat = self.next.fstat(token, handle)
-        refused = stat.uid != token.uid and token.uid and not stat.mode & 0o007
-        if (how.access or how.directory) and refused:
-            self.next.close(token, handle)
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return handle
-
-    def _above(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> Any:
-        return self.next.stat(token, directory, path.rpartition("/")[0])
-
-    def _require(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
-        above = self._above(token, directory, path)
-        if above.uid != token.uid and token.uid and not above.mode & 0o002:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-
-    def mkdir(self, token, directory, path, mode):
-        self._require(token, directory, path)
-        self.next.mkdir(token, directory, path, mode)
-
-    def unlink(self, token, directory, path):
-        self._require(token, directory, path)
-        self.next.unlink(token, directory, path)
-
-    def rename(self, token, source_directory, source, target_directory, target, replace):
-        self._require(token, source_directory, source)
-        self.next.rename(token, source_directory, source, target_directory, target, replace)
-
-    def fchmod(self, token, handle, mode):
-        if self.next.fstat(token, handle).uid != token.uid and token.uid:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        self.next.fchmod(token, handle, mode)
 
 
 @found_by("nt_attributes_are_kept")

@@ -122,7 +122,13 @@ CHAINS: dict[str, Callable[[], list[VfsModule]]] = {
 }
 
 
-BELOW_A_BIN = {name: IN_THE_BIN[name] for name in ("a_handle_outlives_its_name", "rename_replaces_only_when_told")}
+STILL_NAMED = (
+    "a_handle_outlives_its_name",
+    "rename_replaces_only_when_told",
+    "only_a_file_that_is_there_gets_a_further_name",
+)
+
+BELOW_A_BIN = {name: IN_THE_BIN[name] for name in STILL_NAMED}
 
 KNOWN = {"recycle-memory": BELOW_A_BIN, "recycle-posix": BELOW_A_BIN}
 

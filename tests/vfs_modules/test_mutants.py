@@ -8,6 +8,7 @@ import pytest
 
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.testing.conformance import Case, Outcome, Profile, cases, conformance_test, run
 from lamina.vfs_modules.testing.minimal import ABSENT, MinimalBackend
 from tests.vfs_modules.mutants import FOUND_BY
@@ -26,8 +27,6 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize(("kind", "name"), FOUND_BY.items(), ids=lambda item: getattr(item, "__name__", ""))
 def test_a_fault_is_found_by_its_case(kind: type[VfsModule], name: str, tmp_path: Path):
-    if name == "claims_users" and os.geteuid():
-        pytest.skip("only root can be another user; run the tests as root")
     profile = Profile(kind.__name__, lambda folder: [kind(), MemoryBackend()], time_limit=3.0)
     result = case_of(profile, name).result(tmp_path)
     assert (result.outcome, bool(result.reason)) == (Outcome.FAILED, True)
@@ -74,6 +73,16 @@ def test_a_known_failure_that_is_no_case_is_a_failure(tmp_path: Path):
     known = dataclasses.replace(MINIMAL, known_failures={"what_is_written_is_red": "misspelt"})
     outcome, reason = judged(known, "the_profile_names_cases_that_there_are", tmp_path)
     assert (outcome, reason) == (Outcome.FAILED, "AssertionError: no case is called what_is_written_is_red")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user; run the tests as root")
+def test_who_tells_users_apart_says_so(tmp_path: Path):
+    silent = Profile("posix", lambda folder: [PosixBackend()])
+    outcome, reason = judged(silent, "claims_users", tmp_path)
+    assert (outcome, reason) == (
+        Outcome.FAILED,
+        "AssertionError: users are told apart: give the profile `users`",
+    )
 
 
 def test_the_profile_states_what_the_chain_claims(tmp_path: Path):

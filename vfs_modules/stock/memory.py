@@ -252,6 +252,8 @@ class MemoryBackend(Backend):
         check_name(name)
         if name in parent.children:
             fail(errno.EEXIST, path)
+        if not node.nlink:
+            fail(errno.ENOENT, path)
         parent.children[name] = node
         node.nlink += 1
         self._touch(node, False)
@@ -432,6 +434,7 @@ class MemoryBackend(Backend):
             fail(errno.ENOENT, source)
         if source == target:
             return
+        check_name(target)
         if target in streams:
             if not replace:
                 fail(errno.EEXIST, target)

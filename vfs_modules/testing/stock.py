@@ -5,6 +5,8 @@ from typing import Final
 
 from lamina.vfs_modules.stock.audit import AuditModule, AuditOptions
 from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.foreign.options import FsspecOptions
+from lamina.vfs_modules.stock.fsspec import FsspecBackend
 from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.stock.readonly import ReadonlyModule, ReadonlyOptions
@@ -27,6 +29,8 @@ memory = Profile("memory", lambda folder: [MemoryBackend()])
 IN_THE_BIN: Final = {
     "a_handle_outlives_its_name": "what is in the bin still has a name",
     "rename_replaces_only_when_told": "what is in the bin still has a name",
+    "only_a_file_that_is_there_gets_a_further_name": "what is in the bin still has a name",
+    "files_and_directories_do_not_replace_each_other": "the bin is a folder of the share, and is listed",
     "hostile_names_are_kept_or_refused": "the bin is a folder of the share, and is listed",
 }
 """What a bin does otherwise than a file system without one, and is there to do."""
@@ -36,6 +40,21 @@ recycle = Profile(
     lambda folder: [RecycleModule(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
     known_failures=IN_THE_BIN,
     users=USERS,
+)
+
+
+OF_STORES: Final = {
+    "times_are_set_one_by_one": "stores take no times",
+    "the_mode_is_set": "stores have no modes",
+    "directories_are_as_deep_as_one_likes": "a store has paths, and is told whole ones",
+}
+"""What foreign stores cannot."""
+
+fsspec = Profile(
+    "fsspec",
+    lambda folder: [FsspecBackend(FsspecOptions(url=f"file://{folder}"))],
+    known_failures=OF_STORES,
+    crash=f"{__name__}:fsspec",
 )
 
 
@@ -59,4 +78,4 @@ readonly = Profile(
 )
 """Outside its period: inside, nothing that the suite does can be done."""
 
-__all__ = ["IN_THE_BIN", "USERS", "audit", "memory", "posix", "readonly", "recycle"]
+__all__ = ["IN_THE_BIN", "OF_STORES", "USERS", "audit", "fsspec", "memory", "posix", "readonly", "recycle"]

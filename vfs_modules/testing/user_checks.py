@@ -9,6 +9,7 @@ from functools import partial
 
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import breathe
+from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Capability, OpenHow
 from lamina.vfs_modules.testing.hand import CREATE, LIST, READ, READ_WRITE, Hand, fails_with, hand_of
 from lamina.vfs_modules.testing.profile import Feature
@@ -16,6 +17,7 @@ from lamina.vfs_modules.testing.trial import LeftOut, Trial, trial
 from lamina.vfs_modules.token import ImpersonationToken
 
 _ROUNDS = 20
+_REFUSED = (errno.EPERM, errno.EACCES)
 
 
 def _users(subject: Trial, chain: Chain, by_mode: bool = True) -> tuple[ImpersonationToken, ImpersonationToken]:
@@ -76,6 +78,45 @@ def _changes_no_names(chain: Chain, other: ImpersonationToken, hand: Hand) -> No
 
 
 @trial(feature=Feature.USERS)
+def what_is_kept_of_a_file_is_changed_by_its_owner(subject: Trial) -> None:
+    """The owner itself, and where there are such: extended attributes; what is in a folder by the folder's."""
+    with subject.chain() as chain:
+        owner, other = _users(subject, chain)
+        with hand_of(chain, owner) as hand:
+            hand.mkdir("folder")
+            hand.mkdir("folder/empty")
+            file = hand.make("file", b"data")
+            if Capability.XATTRS in chain.capabilities:
+                chain.setxattr(owner, file, "user.test", b"value")
+            chain.fchmod(owner, file, 0o600)
+        with hand_of(chain, other) as hand:
+            handle, folder = hand.open("file"), hand.open("folder")
+            with fails_with(*_REFUSED):
+                chain.fchown(other, handle, other.uid, -1)
+            with fails_with(errno.EACCES):
+                chain.rmdir(other, folder, "empty")
+            _changes_nothing_optional(chain, other, handle, folder, chain.capabilities)
+
+
+def _changes_nothing_optional(
+    chain: Chain, other: ImpersonationToken, handle: VfsHandle, folder: VfsHandle, has: Capability
+) -> None:
+    if Capability.HARD_LINKS in has:
+        with fails_with(*_REFUSED):
+            chain.link(other, handle, folder, "second")
+    if Capability.SYMLINKS in has:
+        with fails_with(errno.EACCES):
+            chain.symlink(other, "target", folder, "link")
+    if Capability.XATTRS in has:
+        with fails_with(*_REFUSED):
+            chain.getxattr(other, handle, "user.test")
+        with fails_with(*_REFUSED):
+            chain.setxattr(other, handle, "user.test", b"value")
+        with fails_with(*_REFUSED):
+            chain.removexattr(other, handle, "user.test")
+
+
+@trial(feature=Feature.USERS)
 def a_directory_is_listed_by_who_may(subject: Trial) -> None:
     """And a path through it is for who may pass."""
     with subject.chain() as chain:
@@ -89,6 +130,8 @@ def a_directory_is_listed_by_who_may(subject: Trial) -> None:
                 hand.names("closed")
             with fails_with(errno.EACCES):
                 hand.open("closed/file", READ)
+            with fails_with(errno.EACCES):
+                chain.stat(other, hand.root, "closed/file")
 
 
 @trial(feature=Feature.USERS)
@@ -135,6 +178,7 @@ __all__ = [
     "a_directory_is_listed_by_who_may",
     "an_open_handle_stays_open_for_its_user",
     "users_at_the_same_time_are_not_mixed_up",
+    "what_is_kept_of_a_file_is_changed_by_its_owner",
     "what_is_made_belongs_to_who_made_it",
     "what_is_not_for_a_user_is_kept_from_him",
 ]
