@@ -10,10 +10,10 @@ of these names meanwhile is held, and told before and after the operation, as it
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from lamina.ntfsa.notify.own_changes import removed_by, sort_out
+from lamina.ntfsa.notify.own_changes import SortedOut, comes_first, removed_by, sort_out
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules import engine
 from lamina.vfs_modules.changes import LOST, Change, ChangeKind
@@ -134,6 +134,7 @@ class NameChange:
         for source, change in self._held:
             by_source.setdefault(source, []).append(change)
         sorted_out = {source: sort_out(source.path, held, self._caused) for source, held in by_source.items()}
+        self._report_replaced(watchers, sorted_out)
         gone: set[str] = set()
         for source, told in sorted_out.items():
             source.tell(told.before)
@@ -147,6 +148,16 @@ class NameChange:
                 self._doubted.add(source)
         for source in self._doubted:
             source.tell([LOST])
+
+    def _report_replaced(self, watchers: "Watchers", sorted_out: "Mapping[Source, SortedOut]") -> None:
+        # Sorting may take a change of others that is alike for what replaced something: that has gone before, too.
+        for entry in tuple(self._reports):
+            change = entry[0]
+            if change not in self._caused and any(
+                comes_first(source.path, told.before, change.path) for source, told in sorted_out.items()
+            ):
+                self._reports.remove(entry)
+                watchers.happened(*entry)
 
     def wait(self) -> None:
         """Wait until it is over."""

@@ -75,6 +75,17 @@ def removed_by(base: str, changes: Sequence[Change]) -> set[str]:
     return gone
 
 
+def comes_first(base: str, changes: Sequence[Change], path: str) -> bool:
+    """Whether the first that these changes do to a name is that it comes: what had it before was replaced."""
+    for change in changes:
+        parts = parts_of(base, change)
+        if (ChangeKind.REMOVED, path) in parts:
+            return False
+        if (ChangeKind.ADDED, path) in parts:
+            return True
+    return False
+
+
 def _own(parts: Sequence[set[Part]], caused: Sequence[Change]) -> dict[int, set[Part]]:
     """Which of `parts` are the operation's, with what it has caused of each."""
     own: dict[int, set[Part]] = {}

@@ -324,6 +324,19 @@ def test_who_wants_a_name_that_a_name_being_changed_has_become_waits_too(tmp_pat
     assert [action for action, name in race.told if name == "a"] == [REMOVED, NEW, REMOVED]
 
 
+@pytest.mark.parametrize("goes_on", [1, 2])
+def test_what_a_client_replaced_has_gone_also_where_others_did_the_same_afterwards(tmp_path, goes_on):
+    """Of two renames that are alike, either may be taken for the client's: who believes it is right all the same."""
+    steps = [
+        ("client", "replace", "a", "d/b"),
+        *([0] * goes_on),
+        ("local", "remove", "d/b", ""),
+        ("local", "make", "a", ""),
+        ("local", "rename", "a", "d/b"),
+    ]
+    _race(tmp_path, "all", frozenset({"rename"}), steps)
+
+
 @pytest.mark.parametrize("listens", [0, 1])
 def test_what_was_written_before_a_local_program_moved_the_file_is_told(tmp_path, listens):
     """The writer, who tells of it when he closes the file, does not know what it is called by then."""
