@@ -47,7 +47,7 @@ class _Shared:
             self.store.close()
 
 
-class PersistentStoreModule(VfsModule):
+class PersistentStoreModule(VfsModule, public=("statistics",)):
     """Keeps the records in an SQLite database (`persisting.record_store`)."""
 
     name: ClassVar[str] = "persistent_store"
@@ -78,6 +78,10 @@ class PersistentStoreModule(VfsModule):
         if self.options.continuous_availability:
             added |= Capability.CONTINUOUS_AVAILABILITY
         return below | added
+
+    def statistics(self) -> dict[str, int]:
+        """How often the store was written to, as `commits`."""
+        return {"commits": 0 if self._shared is None else self._shared.commits.commits}
 
     def save_open(self, token: ImpersonationToken, open_id: int, record: bytes) -> None:
         """Keep a record; it is on stable storage when this returns."""

@@ -1,13 +1,15 @@
 """Persistent opens on the wire: they outlive the server, with all that they hold (MS-SMB2 3.3.5.9.10, 3.3.5.9.12)."""
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec
 from lamina.core.wire.constants import Command
+from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.create_contexts import (
     DURABLE_HANDLE_RECONNECT_V2,
     DURABLE_HANDLE_REQUEST_V2,
@@ -21,18 +23,32 @@ from lamina.core.wire.durable_contexts import (
     encode_durable_reconnect_v2,
 )
 from lamina.core.wire.oplock_break import LeaseBreak, encode_lease_break
-from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE
+from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.status import NtStatus as S
+from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
 from lamina.vfs_modules.stock.persisting.record_store import Change, RecordStore
+from lamina.vfs_modules.token import ImpersonationToken
+from tests.core.server.test_directory_leases import DISPOSITION, FILE_INFO, RENAME, name_information
 from tests.support.durable import CLIENT, GUID, OTHER_CLIENT, OTHER_GUID, asked_v2, back_v2, begin_open, leased
 from tests.support.granted import RH, RWH
-from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
+from tests.support.served import (
+    FILE_OPEN_IF,
+    GENERIC_ALL,
+    PASSWORD,
+    SECOND_PASSWORD,
+    SECOND_USER,
+    USER,
+    Served,
+    new_file,
+)
 from tests.support.wire_client import ALL_DIALECTS, Open, StatusError, WireClient
 
 CAP_PERSISTENT_HANDLES, SHARE_CAP_CONTINUOUS_AVAILABILITY = 0x10, 0x10
 EXCLUSIVE_LOCK, UNLOCK = 0x12, 0x04
+POSITION = 14
 UNKNOWN = (0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 Start = Callable[..., Served]
@@ -44,8 +60,9 @@ def start(tmp_path: Path, serve: Start) -> Iterator[Start]:
     started: list[Served] = []
 
     def begin(**options: Any) -> Served:
+        above = [options.pop("above")] if "above" in options else []
         store = ModuleSpec("persistent_store", {"path": str(tmp_path / "opens.db")} | options)
-        started.append(serve(chain=(store, "durable", *DEFAULT_CHAIN), machine_sid="S-1-5-21-1-2-3"))
+        started.append(serve(chain=(*above, store, "durable", *DEFAULT_CHAIN), machine_sid="S-1-5-21-1-2-3"))
         return started[-1]
 
     yield begin
@@ -75,6 +92,13 @@ def asked(guid: bytes = GUID, timeout: int = 0) -> dict[bytes, bytes]:
 def again(client: WireClient, file: Open, name: str = "file", **options: Any) -> Open:
     contexts = back_v2(file, options.pop("guid", GUID), PERSISTENT) | options.pop("contexts", {})
     return new_file(client, name, contexts=contexts, **options)
+
+
+def commits(served: Served) -> int:
+    """How often the store of the share was written to."""
+    (share,) = (share for share in served.core.shares if share.volume is not None)
+    (module,) = (one for one in share.volume.whole_chain.modules if isinstance(one, PersistentStoreModule))
+    return served.call(lambda: module.statistics()["commits"])
 
 
 def kept(tmp_path: Path) -> int:
@@ -354,3 +378,113 @@ def test_a_store_that_is_not_whole_stops_the_share(start: Start, tmp_path: Path,
         store.close()
     with pytest.raises(Exception, match="persistent opens"):
         start()
+
+
+def test_a_stream_stays_open_over_a_restart(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    file = new_file(client, "file:stream", contexts=asked(), share=0)
+    client.write(file, b"in the stream")
+    stop(served)
+
+    served = start()
+    client = connect(served)
+    file = again(client, file, "file:stream")
+    assert client.read(file, 100) == b"in the stream"
+    refused(S.SHARING_VIOLATION, lambda: new_file(connect(served, OTHER_CLIENT), "file:stream"))
+    client.close(file)
+
+
+def test_a_pending_deletion_and_a_position_outlive_the_server(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    file = new_file(client, contexts=asked())
+    client.set_info(file, FILE_INFO, POSITION, (1234).to_bytes(8, "little"))
+    client.set_info(file, FILE_INFO, DISPOSITION, b"\1")
+    stop(served)
+
+    served = start()
+    client = connect(served)
+    file = again(client, file)
+    assert int.from_bytes(client.query_info(file, FILE_INFO, POSITION)[:8], "little") == 1234
+    refused(S.DELETE_PENDING, lambda: new_file(connect(served, OTHER_CLIENT)))
+    client.close(file)
+    assert not (served.folder / "file").exists()
+
+
+def test_a_renamed_file_and_one_in_a_renamed_directory_are_known_by_their_new_names(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    client.close(client.create("dir", access=GENERIC_ALL, disposition=FILE_OPEN_IF, options=FILE_DIRECTORY_FILE))
+    inside = new_file(client, "dir\\inside", contexts=asked(OTHER_GUID))
+    client.set_info(inside, FILE_INFO, RENAME, name_information("dir\\renamed"))
+    stop(served)
+
+    served = start()
+    client = connect(served)
+    refused(S.FILE_NOT_AVAILABLE, lambda: new_file(client, "dir\\renamed"))
+    again(client, inside, "dir\\renamed", guid=OTHER_GUID)
+
+
+def test_an_open_and_its_close_cost_two_commits(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    before = commits(served)
+    client.close(new_file(client, contexts=asked()))
+    assert commits(served) == before + 2
+
+
+def test_who_comes_at_the_same_time_shares_a_commit(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    before = commits(served)
+    requests = [
+        CreateRequest(f"file {n}", GENERIC_ALL, 0, 7, FILE_OPEN_IF, contexts=asked(b"%16d" % n)) for n in range(60)
+    ]
+    messages = [client.send(Command.CREATE, encode_create_request(request)) for request in requests]
+    for message in messages:
+        client.wait(message).check()
+    assert commits(served) - before < len(messages)
+
+
+class FullStore(VfsModule):
+    """A disk that is full whenever `_full` is set."""
+
+    _full: ClassVar[bool] = False
+
+    def save_open(self, token: ImpersonationToken, open_id: int, record: bytes) -> None:
+        if FullStore._full:
+            raise OSError(errno.ENOSPC, "no space left")
+        self.next.save_open(token, open_id, record)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    return lambda now: monkeypatch.setattr(FullStore, "_full", now)
+
+
+def test_an_open_that_cannot_be_kept_is_not_called_persistent(
+    start: Start, full: Callable[[bool], None], bug_reports: list[str]
+) -> None:
+    client = connect(start(above=FullStore))
+    full(True)
+    file = new_file(client, contexts=asked() | leased(RWH), oplock_level=LEASE)
+    told = decode_durable_response_v2(file.response.contexts[DURABLE_HANDLE_REQUEST_V2])
+    assert told.flags == 0
+    client.close(file)
+    assert any("cannot be kept" in each for each in bug_reports)
+    bug_reports.clear()
+
+
+def test_a_lock_that_cannot_be_kept_is_not_held(
+    start: Start, full: Callable[[bool], None], bug_reports: list[str]
+) -> None:
+    served = start(above=FullStore)
+    client = connect(served)
+    file = new_file(client, contexts=asked())
+    full(True)
+    refused(S.DISK_FULL, lambda: client.lock(file, [(0, 1, EXCLUSIVE_LOCK)]))
+    full(False)
+    client.lock(file, [(0, 1, EXCLUSIVE_LOCK)])
+    client.lock(file, [(0, 1, UNLOCK)])
+    bug_reports.clear()
