@@ -7,12 +7,11 @@ and written by way of a local copy (`foreign.contents`).
 
 import contextlib
 import errno
-import logging
 import os
 from collections.abc import Iterator
 from typing import ClassVar, Final, NoReturn
 
-from lamina.vfs_modules.engine import aside, sleep
+from lamina.vfs_modules.engine import aside, current_task, sleep
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import Backend, ShareInfo
 from lamina.vfs_modules.names import encode_name
@@ -32,8 +31,6 @@ from lamina.vfs_modules.stock.foreign.store import Store
 from lamina.vfs_modules.stock.foreign.tree import MARKER, Tree, join, parent_of
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.turn import Turn
-
-log = logging.getLogger(__name__)
 
 _LONGEST: Final = 255
 _LONGEST_PATH: Final = 4095
@@ -108,13 +105,10 @@ class FsspecBackend(Backend):
             try:
                 node.save(self._store)
             except OSError as error:
-                log.error("share %s: %r is lost: %s", self._share_name(), node.path, error)
+                self.log.error("a file is lost", path=node.path, reason=str(error))
             node.drop(self._spool)
         self._nodes.clear()
         self._store.close()
-
-    def _share_name(self) -> str:
-        return self.share.name if self.share is not None else ""
 
     def capabilities(self, below: Capability) -> Capability:
         """Names are told apart by their case; there is nothing else that every store has."""
@@ -197,7 +191,7 @@ class FsspecBackend(Backend):
         try:
             if not node.writers and node.is_unsaved:
                 node.save(self._store)
-        except OSError as error:
+        except BaseException as error:  # also where the client is gone
             self._try_again(node, error)
             raise
         finally:
@@ -218,9 +212,12 @@ class FsspecBackend(Backend):
 
     # What could not be written back.
 
-    def _try_again(self, node: Node, error: OSError) -> None:
-        log.error("share %s: %r cannot be written back, and is tried again: %s", self._share_name(), node.path, error)
-        if not self._retrying:
+    def _try_again(self, node: Node, error: BaseException) -> None:
+        reason = str(error) or type(error).__name__
+        self.log.error("a file cannot be written back, and is tried again", path=node.path, reason=reason)
+        self.health.degraded("files could not be written back to the store")
+        # Outside a request there is nobody to wait: then `disconnect` is the next to try.
+        if not self._retrying and current_task() is not None:
             self._retrying = True
             aside(self._retry)
 
@@ -231,9 +228,11 @@ class FsspecBackend(Backend):
                 if not self._ended:
                     with contextlib.suppress(OSError):
                         node.save(self._store)
-                        log.info("share %s: %r is written back", self._share_name(), node.path)
+                        self.log.info("a file is written back after all", path=node.path)
                     self._let_go(node)
         self._retrying = False
+        if not self._ended:
+            self.health.ok()
 
     # Looking.
 
@@ -343,7 +342,7 @@ class FsspecBackend(Backend):
         _refuse_mark(new)
         with self._names:
             entry = self._look(old)
-            if new.startswith(old + "/"):
+            if entry.is_directory and new.startswith(old + "/"):
                 _fail(errno.EINVAL, target)
             self._require_parent(new)
             if self._make_way(entry, old, new, replace):

@@ -6,7 +6,6 @@ being scanned waits for the verdict, and nobody else does; what is known of a fi
 
 import errno
 import functools
-import logging
 import os
 import stat as st
 import time
@@ -25,8 +24,6 @@ from lamina.vfs_modules.stock.scanning.options import VirusScanOptions
 from lamina.vfs_modules.stock.scanning.quarantine import ATTRIBUTE, Quarantine
 from lamina.vfs_modules.stock.scanning.verdicts import Verdicts
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
-
-log = logging.getLogger(__name__)
 
 STATUS_VIRUS_INFECTED: Final = 0xC0000906
 """[MS-ERREF] 2.3.1: the file contains a virus."""
@@ -82,9 +79,6 @@ class VirusScanModule(VfsModule):
     def disconnect(self) -> None:
         """Give the root back."""
         self.next.close(SERVER_TOKEN, self._root)
-
-    def _share_name(self) -> str:
-        return self.share.name if self.share is not None else ""
 
     # Where nobody may go.
 
@@ -235,7 +229,7 @@ class VirusScanModule(VfsModule):
 
     def _heed_stream(self, name: str, verdict: Verdict) -> None:
         if verdict.outcome is Outcome.INFECTED:
-            log.warning("share %s: the stream %r of a file is infected: %s", self._share_name(), name, verdict.detail)
+            self.log.warning("a stream of a file is infected", stream=name, virus=verdict.detail)
             self._refuse(name, verdict)
         if verdict.outcome is Outcome.FAILED and self.options.block_access_on_error:
             raise PermissionError(errno.EACCES, f"could not be scanned: {verdict.detail}", name)
@@ -253,7 +247,8 @@ class VirusScanModule(VfsModule):
         if self._is_unchanged(token, handle, stat):
             self._verdicts.keep(stat, verdict, begun)
         if verdict.outcome is Outcome.INFECTED:
-            log.warning("share %s: %r is infected: %s", self._share_name(), path, verdict.detail)
+            self.log.warning("a file is infected", path=path, virus=verdict.detail)
+            self.announce("virus.found", path=path, virus=verdict.detail, user=token.user_name)
         return verdict
 
     def _is_unchanged(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> bool:
@@ -270,14 +265,14 @@ class VirusScanModule(VfsModule):
             self._note_failure(verdict.detail)
         elif not self._works:
             self._works = True
-            log.warning("share %s: the virus scanner works again", self._share_name())
+            self.health.ok()
         return verdict
 
     def _note_failure(self, reason: str) -> None:
         if self._works:
             self._works = False
             outcome = "may not be opened" if self.options.block_access_on_error else "are opened unseen"
-            log.error("share %s: the virus scanner fails: %s; files %s", self._share_name(), reason, outcome)
+            self.health.failed(f"the virus scanner fails: {reason}; files {outcome}")
 
     def _keep_up(self) -> None:
         """Ask now and then what signatures the scanner has: with others all is to be seen anew."""
@@ -294,13 +289,13 @@ class VirusScanModule(VfsModule):
             if action == "quarantine":
                 note = {"path": path, "user": token.user_name, "time": self._clock(), "virus": verdict.detail}
                 where = self._quarantine.take(path, stat, note)
-                log.warning("share %s: %r is in quarantine as %r", self._share_name(), path, where)
+                self.log.warning("an infected file is in quarantine", path=path, where=where)
             elif action == "delete":
                 self._quarantine.delete(path, stat)
-                log.warning("share %s: %r is deleted", self._share_name(), path)
+                self.log.warning("an infected file is deleted", path=path)
         except OSError as error:
             reason = error.strerror or error
-            log.error("share %s: %r stays, infected: %s", self._share_name(), path, reason)
+            self.log.error("an infected file stays", path=path, reason=str(reason))
 
 
 __all__ = ["ATTRIBUTE", "STATUS_VIRUS_INFECTED", "VirusScanModule", "VirusScanOptions"]

@@ -26,6 +26,8 @@ from lamina.vfs_modules.stock.fsspec import FsspecBackend
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.conformance import Case, Profile, cases
 from lamina.vfs_modules.testing.hand import CREATE, LIST, READ, READ_WRITE, Hand, fails_with
+from lamina.vfs_modules.testing.stock import OF_STORES
+from lamina.vfs_modules.testing.stock import fsspec as announced
 from tests.support.ftp_server import ftp_server
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'lamina[fsspec]'")
@@ -33,12 +35,7 @@ fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip inst
 TOKEN = make_token()
 SECOND = 1_000_000_000
 
-NEVER = {
-    "times_are_set_one_by_one": "stores take no times",
-    "the_mode_is_set": "stores have no modes",
-    "directories_are_as_deep_as_one_likes": "a store has paths, and is told whole ones",
-}
-BY_FTP = NEVER | {"names_are_kept_as_they_are": "names are UTF-8"}
+BY_FTP = OF_STORES | {"names_are_kept_as_they_are": "names are UTF-8"}
 
 
 class Warehouse(fsspec.get_filesystem_class("memory")):
@@ -109,7 +106,7 @@ def hand() -> Iterator[Hand]:
     chain.disconnect()
 
 
-def profile(kind: str, url: Callable[[Path], str], limits: Mapping[str, str] = NEVER, **options: Any) -> Profile:
+def profile(kind: str, url: Callable[[Path], str], limits: Mapping[str, str] = OF_STORES, **options: Any) -> Profile:
     return Profile(kind, lambda folder: [backend(url(folder), **options)], known_failures=limits)
 
 
@@ -122,7 +119,7 @@ def through_ftp(folder: Path) -> Iterator[list[VfsModule]]:
 PROFILES = (
     profile("memory", lambda _: memory_url()),
     profile("memory-unremembered", lambda _: memory_url(), cache_seconds=0),
-    profile("local", lambda folder: f"file://{folder}"),
+    announced,
     profile("keys", lambda _: "warehouse://share", directories="marked"),
     profile("keys-unannounced", lambda _: "warehouse://share"),
     Profile("ftp", through_ftp, known_failures=BY_FTP),

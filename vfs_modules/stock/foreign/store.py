@@ -55,7 +55,10 @@ class Store:
             return result
 
     def _call(self, path: str, function: Callable[[Any, str], _T], again: bool) -> _T:
-        file_system = self._idle.pop() if self._idle else self._connect()
+        try:
+            file_system = self._idle.pop()
+        except IndexError:
+            file_system = self._connect()
         try:
             result = function(file_system, self._full(path))
         except Exception as error:
