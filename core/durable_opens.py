@@ -92,6 +92,7 @@ class DurableOpens:
         self._engine = engine
         self._opens: dict[int, SmbOpen] = {}
         self._guids: dict[tuple[bytes, bytes], SmbOpen | None] = {}
+        self._instances: dict[bytes, dict[int, SmbOpen]] = {}
         self._waiting: dict[int, SmbOpen] = {}
         self._awaited: Counter[tuple[NtVolume, str]] = Counter()
         self._persistent: dict[int, SmbOpen] = {}
@@ -113,6 +114,8 @@ class DurableOpens:
             self._persistent[open_.nt.owner] = open_
         if state.create_guid != NO_GUID:
             self._guids[state.client_guid, state.create_guid] = open_
+        if state.app_instance:
+            self._instances.setdefault(state.app_instance, {})[open_.file_id] = open_
 
     def promote(self, open_: "SmbOpen", seconds: float) -> bool:
         """Make an open that is known here persistent, and what it was before if that cannot be done."""
@@ -136,6 +139,14 @@ class DurableOpens:
         key = state.client_guid, state.create_guid
         if self._guids.get(key) is open_:
             del self._guids[key]
+        if state.app_instance:
+            self._forget_instance(state.app_instance, open_.file_id)
+
+    def _forget_instance(self, app_instance: bytes, file_id: int) -> None:
+        opens = self._instances.get(app_instance, {})
+        opens.pop(file_id, None)
+        if not opens:
+            self._instances.pop(app_instance, None)
 
     def find(self, file_id: int) -> "SmbOpen | None":
         """The open with a persistent file id."""
@@ -179,8 +190,8 @@ class DurableOpens:
         return iter(list(self._waiting.values()))
 
     def of_instance(self, app_instance: bytes) -> "list[SmbOpen]":
-        """The opens of an instance of an application (3.3.5.9.13). Looks at every open that is known here."""
-        return [open_ for open_ in self._opens.values() if open_.durable and open_.durable.app_instance == app_instance]
+        """The opens of an instance of an application (3.3.5.9.13)."""
+        return list(self._instances.get(app_instance, {}).values())
 
     # -- create guids (3.3.5.9.10) ------------------------------------------------------------------------------
 

@@ -282,8 +282,14 @@ class SmbServer:
         if self.sessions.pop(session.session_id, None) is None:
             return []
         session.state = SessionState.DELETED
-        for tree in list(session.trees.values()):
-            self.end_tree(tree, keep, session_ends=True)
+        trees = list(session.trees.values())
+        for tree in trees:
+            self._cancel_in(tree, keep)
+        # Their client may be back at once, and what is closed beside them may take its time.
+        for open_ in [open_ for open_ in session.opens.values() if open_.durable is not None]:
+            self.durables.keep(open_, self.settings.limits.opens_without_client)
+        for tree in trees:
+            self.end_tree(tree, keep)
         connections = list(session.channels)
         session.channels.clear()
         return connections
@@ -303,14 +309,13 @@ class SmbServer:
         session.trees[tree.tree_id] = tree
         return tree
 
-    def end_tree(self, tree: SmbTree, keep: Exchange | None = None, session_ends: bool = False) -> None:
-        """Leave a share: cancel what waits in it, close its opens (3.3.5.8); some outlive a session (3.3.7.1)."""
+    def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:
+        """Leave a share: cancel what waits in it, close its opens (3.3.5.8)."""
         session = tree.session
         session.trees.pop(tree.tree_id, None)
         self._cancel_in(tree, keep)
         for open_ in [open_ for open_ in session.opens.values() if open_.tree is tree]:
-            if not (session_ends and self.durables.keep(open_, self.settings.limits.opens_without_client)):
-                self.close_for_certain(open_)
+            self.close_for_certain(open_)
 
     def close_for_certain(self, open_: SmbOpen) -> None:
         """Close an open nobody will ask for again, whatever happens to the request that does it meanwhile."""

@@ -79,6 +79,13 @@ class Kept:
         self.served.call(end_all)
         self.served.until(lambda: not self.served.core.engine.running)
 
+    def let_go(self) -> None:
+        """Disconnect the clients, and let the time of all that they leave be over."""
+        core = self.served.core
+        self.served.disconnect()
+        self.served.until(lambda: not core.connections and not core.sessions)
+        self.served.on_loop(core.durables.close())
+
 
 def asked_v2(guid: bytes = GUID, timeout: int = 0, flags: int = 0) -> dict[bytes, bytes]:
     return {DURABLE_HANDLE_REQUEST_V2: encode_durable_request_v2(DurableRequestV2(guid, timeout, flags))}

@@ -75,11 +75,6 @@ def client(served: Served) -> WireClient:
 @pytest.fixture
 def kept(served: Served) -> Iterator[Kept]:
     """At its end no open waits any more, as if its time were over."""
-    yield Kept(served)
-    served.disconnect()
-    served.until(lambda: not served.core.connections and not served.core.sessions)
-
-    async def close() -> None:
-        await served.core.durables.close()
-
-    served.on_loop(close())
+    kept = Kept(served)
+    yield kept
+    kept.let_go()

@@ -1,6 +1,7 @@
 """Durable opens on the wire: kept without a client, given back, ended (MS-SMB2 3.3.5.9.6, .7, .10, .12, 3.3.7.1)."""
 
 import errno
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,10 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.status import NtStatus as S
+from lamina.vfs_modules.engine import offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.operations import OpenHow
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.durable import (
     EXCLUSIVE_LOCK,
@@ -364,3 +367,42 @@ class TestChain:
 def test_a_share_may_have_none(serve: Callable[..., Served], tmp_path: Path) -> None:
     served = serve(shares={"data": ShareSpec(tmp_path / "data", durable_handles=False)})
     assert not with_oplock(served.connected(), asked_v2()).response.contexts
+
+
+class TestManyOpens:
+    """What is kept does not wait for what is closed."""
+
+    class Gate(VfsModule, public=("gate", "held")):
+        """Holds up the closing of files called slow*."""
+
+        name: ClassVar[str] = "gate"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = threading.Event()
+            self.held = 0
+
+        def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
+            handle = self.next.open(token, directory, path, how)
+            self.set_state(handle, path.startswith("slow"))
+            return handle
+
+        def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+            if self.state(handle):
+                self.held += 1
+                offload(token, self.gate.wait, 20)
+            self.next.close(token, handle)
+
+    def test_a_client_that_is_back_at_once_finds_it(self, serve: Callable[..., Served]) -> None:
+        module = self.Gate()
+        kept = Kept(serve(chain=(module, "posix")))
+        try:
+            client = kept.connect()
+            new_file(client, "slow")
+            file = with_oplock(client, asked_v2())
+            client.disconnect()
+            kept.served.until(lambda: module.held == 1)
+            kept.connect().create("file", contexts=back_v2(file))
+        finally:
+            module.gate.set()
+        kept.let_go()
