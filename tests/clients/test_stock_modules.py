@@ -2,8 +2,7 @@
 
 import json
 import os
-import shutil
-import subprocess
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ CHAINS = {
     "recycle": ("recycle", {"exclude": ["*.tmp"]}),
     "rate_limit": ("rate_limit", {"user_bandwidth": 1_000_000, "user_operations": 10_000}),
     "shadow_copy": ("shadow_copy", {"format": "daily-%Y-%m-%d_%H%M"}),
-    "torture": ("shadow_copy", {}),
+    "short_names": ("short_names", {"prefix": 3}),
     "worm": ("worm", {"grace_period": 0}),
     "faults": ("faults", {"faults": [{"operations": ["pwrite"], "error": "ENOSPC"}]}),
 }
@@ -183,24 +182,20 @@ def test_previous_versions_are_listed_and_read(server: ServerProcess, local: Pat
     assert (old / "file").read_bytes() == b"as it was"
 
 
-@pytest.mark.parametrize("name", ["openroot", "listdir", "write", "stream"])
-def test_smbtorture_finds_nothing_in_previous_versions(server: ServerProcess, name: str) -> None:
-    if shutil.which("smbtorture") is None:
-        pytest.skip("smbtorture is not installed: apt install samba-testsuite")
-    label = "@GMT-2015.10.31-19.40.30"
-    now = server.folder("torture")
-    old = now / ".snapshots" / label
-    if not old.exists():
-        for folder in (now, old):
-            (folder / "subdir").mkdir(parents=True)
-            (folder / "foo").write_bytes(b"data")
-            os.setxattr(folder / "foo", "user.DosStream.bar:$DATA", b"baz\0")
-        (now / "subdir" / "hardlink").touch()
-        os.link(now / "subdir" / "hardlink", old / "subdir" / "hardlink")
-        give_to(now, server.user)
-    settings = {"file": "foo", "snapshot": label, "stream": "bar", "stream_size": "3"}
-    options = [f"--option=torture:twrp_{key}={value}" for key, value in settings.items()]
-    user = f"-U{server.user.name}%{server.user.password}"
-    command = ["smbtorture", f"//{server.host}/torture", f"-p{server.port}", user, *options, f"smb2.twrp.{name}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert f"success: {name}" in done.stdout, done.stdout
+def test_short_names_are_told_listed_and_open_what_they_stand_for(server: ServerProcess, local: Path) -> None:
+    path = put(server, "short_names", "A long name.document")
+    put(server, "short_names", "another long name.text")
+    client = SmbClient(server, "short_names")
+    told = client.do('allinfo "A long name.document"').check()
+    found = re.search(r"altname: (\S+)", told)
+    assert found is not None, told
+    short = found[1]
+    assert re.fullmatch(r"ALO[0-9A-Z]{3}~[0-9A-Z]\.DOC", short)
+    client.do(f"get {short.lower()} back", local=local).check()
+    assert (local / "back").read_bytes() == b"old data"
+    for pattern in ("*.doc", "alo*~?.*", short):
+        listed = client.do(f"ls {pattern}").check()
+        assert "A long name.document" in listed
+        assert "another" not in listed
+    client.do(f"del {short}").check()
+    assert not path.exists()
