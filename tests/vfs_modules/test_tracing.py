@@ -15,7 +15,8 @@ from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import local_chain, make_token
-from lamina.vfs_modules.testing.hand import Hand
+from lamina.vfs_modules.testing.hand import NEEDS, Hand
+from lamina.vfs_modules.testing.suite import checks
 from lamina.vfs_modules.tracing import MAX_STEPS, Follower, Gathering, Root, Step
 
 TOKEN = make_token(user_name="ada")
@@ -209,7 +210,7 @@ def test_a_module_that_cannot_be_asked_again_leaves_the_chain_as_it_was() -> Non
         def around(self, operation, call):
             if self.share is not None and hasattr(self, "_asked_for_all"):
                 raise RuntimeError("asked again")
-            if operation.name == "list_quotas":
+            if operation.name == list(OPERATIONS)[-1]:
                 self._asked_for_all = True
             return call
 
@@ -220,3 +221,11 @@ def test_a_module_that_cannot_be_asked_again_leaves_the_chain_as_it_was() -> Non
         follower.start()
     assert chain.pread == backend.pread
     assert isinstance(chain.open_root(TOKEN), VfsHandle)
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
+def test_a_chain_that_is_traced_does_what_it_did(check) -> None:
+    chain = local_chain("/nowhere", StreamsXattrModule(), DosAttributesModule(), MemoryBackend())
+    Follower(chain, Gathering(), [], lambda token, root: None).start()
+    if NEEDS[check] in chain.capabilities:
+        check(chain, TOKEN)

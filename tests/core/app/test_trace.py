@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import smbclient
+import smbclient.path
 
 import lamina
 from lamina.core import dispatch
@@ -235,6 +237,25 @@ def test_a_server_with_a_configuration_is_traced_until_the_tracer_goes(
         assert json.loads(tracer.output())["command"] == "READ"
 
 
+def test_who_does_not_read_keeps_nobody_waiting_and_learns_what_he_missed(
+    serving: int, environment: dict[str, str]
+) -> None:
+    (path,) = Path(environment["LAMINA_RUNTIME_DIR"]).glob("lamina-serve-*.sock")
+    cache: dict[str, Any] = {}
+    arguments = {"username": "ada", "password": "engine", "port": serving, "connection_cache": cache}
+    with socket.socket(socket.AF_UNIX) as lazy:
+        lazy.connect(str(path))
+        lazy.sendall(json.dumps({"command": "trace", "share": "data", "limit": 5}).encode() + b"\n")
+        answers = lazy.makefile()
+        assert json.loads(answers.readline()) == {"tracing": "data"}
+        name = "a name that is long " * 12
+        for _ in range(200):
+            assert not smbclient.path.exists(rf"\\127.0.0.1\data\{name}", **arguments)
+        smbclient.reset_connection_cache(connection_cache=cache)
+        lines = (json.loads(line) for line in answers)
+        assert next(line["dropped"] for line in lines if "dropped" in line) > 0
+
+
 def test_without_a_server_it_says_so(lamina: Start) -> None:
     done = lamina("trace", "data")
     assert done.returncode == 1
@@ -248,22 +269,22 @@ def test_another_user_is_not_answered(tmp_path: Path) -> None:
     async def answer(request: Any, say: Any) -> None:
         await say({"told": True})
 
-    socket = tmp_path / "control.sock"
+    address = tmp_path / "control.sock"
     script = f"""
 import os, socket
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 client = socket.socket(socket.AF_UNIX)
-client.connect({str(socket)!r})
+client.connect({str(address)!r})
 client.sendall(b'{{"command": "tell"}}\\n')
 print(client.makefile().readline())
 """
 
     async def main() -> tuple[list[dict[str, Any]], str]:
-        async with answering(socket, {"tell": answer}):
+        async with answering(address, {"tell": answer}):
             # The rights of the file are taken away, to see what the server itself does about it.
-            for path in (socket, *list(socket.parents)[:3]):
+            for path in (address, *list(address.parents)[:3]):
                 path.chmod(0o777)
-            ours = await asyncio.to_thread(lambda: list(ask(socket, {"command": "tell"})))
+            ours = await asyncio.to_thread(lambda: list(ask(address, {"command": "tell"})))
             theirs = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
             return ours, (await theirs.communicate())[0].decode()
 
