@@ -52,7 +52,7 @@ def _rename(context: "NtContext", open_: "NtOpen", asked: "RenameInformation") -
     if open_.volume.has_streams and has_open_streams(open_.volume.registry, open_.file_key):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "a stream of the file is open")
     where = new_place(context, open_, asked.name)
-    target = join(where.parent, new_name(open_, asked.name))
+    target = join(where.parent, new_name(open_, asked.name)) if where.found else where.vfs_path
     if target == open_.vfs_path:
         return True
     name_changes(open_)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from lamina.ntfsa.naming.names import fold, present
+from lamina.ntfsa.naming.names import fold, present, to_posix
 from lamina.ntfsa.naming.short_names import ShortNameIndex
 from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.extensions import ShortNameRule
@@ -85,6 +85,13 @@ class DirectoryIndex:
         if found is None or isinstance(found, str):
             return found
         return exact if exact in found else found[0]
+
+    def find_gone(self, folded: str) -> str | None:
+        """The name that a file had of which `folded` was the short name, and that has just gone; or None."""
+        if self._shorts is None:
+            return None
+        gone = self._shorts.find_gone(folded, time.monotonic())
+        return gone if gone is not None and fold(present(gone)) not in self._names else None
 
     def shorts(self) -> Callable[[str], str | None] | None:
         """What gives the short name of a name on disk, or None; it goes by the names that there are now."""
@@ -170,7 +177,7 @@ class DirectoryIndex:
     def _remove(self, name: str) -> None:
         key = fold(present(name))
         if self._shorts is not None:
-            self._shorts.remove(name)
+            self._shorts.remove(name, time.monotonic())
         known = self._names.get(key)
         if known == name:
             del self._names[key]
@@ -203,6 +210,12 @@ class DirectoryIndexes:
         found = index.find(fold(name), name)
         self.missed_in_empty = found is None and not index.count
         return found
+
+    def new_name(self, stat: FileStat, name: str) -> str:
+        """What a new file is called on disk that a client calls `name`, which there is not: see `find_gone`."""
+        index = self._indexes.get((stat.dev, stat.ino)) if self.rule is not None else None
+        gone = index.find_gone(fold(name)) if index is not None else None
+        return to_posix(name) if gone is None else gone
 
     def shorts_in(self, directory: str, stat: FileStat) -> Callable[[str], str | None] | None:
         """What gives the short name of a name on disk in `directory`, or None; None where there are no short names."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Resolved(NamedTuple):
     """Where a path leads: the directory that exists, and the last name in it. "" and "" for the root.
 
-    `found` says whether the name was seen there, perhaps in another case; `name` is then as it is on disk.
+    `found` says whether the name was seen there, perhaps in another case; `name` is as it is on disk, or will be.
     """
 
     parent: str
@@ -87,7 +87,7 @@ def _in_directory(
         found = stat_or_none(volume, token, join(parent, exact)) is not None
         return Resolved(parent, stat, exact, found)
     if name is None:
-        return Resolved(parent, stat, to_posix(component), False)
+        return Resolved(parent, stat, volume.indexes.new_name(stat, component), False)
     return Resolved(parent, stat, name, True)
 
 

@@ -3,6 +3,9 @@
 A module of the chain makes them of the long names (`extensions.short_names`). Where two names of a directory come to
 the same, the first of them by their letters keeps it and the others' are made with a further number; so are those of
 names that a file really has. It depends on which names there are, and not on the order that they came in.
+
+A file that goes is remembered for a while: who then makes one by its short name makes one of its long name, as NTFS has
+it (MS-FSA 2.1.1.1 Per Volume, TunnelCacheList). Programs that know short names alone save their files so.
 """
 
 from typing import Final
@@ -15,12 +18,15 @@ _LONGEST: Final = 12
 _MOST_NUMBERED: Final = 4096
 """Names of a directory that get another short name than their first: with more, those that sort last have none."""
 _MOST_TRIES: Final = 1000
+_MOST_REMEMBERED: Final = 256
+_REMEMBERED_SECONDS: Final = 15
+"""As long as Windows remembers them, unless it is told otherwise."""
 
 
 class ShortNameIndex:
     """The short names of one directory. Names are given as they are on disk; `real` are their folded, shown forms."""
 
-    __slots__ = ("_by_name", "_by_number", "_by_short", "_contested", "_real", "_rule")
+    __slots__ = ("_by_name", "_by_number", "_by_short", "_contested", "_gone", "_real", "_rule")
 
     def __init__(self, rule: ShortNameRule, real: "dict[str, str | tuple[str, ...]]") -> None:
         self._rule = rule
@@ -31,6 +37,8 @@ class ShortNameIndex:
         # The short names with a number, both ways; None until they are needed and after every change.
         self._by_number: dict[str, str] | None = None
         self._by_name: dict[str, str] = {}
+        # The names that had these short ones, the last one last, and when they went.
+        self._gone: dict[str, tuple[str, float]] = {}
 
     def add(self, name: str) -> None:
         """A name has come."""
@@ -45,14 +53,28 @@ class ShortNameIndex:
                 self._contested.add(short)
         self._by_number = None
 
-    def remove(self, name: str) -> None:
-        """A name has gone."""
+    def remove(self, name: str, now: float) -> None:
+        """A name has gone; `now`: seconds on a clock that is not set."""
+        self._remember(name, now)
         short = self._made(fold(present(name)), 0)
         if short is not None and short in self._by_short:
             self._by_short[short].discard(name)
             if not self._by_short[short]:
                 del self._by_short[short]
         self._by_number = None
+
+    def _remember(self, name: str, now: float) -> None:
+        short = self.short_of(name)
+        if short is not None:
+            self._gone.pop(short, None)
+            self._gone[short] = name, now
+            if len(self._gone) > _MOST_REMEMBERED:
+                del self._gone[next(iter(self._gone))]
+
+    def find_gone(self, short: str, now: float) -> str | None:
+        """The name of the file that a short name (folded) stood for until a while ago, or None."""
+        name, since = self._gone.get(short, ("", 0.0))
+        return name if name and now - since <= _REMEMBERED_SECONDS else None
 
     def short_of(self, name: str) -> str | None:
         """The short name of a name in this directory, None where it has none."""

@@ -51,8 +51,8 @@ def test_a_directory_has_each_once_in_whatever_order_they_came(listed, random):
             first.add(name)
         for name in random.sample([*listed, "gone for good", "gone again, too"], len(listed) + 2):
             second.add(name)
-        second.remove("gone for good")
-        second.remove("gone again, too")
+        second.remove("gone for good", 0.0)
+        second.remove("gone again, too", 0.0)
         made = {name: first.short_of(name) for name in listed}
         assert made == {name: second.short_of(name) for name in listed}
         shorts = [short for short in made.values() if short is not None]
@@ -71,7 +71,7 @@ def test_a_name_that_comes_and_goes_again_leaves_no_trace():
     assert index.short_of("long one") != before
     assert index.find(index.short_of("long one")) == "long one"
     del real[before]
-    index.remove(before)
+    index.remove(before, 0.0)
     assert index.short_of("long one") == before
     assert index.find(before) == "long one"
 
@@ -111,6 +111,26 @@ def test_a_module_that_knows_no_other_short_name_is_asked_so_often_and_no_more()
     index.add("two that is long")
     assert index.short_of("one that is long") == "SAME"
     assert index.short_of("two that is long") is None
+
+
+def test_a_file_that_went_is_remembered_for_a_quarter_of_a_minute():
+    index = ShortNameIndex(rule(), {})
+    index.add(LONG)
+    index.remove(LONG, 100.0)
+    assert index.find(made_of(LONG)) is None
+    assert index.find_gone(made_of(LONG), 115.0) == LONG
+    assert index.find_gone(made_of(LONG), 115.1) is None
+    assert index.find_gone("OTHER", 100.0) is None
+
+
+def test_so_many_are_remembered_and_no_more():
+    index = ShortNameIndex(rule(), {})
+    listed = [f"Photograph {number}" for number in range(300)]
+    for name in listed:
+        index.add(name)
+        index.remove(name, 0.0)
+    remembered = [name for name in listed if index.find_gone(made_of(name), 1.0) == name]
+    assert remembered == listed[-256:]
 
 
 def test_what_is_no_short_name_is_not_found():
@@ -173,6 +193,35 @@ def test_they_open_what_they_stand_for(old):
     old.rename(old.open(f"{directory}\\{name}"), "Another long name")
     assert old.status(f"{directory}\\{name}") is S.OBJECT_NAME_NOT_FOUND
     assert old.status(made_of("Another long name", 3)) is S.SUCCESS
+
+
+def test_a_program_that_knows_short_names_alone_saves_a_file_under_its_long_name(old):
+    """It deletes the file and makes it again, or renames another to it, by the name that it knows."""
+    short = made_of(LONG, 3)
+    for _ in range(2):
+        old.make(LONG, b"old")
+        old.close(old.open(short, options=c.FILE_DELETE_ON_CLOSE))
+        assert not list(old.path.iterdir())
+        made = old.open(short.lower(), c.FILE_CREATE)
+        assert made.path == LONG
+        old.write(made, b"new")
+        assert [path.name for path in old.path.iterdir()] == [LONG]
+        old.close(made)
+        old.make("temporary", b"newer")
+        old.close(old.open(short, options=c.FILE_DELETE_ON_CLOSE))
+        old.rename(old.open("temporary"), short)
+        assert [path.name for path in old.path.iterdir()] == [LONG]
+        (old.path / LONG).unlink()
+        old.make("other", b"")
+        old.close(old.open("other", options=c.FILE_DELETE_ON_CLOSE))
+
+
+def test_a_long_name_that_somebody_has_again_is_not_given_to_another(old):
+    short = made_of(LONG, 3)
+    old.make(LONG)
+    old.close(old.open(short, options=c.FILE_DELETE_ON_CLOSE))
+    old.make(LONG.upper())
+    assert old.open(short, c.FILE_OPEN_IF).path == LONG.upper()
 
 
 def test_what_others_do_is_seen(old):
