@@ -89,8 +89,9 @@ class LiveView:
         ]
 
     def open_files(self) -> list[OpenFileView]:
-        """All open files and pipes."""
-        return [_open_file(session, open_) for session in self._sessions() for open_ in session.opens.values()]
+        """All open files and pipes, those that wait for their clients last."""
+        opens = [open_ for session in self._sessions() for open_ in session.opens.values()]
+        return [_open_file(open_.tree.session, open_) for open_ in (*opens, *self._server.durables.waiting())]
 
     def _sessions(self) -> list[SmbSession]:
         return [session for session in self._server.sessions.values() if session.state is SessionState.VALID]
