@@ -152,7 +152,10 @@ class Connection:
         return Exchange(self, messages, sealed)
 
     def _cancel(self, message: memoryview, header: Header, sealed: SmbSession | None) -> None:
-        """CANCEL (3.3.5.16): never answered; what is not authentic, or names no request of its session, is ignored."""
+        """CANCEL (3.3.5.16): never answered; what is not authentic, or names no request of its session, is ignored.
+
+        What was cancelled is answered before what the client has sent behind it (smb2.session.expire2s).
+        """
         channel = self.channels.get(header.session_id)
         if channel is not None and sealed is None and not _may_cancel(channel, message, header):
             return
@@ -160,12 +163,12 @@ class Connection:
             exchange = self.parked.get(header.async_id)
             current = exchange.current if exchange is not None else None
             if exchange is not None and current is not None and current.header.session_id == header.session_id:
-                exchange.task.cancel(CancelledByClient())
+                exchange.task.cancel(CancelledByClient(), at_once=True)
             return
         for exchange in self.running:
             current = exchange.current
             if current is not None and current.header.message_id == header.message_id:
-                exchange.task.cancel(CancelledByClient())
+                exchange.task.cancel(CancelledByClient(), at_once=True)
                 return
 
     # -- running ------------------------------------------------------------------------------------------------

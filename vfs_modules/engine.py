@@ -49,16 +49,19 @@ class Task:
         """Whether the request has ended."""
         return self._worker is None
 
-    def cancel(self, reason: BaseException | None = None) -> None:
+    def cancel(self, reason: BaseException | None = None, at_once: bool = False) -> None:
         """Raise `reason` (default RequestCancelled) where the request waits, or where it next would.
 
-        A request whose system call is on a worker thread is left alone until that call is over.
+        A request whose system call is on a worker thread is left alone until that call is over. `at_once`: not when the
+        loop is next free, but now; only from outside of requests.
         """
         worker = self._worker
         if worker is None or self._cancelled is not None:
             return
         self._cancelled = reason or RequestCancelled()
-        if self._future is not None:
+        if self._future is not None and at_once:
+            self._interrupt(self._future)
+        elif self._future is not None:
             worker.engine.loop.call_soon(self._interrupt, self._future)
 
     def forget(self, kind: type[BaseException]) -> None:

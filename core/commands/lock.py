@@ -5,7 +5,7 @@ from typing import Final
 from lamina.core.open_lookup import open_of
 from lamina.core.persistent_opens import save
 from lamina.core.request import Reply, Request
-from lamina.core.session import SmbOpen
+from lamina.core.session import SessionState, SmbOpen
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL, LOCKFLAG_UNLOCK
 from lamina.core.wire.lock import decode_lock_request, encode_lock_response
@@ -54,6 +54,9 @@ def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[L
     assert request.tree is not None
     session = request.tree.session
     unlocks = elements[0].flags & LOCKFLAG_UNLOCK
+    if not unlocks and session.state is SessionState.EXPIRED:
+        # Only what gives back is served until the user has proved himself anew (smb2.session.expire2s).
+        raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
     limit = request.connection.server.settings.limits.locks_per_session
     if not unlocks and session.lock_count + len(elements) > limit:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many locks for one session")

@@ -41,7 +41,10 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """The server that is tested. `arguments` go to smbtorture as they are; `folders` are those behind the shares."""
+    """The server that is tested. `arguments` go to smbtorture as they are; `folders` are those behind the shares.
+
+    `through` is a command that runs the one behind it.
+    """
 
     port: int
     user: str
@@ -50,6 +53,7 @@ class Target:
     other_password: str = ""
     host: str = "127.0.0.1"
     arguments: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +104,7 @@ def _command(name: str, share: str, target: Target, options: tuple[str, ...], sc
     if target.other_user:
         settings += [f"torture:user2name={target.other_user}", f"torture:user2password={target.other_password}"]
     return [
+        *target.through,
         SMBTORTURE,
         f"//{target.host}/{share}",
         f"--smb-ports={target.port}",

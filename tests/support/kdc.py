@@ -21,6 +21,7 @@ START_SECONDS = 30.0
 
 _KRB5_CONF = """[libdefaults]
  default_realm = {realm}
+ clockskew = {skew}
  dns_lookup_kdc = false
  dns_lookup_realm = false
  dns_canonicalize_hostname = false
@@ -77,10 +78,10 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_kdc(folder: Path) -> Iterator[Kdc]:
-    """A KDC for `REALM` with its state in `folder`."""
+def running_kdc(folder: Path, clock_skew: int = 300) -> Iterator[Kdc]:
+    """A KDC for `REALM` with its state in `folder`. `clock_skew`: seconds that a ticket is good for after its end."""
     port = _free_port()
-    (folder / "krb5.conf").write_text(_KRB5_CONF.format(realm=REALM, port=port))
+    (folder / "krb5.conf").write_text(_KRB5_CONF.format(realm=REALM, port=port, skew=clock_skew))
     (folder / "kdc.conf").write_text(_KDC_CONF.format(realm=REALM, port=port, folder=folder))
     environment = {
         "KRB5_CONFIG": str(folder / "krb5.conf"),

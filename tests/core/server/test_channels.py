@@ -268,3 +268,15 @@ def test_expiry_is_for_all_channels_and_so_is_renewal(served: Served) -> None:
     assert session.state is SessionState.VALID
     for channel in (first, second):
         channel.write(file, b"x")
+
+
+def test_while_a_session_is_expired_locks_are_given_back_but_not_taken(served: Served) -> None:
+    client = served.connected()
+    file = new_file(client)
+    client.lock(file, EXCLUSIVE)
+    session = the_session(served)
+    served.call(lambda: setattr(session, "expires_at", time.time() - 1))
+    client.lock(file, [(0, 10, smb.LOCKFLAG_UNLOCK)])
+    with pytest.raises(StatusError, match="NETWORK_SESSION_EXPIRED"):
+        client.lock(file, EXCLUSIVE)
+    client.close(file)

@@ -232,3 +232,15 @@ def test_a_message_that_waits_keeps_its_bytes_while_others_arrive(served: Served
         client.write(other, b"\xee" * 60_000)
     holder[0].lock(holder[1], [(0, 10, UNLOCK)])
     assert client.wait(waiting).status == NtStatus.SUCCESS
+
+
+def test_what_is_cancelled_is_answered_before_what_was_sent_behind_the_cancel(
+    waiter: tuple[WireClient, Open, int, int],
+) -> None:
+    client, _, waiting, async_id = waiter
+    header = {"message_id": waiting, "async_id": async_id, "flags": smb.FLAGS_ASYNC_COMMAND}
+    cancel = client.build(smb.Command.CANCEL, encode_empty(), **header)
+    echo = client.build(*ECHO)
+    client.send_bytes(b"".join(len(each).to_bytes(4, "big") + each for each in (cancel, echo)))
+    assert client.recv().status == NtStatus.CANCELLED
+    assert client.recv().header.command == smb.Command.ECHO
