@@ -11,6 +11,9 @@ WITHOUT_DIRECTORIES: Final = frozenset(
 )
 """Protocols of stores that know keys only: a directory is there as long as something is in it."""
 
+LISTING_TO_LOOK: Final = frozenset({"ftp"})
+"""Protocols by which a whole directory is listed to look at one file in it."""
+
 
 def _mode(value: object) -> object:
     return int(value, 8) if isinstance(value, str) else value
@@ -70,3 +73,8 @@ class FsspecOptions(ModuleOptions):
         if self.directories == "auto":
             return self.protocol in WITHOUT_DIRECTORIES
         return self.directories == "marked"
+
+    @property
+    def lists_to_look(self) -> bool:
+        """Whether looking at a file costs as much as listing its directory."""
+        return self.protocol in LISTING_TO_LOOK

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Final
 
@@ -22,6 +22,7 @@ MARKER: Final = ".lamina-directory"
 """The file that keeps an empty directory where the store knows none; clients do not see it."""
 
 _REMEMBERED: Final = 50_000
+_DIRECTORIES: Final = 1_000
 _SECOND: Final = 1_000_000_000
 
 
@@ -95,6 +96,8 @@ class Tree:
         self._options, self._clock, self._timer = options, clock, timer
         self._marks = options.marks_directories
         self._known: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
+        self._listed: dict[str, float] = {}
+        self._changes = 0  # what was asked for before one of them is not remembered after it
         self._changed: OrderedDict[str, int] = OrderedDict()
         self._began = clock()
 
@@ -108,11 +111,25 @@ class Tree:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
             end = path.find("/", done + 1)
             done = len(path) if end < 0 else end
-            entry = self.store.look(path[:done])
+            before = self._changes
+            entry = self._ask(path[:done])
             if entry.is_link:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            self.learn(path[:done], entry)
+            if before == self._changes:
+                self.learn(path[:done], entry)
         return entry
+
+    def _ask(self, path: str) -> Entry:
+        if not (self._options.lists_to_look and self._options.cache_seconds):
+            return self.store.look(path)
+        directory, _, name = path.rpartition("/")
+        found = None
+        if self._listed.get(directory, 0.0) < self._timer():
+            found = self.list(directory).get(name)
+        if found is None:
+            # What is not known of a directory that was listed just now is not there.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return found
 
     def _nearest(self, path: str) -> tuple[Entry, int]:
         """What is remembered of a path, or of the last directory on its way; and the length of that part."""
@@ -136,6 +153,7 @@ class Tree:
 
     def list(self, path: str) -> dict[str, Entry]:
         """The entries of a directory, those apart that lead elsewhere or are its mark."""
+        until, before = self._timer() + self._options.cache_seconds, self._changes
         try:
             found = self.store.list(path)
         except FileNotFoundError:
@@ -145,9 +163,17 @@ class Tree:
             found = {}
         found.pop(MARKER, None)
         found = {name: entry for name, entry in found.items() if not entry.is_link}
+        if before == self._changes:
+            self._learn_all(path, found, until)
+        return found
+
+    def _learn_all(self, path: str, found: dict[str, Entry], until: float) -> None:
         for name, entry in found.items():
             self.learn(join(path, name), entry)
-        return found
+        if self._options.lists_to_look and len(found) < _REMEMBERED // 2:
+            if len(self._listed) >= _DIRECTORIES:
+                self._listed.clear()
+            self._listed[path] = until
 
     def stat(self, path: str, entry: Entry) -> FileStat:
         """What is told of what is at a path."""
@@ -169,19 +195,27 @@ class Tree:
     # Changing.
 
     def forget(self, path: str) -> None:
-        """What is at a path has changed, or is gone."""
+        """What is at a path has changed."""
+        self._changes += 1
+        self._listed.pop(parent_of(path), None)
+        self._gone(path)
+
+    def _gone(self, path: str) -> None:
+        self._changes += 1
         self._known.pop(path, None)
         self._changed.pop(path, None)
+        self._listed.pop(path, None)
 
     def forget_beneath(self, path: str) -> None:
         """The same for all that is in a directory."""
-        for table in (self._known, self._changed):
+        tables: tuple[MutableMapping[str, object], ...] = (self._known, self._changed, self._listed)
+        for table in tables:
             for each in [each for each in table if each.startswith(path + "/")]:
                 del table[each]
 
     def changed(self, directory: str) -> None:
         """A name has come to a directory or left it."""
-        self._known.pop(directory, None)
+        self._changes += 1
         self._changed.pop(directory, None)
         self._changed[directory] = self._clock()
         if len(self._changed) > _REMEMBERED:
@@ -229,7 +263,7 @@ class Tree:
     def remove_file(self, path: str) -> None:
         """Remove a file."""
         self.store.remove(path)
-        self.forget(path)
+        self._gone(path)
         self.numbers.forget(path)
         self._left(parent_of(path))
 
