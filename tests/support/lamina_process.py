@@ -24,7 +24,7 @@ from lamina.core.server import new_event_loop
 from lamina.core.server_core import ServerEvents
 from lamina.core.settings import ServerSettings
 from lamina.vfs_modules.engine import Engine
-from tests.smbtorture import blocked_channels
+from tests.smbtorture import blocked_channels, slow_controls
 
 
 def main() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
     os.umask(0)  # as smbd does: what modes a share has is for its settings to say
     if layout["torture"]:
         blocked_channels.install()
+        slow_controls.install()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(layout, port))
 
