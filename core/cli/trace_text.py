@@ -44,8 +44,12 @@ def _step(step: Mapping[str, Any]) -> str:
 
 def _call(name: str, path: str, arguments: Mapping[str, Any]) -> str:
     return " ".join(
-        [name, *([_safe(path)] if path else []), *(f"{key}={_safe(value)}" for key, value in arguments.items())]
+        [name, *([_safe(path)] if path else []), *(f"{key}={_value(key, value)}" for key, value in arguments.items())]
     )
+
+
+def _value(key: str, value: object) -> str:
+    return f"{value:04o}" if key == "mode" and isinstance(value, int) else _safe(value)
 
 
 def _times(*microseconds: float) -> str:

@@ -10,20 +10,24 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lamina.vfs_modules.chosen import OperationNames
+from lamina.vfs_modules.described import Trace, describe, named
 from lamina.vfs_modules.engine import sleep
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import OPERATIONS, Operation
+from lamina.vfs_modules.token import ImpersonationToken
 
 _NUMBERS: Final[Mapping[str, int]] = MappingProxyType({name: number for number, name in errno.errorcode.items()})
 
 _REMEMBERED: Final = 10_000
+_OPENING: Final = frozenset({"open", "open_stream"})
 
 
 def _known_error(name: str) -> str:
@@ -42,6 +46,10 @@ class Fault(ModuleOptions):
     delay: float = Field(default=0.0, ge=0, description="seconds that they wait before they are done")
     short_read: bool = Field(default=False, description="a `pread` that answers with fewer bytes than there are")
     torn_write: bool = Field(default=False, description="a `pwrite` that writes a part, and fails then")
+    path: str = Field(
+        default="",
+        description='only to files of this name (a pattern with *, ?), or, with a "/" in it, of this path in the share',
+    )
     probability: float = Field(default=1.0, ge=0, le=1, description="how likely it is each time")
     after: int = Field(default=0, ge=0, description="how many calls are spared first")
     times: int | None = Field(default=None, ge=1, description="how often it happens at most; without, for ever")
@@ -68,11 +76,15 @@ class FaultsOptions(ModuleOptions):
 
 
 class Injected(NamedTuple):
-    """One fault that happened: the operation, the rule's number, and which call it was for that rule."""
+    """One fault that happened: the operation, the rule's number, which call it was for that rule, and of which file.
+
+    `path` is only known where a rule is about paths, or the rules may change.
+    """
 
     operation: str
     rule: int
     call: int
+    path: str = ""
 
 
 class _Rule:
@@ -84,6 +96,14 @@ class _Rule:
         self.chance = random.Random(f"{seed}/{number}")  # noqa: S311 - it is to be repeatable
         self.calls = 0
         self.happened = 0
+
+    def concerns(self, operation: str, paths: Iterable[str]) -> bool:
+        """Whether it is about an operation on these paths: of a rename, the old one and the new one."""
+        if operation not in self.fault.operations:
+            return False
+        pattern = self.fault.path.lower()
+        names = paths if "/" in pattern else (path.rpartition("/")[2] for path in paths)
+        return not pattern or any(fnmatchcase(name.lower(), pattern.lstrip("/")) for name in names)
 
     def strikes(self) -> bool:
         """Whether it happens this time."""
@@ -135,20 +155,29 @@ class FaultsModule(VfsModule, public=("inject", "injected", "set_faults")):
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         """Let faults happen to the operations that a rule names."""
         name = operation.name
-        changeable = self.options.changeable
-        concerned = changeable or any(name in rule.fault.operations for rule in self._rules)
-        if not concerned or name not in OPERATIONS:
+        knows_paths = self.options.changeable or any(rule.fault.path for rule in self._rules)
+        concerned = self.options.changeable or any(name in rule.fault.operations for rule in self._rules)
+        if name not in OPERATIONS or not (concerned or (knows_paths and name in _OPENING)):
             return call
 
-        def faulty(*arguments: Any, **keywords: Any) -> Any:
-            struck = [rule for rule in self._rules if name in rule.fault.operations and rule.strikes()]
+        def faulty(token: ImpersonationToken, *arguments: Any, **keywords: Any) -> Any:
+            paths = self._paths(name, arguments, keywords) if knows_paths else ()
+            struck = [rule for rule in self._rules if rule.concerns(name, paths) and rule.strikes()]
             done = call
             for rule in struck:
-                self.injected.append(Injected(name, rule.number, rule.calls))
+                self.injected.append(Injected(name, rule.number, rule.calls, paths[0] if paths else ""))
                 done = self._with_fault(rule, name, done)
-            return done(*arguments, **keywords)
+            result = done(token, *arguments, **keywords)
+            if knows_paths and name in _OPENING:
+                self.set_state(result, Trace(0, paths[0] if paths else ""))
+            return result
 
         return faulty
+
+    def _paths(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[str, ...]:
+        """The paths from the share's root that an operation is about; that of a handle is the one it was opened by."""
+        told = describe(name, named(name, arguments, keywords), self.state)
+        return tuple(str(told[key]) for key in ("path", "target") if told.get(key))
 
     def _with_fault(self, rule: _Rule, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         fault = rule.fault

@@ -217,3 +217,35 @@ def test_only_a_module_that_is_changeable_takes_other_faults() -> None:
         FaultsModule().inject("pread", error="EIO")
     with pytest.raises(ValidationError, match="no operation is called peek"):
         FaultsModule(FaultsOptions(changeable=True)).inject("peek", error="EIO")
+
+
+def test_a_fault_may_be_about_some_files_only() -> None:
+    hand, module = faulty(
+        Fault(operations={"pread", "rename"}, error="EIO", path="*.DB"),
+        Fault(operations={"all"}, error="EACCES", path="private/*"),
+    )
+    hand.mkdir("folder")
+    text, data = hand.make("folder/text"), hand.make("folder/data.db", b"data")
+    assert hand.read(text, 1) == b""
+    for fails in (
+        lambda: hand.read(data, 1),
+        lambda: hand.rename("folder/text", "folder/text.db"),
+        lambda: hand.rename("folder/data.db", "folder/data"),
+        lambda: hand.open("private/file"),
+    ):
+        with pytest.raises(OSError, match="injected"):
+            fails()
+    paths = [(one.operation, one.path) for one in module.injected]
+    assert paths == [
+        ("pread", "folder/data.db"), ("rename", "folder/text"), ("rename", "folder/data.db"), ("open", "private/file"),
+    ]  # fmt: skip
+    assert hand.names("folder") == {"text", "data.db"}
+
+
+def test_the_path_of_a_stream_is_that_of_its_file_and_its_name() -> None:
+    hand, module = faulty(Fault(operations={"pwrite"}, error="EIO", path="file:note"))
+    handle = hand.make("file", b"data")
+    stream = hand.chain.open_stream(TOKEN, handle, "note", OpenHow(Access.READ_WRITE, create=True))
+    with pytest.raises(OSError, match="injected"):
+        hand.chain.pwrite(TOKEN, stream, memoryview(b"x"), 0)
+    assert module.injected[0].path == "file:note"
