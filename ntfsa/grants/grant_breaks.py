@@ -36,8 +36,12 @@ def name_changes(open_: "NtOpen", key: FileKey | None = None) -> None:
     """The name of the file (or of another, `key`) is about to change or to go: wait until nobody caches handles of it.
 
     MS-FSA 2.1.5.15.4 (deletion), 2.1.5.15.6 and 2.1.5.15.11 (links and renames). Raises RequestCancelled, the breaks
-    going on.
+    going on. Clients of the POSIX extensions do not wait: an open file may be renamed and removed there, and Linux asks
+    for both within compounds, where nobody may wait, also while it caches a handle of the file itself.
     """
+    if open_.posix and key is None:
+        data_changes(open_, CHANGE_NAME)
+        return
     key = open_.file_key if key is None else key
     while wait_for_break(open_, key, CHANGE_NAME):
         pass

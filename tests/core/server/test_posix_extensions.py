@@ -452,15 +452,16 @@ class TestDeletingAndRenaming:
         posix.close(target)
         assert os.listdir(served.folder) == ["b"]
 
-    def test_a_rename_in_a_compound_waits_for_nobody_who_caches_the_target(
-        self, posix: WireClient, served: Served
+    @pytest.mark.parametrize(("cached", "state"), [("a", 3), ("b", 7)], ids=["the file itself", "the target"])
+    def test_a_rename_in_a_compound_waits_for_nobody_who_caches_a_handle(
+        self, posix: WireClient, served: Served, cached: str, state: int
     ) -> None:
         """As Linux renames; it would have to answer the break of its own lease first."""
-        posix.close(make(posix, "a"))
-        lease = LeaseContext(b"target's lease  ", 7)
+        posix.close(make(posix, "ab".replace(cached, "")))
+        lease = LeaseContext(b"the one's lease ", state)
         contexts = {POSIX: encode_posix_mode(0o600), REQUEST_LEASE: encode_lease(lease)}
-        target = posix.create("b", access=GENERIC_ALL, disposition=FILE_CREATE, oplock_level=0xFF, contexts=contexts)
-        assert decode_lease(target.response.contexts[REQUEST_LEASE]).state == 7
+        leased = posix.create(cached, access=GENERIC_ALL, disposition=FILE_CREATE, oplock_level=0xFF, contexts=contexts)
+        assert decode_lease(leased.response.contexts[REQUEST_LEASE]).state == state
         create = CreateRequest("a", c.DELETE, 0, 7, 1, 0)._replace(contexts={POSIX: encode_posix_mode(0)})
         name = "b".encode("utf-16-le")
         renaming = struct.pack("<B7xQI", 1, 0, len(name)) + name
