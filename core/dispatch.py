@@ -4,10 +4,10 @@ A handler finds its session, tree and (through `open_of`) open resolved and veri
 success, or a `Reply`, or raises `NtStatusError`.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from lamina.core.blame import log_unexpected
 from lamina.core.commands import (
     change_notify,
     close,
@@ -37,8 +37,6 @@ from lamina.core.wire.error import encode_error_for
 from lamina.core.wire.errors import WireError
 from lamina.ntfsa.errors import status_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
-
-log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
@@ -89,8 +87,8 @@ def execute(request: Request) -> Reply:
         return _failed(request, cancelled.status)
     except OSError as error:
         return _failed(request, status_of(error))
-    except Exception:
-        log.exception("command %s failed; this is a bug in Lamina or in a module", request.header.command)
+    except Exception as error:
+        log_unexpected(error, f"command {request.header.command}")
         return _failed(request, NtStatus.INTERNAL_ERROR)
     finally:
         open_ = request.open

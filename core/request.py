@@ -110,6 +110,7 @@ class Exchange:
         "chain_failed",
         "connection",
         "current",
+        "is_slow",
         "messages",
         "position",
         "previous",
@@ -135,6 +136,8 @@ class Exchange:
         self.chain_failed: NtStatus | None = None
         # The last request had no session or tree that a related one could go on with.
         self.chain_broken = False
+        # It was told of that it waits long (`stalls`).
+        self.is_slow = False
 
     def is_last(self) -> bool:
         """Whether the current request ends the message."""

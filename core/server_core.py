@@ -26,6 +26,7 @@ from lamina.core.server_view import LiveView
 from lamina.core.session import SessionState, SmbOpen, SmbSession, SmbTree
 from lamina.core.settings import ServerSettings
 from lamina.core.share import Share
+from lamina.core.stalls import give_up_stalled
 from lamina.core.transport import TcpTransport
 from lamina.core.wire.constants import Command
 from lamina.ntfsa.information import NetworkOpenInformation
@@ -221,9 +222,11 @@ class SmbServer:
         self.engine.spawn(Task(), end)
 
     def _sweep(self) -> None:
-        """Close connections that have not authenticated in time."""
+        """Close connections that have not authenticated in time, and give up requests that wait for too long."""
         self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
-        oldest = time.monotonic() - self.settings.limits.seconds_to_authenticate
+        now = time.monotonic()
+        give_up_stalled(self.connections, self.settings.limits.seconds_in_chain, now)
+        oldest = now - self.settings.limits.seconds_to_authenticate
         for connection in list(self.connections):
             # Larger messages are taken from the first logon on: who has logged off may log on again when he likes.
             authenticated = connection.message_limit > self.settings.limits.unauthenticated_message

@@ -46,6 +46,7 @@ class Limits:
     compound_depth: int = 128
     unauthenticated_message: int = 65_536
     seconds_to_authenticate: float = 45.0
+    seconds_in_chain: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

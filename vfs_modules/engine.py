@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import greenlet
@@ -34,15 +35,30 @@ class RequestCancelled(BaseException):
 
 
 class Task:
-    """One request being run. `on_park(indefinite)` is called each time it starts to wait."""
+    """One request being run. `on_park(indefinite)` is called each time it starts to wait.
 
-    __slots__ = ("_cancelled", "_future", "_worker", "on_park")
+    `since`: the moment (time.monotonic) at which it began to wait for something that should come soon; 0 while it runs
+    or waits for somebody.
+    """
+
+    __slots__ = ("_cancelled", "_future", "_worker", "on_park", "since")
 
     def __init__(self, on_park: Callable[[bool], None] | None = None) -> None:
         self.on_park = on_park
         self._worker: _Worker | None = None
         self._future: asyncio.Future[Any] | None = None
         self._cancelled: BaseException | None = None
+        self.since = 0.0
+
+    @property
+    def frame(self) -> FrameType | None:
+        """Where it waits; None while it runs, and after its end."""
+        return self._worker.gr_frame if self._worker is not None else None
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Whether it waits for something that need not be awaited: `cancel` acts at once."""
+        return self._future is not None
 
     @property
     def done(self) -> bool:
@@ -226,7 +242,11 @@ def _park(worker: _Worker, future: "asyncio.Future[Any]", indefinite: bool) -> N
             raise
     task._future = future
     future.add_done_callback(task._wake)
-    worker.engine.hub.switch()
+    task.since = 0.0 if indefinite else time.monotonic()
+    try:
+        worker.engine.hub.switch()
+    finally:
+        task.since = 0.0
 
 
 def wait(awaitable: Awaitable[_T], *, indefinite: bool = False) -> _T:
@@ -303,7 +323,11 @@ def offload(token: ImpersonationToken, function: Callable[..., _T], *args: Any) 
         task.on_park(False)
     thread_future = engine._pool.submit(_call_as, token, function, args)
     thread_future.add_done_callback(lambda _: _resume(engine, worker))
-    engine.hub.switch()
+    task.since = time.monotonic()
+    try:
+        engine.hub.switch()
+    finally:
+        task.since = 0.0
     return thread_future.result()
 
 

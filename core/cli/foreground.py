@@ -19,6 +19,7 @@ from lamina.core.ports import bind_message, probe
 from lamina.core.reporter import Reporter, Sink, json_sink, text_sink
 from lamina.core.runtime import Runtime, StartError
 from lamina.core.server import new_event_loop
+from lamina.core.stalls import Watchdog
 from lamina.vfs_modules.engine import Engine
 
 Started = Callable[[Runtime], AbstractAsyncContextManager[None]]
@@ -74,7 +75,8 @@ async def _serve(
             async with started(runtime):
                 listening(reporter, runtime)
                 notify("READY=1")
-                await stop.wait()
+                with contextlib.closing(Watchdog(loop)):
+                    await stop.wait()
         finally:
             notify("STOPPING=1")
             await runtime.close()

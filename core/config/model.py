@@ -79,6 +79,7 @@ class LimitsTable(Table):
     compound_depth: _Count = _LIMITS.compound_depth
     unauthenticated_message: _Count = _LIMITS.unauthenticated_message
     seconds_to_authenticate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _LIMITS.seconds_to_authenticate
+    seconds_in_chain: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _LIMITS.seconds_in_chain
 
 
 class ServerTable(Table):
