@@ -1,7 +1,8 @@
 """Lamina in a process of its own, for tests: `python -m tests.support.lamina_process LAYOUT-AS-JSON PORT`.
 
 Says `{"port": N}` on stdout when it accepts connections, answers the questions that come on stdin, one a line, and
-ends when stdin does. Answers are JSON: `statistics` counts what may leak, `explain` names it.
+ends when stdin does. Answers are JSON: `statistics` counts what may leak, `explain` names it; `channels` counts those
+of a session, and `cut` takes one away.
 """
 
 import asyncio
@@ -111,7 +112,25 @@ def explain(runtime: Runtime) -> dict[str, list[str]]:
     }
 
 
-_ANSWERS: Mapping[str, Callable[[Runtime], Mapping[str, Any]]] = {"statistics": statistics, "explain": explain}
+def channels(runtime: Runtime) -> dict[str, int]:
+    """How many connections the session has that has the most."""
+    return {"channels": max((len(session.channels) for session in runtime.server.sessions.values()), default=0)}
+
+
+def cut(runtime: Runtime) -> dict[str, int]:
+    """Reset the last connection of each session that has several; how many."""
+    several = [session for session in runtime.server.sessions.values() if len(session.channels) > 1]
+    for session in several:
+        list(session.channels)[-1].transport.abort()
+    return {"cut": len(several)}
+
+
+_ANSWERS: Mapping[str, Callable[[Runtime], Mapping[str, Any]]] = {
+    "statistics": statistics,
+    "explain": explain,
+    "channels": channels,
+    "cut": cut,
+}
 
 
 async def _answer_all(runtime: Runtime, stop: asyncio.Event) -> None:
