@@ -22,14 +22,18 @@ _BUILD = ("setuptools",)
 class CleanEnvironment:
     """A virtual environment in `folder` with Lamina and `extra` distributions in it, and wheels for more."""
 
-    def __init__(self, folder: Path, *extra: str) -> None:
+    def __init__(self, folder: Path) -> None:
+        """One that was made in `folder`, or is about to be."""
         self.folder = folder
         self.wheels = folder / "wheels"
+
+    def make(self, *extra: str) -> None:
+        """Make it, with `extra` in it, too."""
         self.wheels.mkdir(parents=True)
-        _build_lamina(folder / "source", self.wheels)
+        _build_lamina(self.folder / "source", self.wheels)
         for name in _all_needed(["lamina", *extra, *_BUILD]) - {"lamina"}:
             _pack(distribution(name), self.wheels)
-        venv.EnvBuilder(with_pip=True).create(folder / "venv")
+        venv.EnvBuilder(with_pip=True).create(self.folder / "venv")
         self.install("lamina", *extra)
 
     def program(self, name: str) -> str:

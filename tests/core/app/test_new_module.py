@@ -1,8 +1,8 @@
 """What `lamina module new` writes, as a stranger meets it: a clean environment, real pip, a real client."""
 
+import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,29 @@ NAMES = {"no_exe": [], "depot": ["--backend"]}
 
 
 @pytest.fixture(scope="session")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanEnvironment]:
-    """An environment in which Lamina, and then one new distribution of each kind, was installed by pip."""
-    folder = tmp_path_factory.mktemp("stranger")
-    environment = CleanEnvironment(folder / "environment", "pytest")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> CleanEnvironment:
+    """An environment in which Lamina, and then one new distribution of each kind, was installed by pip.
+
+    All the workers of a run have one: who comes first makes it, and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "stranger"
+    folder.mkdir(exist_ok=True)
+    environment = CleanEnvironment(folder / "environment")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            make(environment, folder)
+            (folder / "made").touch()
+    return environment
+
+
+def make(environment: CleanEnvironment, folder: Path) -> None:
+    environment.make("pytest")
     for name, options in NAMES.items():
         done = environment.run("lamina", "module", "new", name, *options, cwd=folder)
         assert done.returncode == 0, done.stderr
         environment.install(str(folder / f"lamina-{name.replace('_', '-')}"))
-    yield environment
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
