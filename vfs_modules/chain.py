@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.extensions import Extensions, collect
-from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule, implements
+from lamina.vfs_modules.module import Backend, ModuleError, ShareInfo, VfsModule, implements
 from lamina.vfs_modules.operations import BACKEND_MUST_IMPLEMENT, OPERATIONS, Capability, Operation, Operations
 from lamina.vfs_modules.order import declared, judge
 from lamina.vfs_modules.streams import ON_STREAMS, either
@@ -31,6 +31,11 @@ Tap = Callable[[VfsModule, Operation, Callable[..., Any]], Callable[..., Any]]
 
 _DEFAULTS = Operations()
 _DATA = ("pread", "pwrite")
+_NEEDED_FOR = {
+    "clone_range": Capability.REFLINK,
+    "zero_range": Capability.SPARSE,
+    "allocated_ranges": Capability.SPARSE,
+}
 
 
 class Next(Operations):
@@ -102,7 +107,7 @@ class Chain(Next):
                 assume(token)
                 module.connect(self.share)
                 self._connected.append(module)
-                capabilities = module.capabilities(capabilities)
+                capabilities = module.capabilities(capabilities) & ~_hidden(module)
         except BaseException:
             self.disconnect(token)
             raise
@@ -235,6 +240,17 @@ def _fold(
         )
         streams |= own
     return _Views(files, streams)
+
+
+def _hidden(module: VfsModule) -> Capability:
+    """What the layers below can do and the chain above the module cannot, as its data would be gone around."""
+    if isinstance(module, Backend) or not any(implements(type(module), name) for name in _DATA):
+        return Capability(0)
+    hidden = Capability(0)
+    for name, capability in _NEEDED_FOR.items():
+        if not implements(type(module), name):
+            hidden |= capability
+    return hidden
 
 
 def _check(modules: tuple[VfsModule, ...], share: ShareInfo) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from lamina.vfs_modules.module import Backend, ModuleError, ModuleOptions, Share
 from lamina.vfs_modules.operations import OPERATIONS, Access, Capability, FileStat, OpenHow, Operation
 from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
-from lamina.vfs_modules.testing import make_token
+from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import ImpersonationToken
 
 SHARE = ShareInfo("data", "/nowhere")
@@ -259,3 +260,31 @@ def test_options_are_checked_and_of_the_module() -> None:
         Sized(sise=3)  # type: ignore[call-arg]
     with pytest.raises(ModuleError, match="its own Options"):
         Module(ModuleOptions())
+
+
+class Scrambling(VfsModule):
+    """Alters data, and knows of no ranges."""
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        return self.next.pread(token, handle, buffer, offset)
+
+
+class KnowsOfHoles(Scrambling):
+    def zero_range(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, deallocate: bool
+    ) -> None:
+        self.next.zero_range(token, handle, offset, length, deallocate)
+
+    def allocated_ranges(
+        self, token: ImpersonationToken, handle: VfsHandle, offset: int, length: int, limit: int
+    ) -> list[tuple[int, int]]:
+        return self.next.allocated_ranges(token, handle, offset, length, limit)
+
+
+@pytest.mark.parametrize(("module", "sparse"), [(VfsModule, True), (Scrambling, False), (KnowsOfHoles, True)])
+def test_a_chain_claims_no_ranges_that_a_module_keeps_from_it(
+    tmp_path: Path, module: type[VfsModule], sparse: bool
+) -> None:
+    chain = local_chain(tmp_path, module())
+    assert (Capability.SPARSE in chain.capabilities) is sparse
+    chain.disconnect()

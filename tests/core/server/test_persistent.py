@@ -96,8 +96,8 @@ def again(client: WireClient, file: Open, name: str = "file", **options: Any) ->
 
 def commits(served: Served) -> int:
     """How often the store of the share was written to."""
-    (share,) = (share for share in served.core.shares if share.volume is not None)
-    (module,) = (one for one in share.volume.whole_chain.modules if isinstance(one, PersistentStoreModule))
+    (volume,) = (share.volume for share in served.core.shares if share.volume is not None)
+    (module,) = (one for one in volume.whole_chain.modules if isinstance(one, PersistentStoreModule))
     return served.call(lambda: module.statistics()["commits"])
 
 
