@@ -63,12 +63,18 @@ def _key(name: str) -> str:
     return name.replace("-", "_")
 
 
+def cache_folder() -> Path:
+    """Where kernels are kept, and what else takes time to make."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lamina-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def kernel() -> Kernel:
     """The kernel, fetched where it is not in the cache. Raises NoKernelError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lamina-tests"
+    cache = cache_folder()
     folder = cache / _package()
     if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         with (cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():

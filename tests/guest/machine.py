@@ -47,7 +47,7 @@ class Size(NamedTuple):
 
     memory: int = 1024
     processors: int = 1
-    seconds: float = 240.0
+    seconds: float = 480.0
 
 
 USUAL = Size()
