@@ -33,6 +33,7 @@ Record = dict[str, Any]
 
 QUEUE_LENGTH: Final = 1_000
 MAX_QUEUE_LENGTH: Final = 100_000
+MAX_QUEUED_STEPS: Final = 50_000
 
 _FAILURE: Final = 0x80000000
 _ENDS: Final = frozenset({NtStatus.NO_MORE_FILES, NtStatus.NO_MORE_EAS, NtStatus.NO_MORE_ENTRIES})
@@ -88,15 +89,17 @@ class Viewer:
         self.dropped = 0
         self._limit = limit
         self._records: deque[Record] = deque()
+        self._steps = 0
         self._come = asyncio.Event()
 
     def put(self, record: Record, root: Root) -> None:
         """Take a record if it is wanted; never waits."""
         if not self.wanted.admits(record, root):
             return
-        if len(self._records) >= self._limit:
+        if len(self._records) >= self._limit or self._steps + root.count > MAX_QUEUED_STEPS:
             self.dropped += 1
             return
+        self._steps += root.count
         self._records.append(record | {"steps": [step.as_record() for step in root.steps]})
         self._come.set()
 
@@ -104,6 +107,7 @@ class Viewer:
         """The records that are there, and how many more were dropped."""
         records, self._records = list(self._records), deque()
         dropped, self.dropped = self.dropped, 0
+        self._steps = 0
         self._come.clear()
         return records, dropped
 

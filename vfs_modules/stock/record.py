@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _FILES: Final = 10_000
 _ENTRIES: Final = 10_000
+"""Entries that are kept of one listing, and ten times as many of all that are being read."""
 _MEBIBYTE: Final = 1 << 20
 
 
@@ -76,6 +77,7 @@ class RecordModule(VfsModule, public=("recording",)):
         self._tokens: dict[int, int] = {}
         self._handles: dict[VfsHandle, int] = {}
         self._numbers = itertools.count(1)
+        self._entries = 0
 
     def recording(self) -> Recording:
         """What was recorded so far in memory; of a file, when the share is no longer served."""
@@ -167,16 +169,19 @@ class RecordModule(VfsModule, public=("recording",)):
     def _listed(self, entry: dict[str, Any], entries: Iterator[Any]) -> Iterator[Any]:
         """A listing as it is read; its line is written when that is over."""
         told = entry["result"]
+        is_whole = True
         try:
             for one in entries:
-                if len(told["entries"]) < _ENTRIES:
+                if is_whole := is_whole and len(told["entries"]) < _ENTRIES and self._entries < 10 * _ENTRIES:
                     told["entries"].append(encode(one, self._number_of))
+                    self._entries += 1
                 yield one
-            told["complete"] = len(told["entries"]) < _ENTRIES
+            told["complete"] = is_whole
         except OSError as error:
             entry["error"] = error_name(error)
             raise
         finally:
+            self._entries -= len(told["entries"])
             self._write(entry)
 
     def _arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import smbclient.path
 import lamina
 from lamina.core import dispatch
 from lamina.core.control import answering, ask
-from lamina.core.tracing import SERVER, Filter, Viewer
+from lamina.core.tracing import MAX_QUEUED_STEPS, SERVER, Filter, Viewer
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.tracing import Root, Step
 from tests.core.app.test_live_chains import Client
@@ -160,6 +160,16 @@ def test_what_there_is_no_room_for_is_dropped_and_counted() -> None:
     records, dropped = viewer.take()
     assert (len(records), dropped) == (2, 3)
     assert viewer.take() == ([], 0)
+
+
+def test_requests_of_many_steps_take_more_of_the_room() -> None:
+    viewer = Viewer("data")
+    root = Root()
+    root.count = MAX_QUEUED_STEPS // 2
+    for _ in range(3):
+        viewer.put({"us": 1.0, "user": "", "client": "", "path": "", "command": "READ", "failed": False}, root)
+    records, dropped = viewer.take()
+    assert (len(records), dropped) == (2, 1)
 
 
 class Tracer:

@@ -183,6 +183,21 @@ def test_a_file_that_takes_the_place_of_another_is_told() -> None:
     assert [one.what for one in differences if "another file" in one.found] == ["ino"]
 
 
+def test_a_listing_that_is_not_kept_whole_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.vfs_modules.stock.record._ENTRIES", 2)
+
+    def work(hand: Hand) -> None:
+        for name in ("a", "b", "c"):
+            hand.mkdir(name)
+        assert hand.names() == {"a", "b", "c"}
+        assert hand.names("a") == set()
+
+    recording = recorded(work)
+    listings = [call.result for call in recording.calls if call.operation == "readdir"]
+    assert [(len(one["entries"]), one["complete"]) for one in listings] == [(2, False), (0, True)]
+    assert played(recording).differences == ()
+
+
 # The form.
 
 
