@@ -3,10 +3,10 @@
 MS-SMB2 3.3.4.6 Object Store Indicates an Oplock Break and 3.3.4.7 Object Store Indicates a Lease Break want the
 notification sent again on another connection where sending fails. A connection to a client that is gone fails late or
 never, though, while somebody waits for the answer. So its TCP is asked whether the client's has acknowledged the bytes;
-where it has not for some time, and there is another channel, the connection is given up, and with it what the client
-still awaits there: it will ask for that again on another channel. A connection that ends before the client has answered
-the break is followed by the next one, too, for the answer may be lost with it. Notifications are then sent twice, which
-clients take: the answer to the second is refused.
+where it has acknowledged nothing for some time, and there is another channel, the connection is given up, and with it
+what the client still awaits there: it will ask for that again on another channel. A link that is only slow is left
+alone. A connection that ends before the client has answered the break is followed by the next one, too, for the answer
+may be lost with it. Notifications are then sent twice, which clients take: the answer to the second is refused.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks at what has become of a notification."""
 
 _PATIENCE: Final = 2.0
-"""Seconds that a client's TCP has to acknowledge a notification."""
+"""Seconds in which a client's TCP must acknowledge something of what was sent until the notification."""
 
 _RETRANSMISSIONS: Final = 4.0
 """The same in retransmission timeouts of its connection, where these are longer."""
@@ -43,8 +43,8 @@ class BreakDelivery:
     client's TCP has it.
     """
 
-    __slots__ = ("_body", "_channels", "_connection", "_end", "_is_awaited", "_looks", "_patience", "_sealed", "_timer",
-                 "_tried")  # fmt: skip
+    __slots__ = ("_acknowledged", "_body", "_channels", "_connection", "_end", "_is_awaited", "_looks", "_patience",
+                 "_sealed", "_timer", "_tried")  # fmt: skip
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class BreakDelivery:
         self._timer: asyncio.TimerHandle | None = None
         self._patience = 0.0
         self._end = 0
+        self._acknowledged = 0
         self._looks = 0
 
     def send(self) -> bool:
@@ -80,6 +81,7 @@ class BreakDelivery:
         self._connection = connection
         connection.deliveries.add(self)
         self._end = connection.bytes_queued()
+        self._acknowledged = connection.transport.bytes_acknowledged()
         self._patience = max(_PATIENCE, _RETRANSMISSIONS * connection.transport.retransmission_timeout())
         loop = connection.server.engine.loop
         self._timer = loop.call_later(self._patience, self._look, connection)
@@ -87,16 +89,18 @@ class BreakDelivery:
     def _look(self, connection: "Connection") -> None:
         """Some time after a notification was sent on `connection`: is it there, and is the break over?"""
         self._looks += 1
-        delivered = connection.transport.bytes_acknowledged() >= self._end
+        before, self._acknowledged = self._acknowledged, connection.transport.bytes_acknowledged()
+        delivered = self._acknowledged >= self._end
         over = not self._is_awaited() if self._is_awaited is not None else delivered
         if over or self._looks > _LONGEST:
             self._forget()
-        elif not delivered and self._untried():
+        elif not delivered and self._acknowledged == before and self._untried():
             connection.malformed("the client's TCP does not acknowledge a break notification; trying another channel")
             connection.transport.abort()
             connection.lost()
         else:
-            self._timer = connection.server.engine.loop.call_later(_LOOK_AGAIN, self._look, connection)
+            pause = _LOOK_AGAIN if delivered else self._patience
+            self._timer = connection.server.engine.loop.call_later(pause, self._look, connection)
 
     def connection_lost(self) -> None:
         """The connection that the notification was sent on is gone: what was not answered goes another way."""

@@ -132,6 +132,23 @@ def test_a_client_that_reads_nothing_any_more_is_told_on_another_channel(
     other.wait(waiting).check()
 
 
+def test_a_client_that_reads_slowly_is_left_alone(served: Served, client: WireClient, other: WireClient) -> None:
+    second = served.bound(client)
+    file = new_file(client, oplock_level=BATCH)
+    connection = connection_of(served, client)
+    acknowledged = iter(range(1_000_000))
+    served.call(lambda: setattr(connection.transport, "bytes_acknowledged", lambda: next(acknowledged) % 100))
+    waiting = begin_open(other)
+    assert broken(client) == LEVEL_II
+    (delivery,) = connection.deliveries
+    served.until(lambda: delivery._looks > 5)
+    assert not connection.closed
+    second.echo()
+    assert not second.unclaimed
+    acknowledge(client, file, LEVEL_II)
+    other.wait(waiting).check()
+
+
 def test_a_channel_that_ends_before_the_answer_is_followed_by_the_next(
     served: Served, client: WireClient, other: WireClient
 ) -> None:
