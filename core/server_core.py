@@ -372,7 +372,10 @@ class SmbServer:
         self._next_file_id = max(self._next_file_id, file_id + 1)
 
     def close_open(self, open_: SmbOpen, post_query: bool, own_uses: int = 0) -> NetworkOpenInformation | None:
-        """Close an open once nobody else uses it; `own_uses` of its uses are the caller's. Raises NtStatusError."""
+        """Close an open once nobody else uses it; `own_uses` of its uses are the caller's. Raises NtStatusError.
+
+        Who waits for somebody (a lock, a change, a break) does so no longer; what else is being done comes to its end.
+        """
         open_.closing = True
         session = open_.tree.session
         if open_.busy > own_uses:
@@ -403,7 +406,7 @@ class SmbServer:
             for exchange in list(connection.running):
                 current = exchange.current
                 if current is not None and current.open is open_ and exchange.task is not current_task():
-                    exchange.task.cancel(CancelledByClient(_end_of_wait(current)))
+                    exchange.task.end_waiting(CancelledByClient(_end_of_wait(current)))
 
     def counts(self) -> dict[str, int]:
         """What is held right now: connections, sessions, trees, opens, requests running or parked, idle greenlets."""

@@ -41,13 +41,14 @@ class Task:
     or waits for somebody.
     """
 
-    __slots__ = ("_cancelled", "_future", "_worker", "on_park", "since")
+    __slots__ = ("_cancelled", "_ends", "_future", "_worker", "on_park", "since")
 
     def __init__(self, on_park: Callable[[bool], None] | None = None) -> None:
         self.on_park = on_park
         self._worker: _Worker | None = None
         self._future: asyncio.Future[Any] | None = None
         self._cancelled: BaseException | None = None
+        self._ends: BaseException | None = None
         self.since = 0.0
 
     @property
@@ -80,10 +81,22 @@ class Task:
         elif self._future is not None:
             worker.engine.loop.call_soon(self._interrupt, self._future)
 
+    def end_waiting(self, reason: BaseException) -> None:
+        """Raise `reason` where the request waits for somebody (`wait`, indefinite), or where it next would.
+
+        What it is doing otherwise, it does to the end.
+        """
+        if self._future is not None and not self.since:
+            self.cancel(reason)
+        else:
+            self._ends = reason
+
     def forget(self, kind: type[BaseException]) -> None:
         """Drop a cancellation of that kind that nothing has waited long enough to notice."""
         if isinstance(self._cancelled, kind):
             self._cancelled = None
+        if isinstance(self._ends, kind):
+            self._ends = None
 
     def _interrupt(self, future: "asyncio.Future[Any]") -> None:
         reason = self._cancelled
@@ -231,6 +244,10 @@ def _park(worker: _Worker, future: "asyncio.Future[Any]", indefinite: bool) -> N
         raise RequestCancelled
     reason, task._cancelled = task._cancelled, None
     if reason is not None:
+        future.cancel()
+        raise reason
+    if indefinite and task._ends is not None:
+        reason, task._ends = task._ends, None
         future.cancel()
         raise reason
     if task.on_park is not None:

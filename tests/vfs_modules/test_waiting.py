@@ -190,6 +190,67 @@ def test_who_runs_a_request_may_refuse_that_it_waits() -> None:
     assert asyncio.run(main()) == (["refused", "went on"], True)
 
 
+class Enough(Exception):  # noqa: N818 - a reason, as RequestCancelled is one
+    """Why somebody is to wait no longer."""
+
+
+@pytest.mark.parametrize("first_ends", ["work", "wait"])
+def test_who_is_to_wait_no_longer_still_ends_what_he_does(first_ends: str) -> None:
+    """`Task.end_waiting` reaches whoever waits for somebody, at once or as soon as he does; not who is at work."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        engine = Engine(loop, threads=1)
+        work, somebody = loop.create_future(), loop.create_future()
+
+        def request() -> None:
+            try:
+                wait(work)
+                seen.append("worked")
+                wait(somebody, indefinite=True)
+                seen.append("waited")
+            except Enough:
+                seen.append("enough")
+
+        task = Task()
+        engine.spawn(task, request)
+        if first_ends == "wait":
+            task.end_waiting(Enough())
+        await settle()
+        assert not seen
+        work.set_result(None)
+        await settle()
+        if first_ends == "work":
+            assert seen == ["worked"]
+            task.end_waiting(Enough())
+            await settle()
+        assert somebody.cancelled()
+        engine.close()
+
+    asyncio.run(main())
+    assert seen == ["worked", "enough"]
+
+
+def test_a_request_that_ended_leaves_nothing_to_the_next_of_its_task() -> None:
+    task = Task()
+    task.end_waiting(Enough())
+    task.forget(Enough)
+    seen: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        engine = Engine(loop, threads=1)
+        somebody = loop.create_future()
+        engine.spawn(task, lambda: (wait(somebody, indefinite=True), seen.append("waited")))
+        somebody.set_result(None)
+        await settle()
+        engine.close()
+
+    asyncio.run(main())
+    assert seen == ["waited"]
+
+
 def test_what_still_waits_ends_with_the_engine() -> None:
     seen: list[str] = []
 

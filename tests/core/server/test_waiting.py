@@ -8,6 +8,8 @@ from lamina.core.wire import constants as smb
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.empty import encode_empty
 from lamina.core.wire.lock import LockRequest, WireLock, encode_lock_request
+from lamina.core.wire.query_directory import QueryDirectoryRequest, encode_query_directory_request
+from lamina.ntfsa.listing import directory
 from lamina.ntfsa.status import NtStatus
 from tests.support.served import PASSWORD, USER, Served, new_file
 from tests.support.wire_client import Open, WireClient
@@ -164,6 +166,20 @@ def test_a_close_ends_the_wait(waiter: Waiter) -> None:
     client, file, waiting, _ = waiter
     closing = client.send(smb.Command.CLOSE, close_body(file))
     assert client.wait(waiting).status == NtStatus.RANGE_NOT_LOCKED
+    assert client.wait(closing).status == NtStatus.SUCCESS
+
+
+def test_a_close_lets_what_is_being_done_end(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who waits for somebody does so no longer (smb2.compound_find.compound_find_close, smb2.ioctl.bug14769)."""
+    monkeypatch.setattr(directory, "LISTED_AT_ONCE", 1)
+    for number in range(50):
+        (served.folder / f"file{number}").touch()
+    client = served.connected()
+    folder = client.create("", access=1, options=1)
+    asked = QueryDirectoryRequest(*folder.file_id, 37, "*", 65536, 0, 0)
+    listing = client.send(smb.Command.QUERY_DIRECTORY, encode_query_directory_request(asked))
+    closing = client.send(smb.Command.CLOSE, close_body(folder))
+    assert client.wait(listing).status == NtStatus.SUCCESS
     assert client.wait(closing).status == NtStatus.SUCCESS
 
 
