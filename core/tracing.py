@@ -159,6 +159,8 @@ class Tracing:
         chains = {chain for chain, volume in self._volumes.items() if volume.name.lower() in wanted}
         for chain in self._followers.keys() - chains:
             self._followers.pop(chain).stop()
+            if chain in self._volumes:
+                self._volumes[chain].extensions = chain.extensions
         for chain in chains - self._followers.keys():
             follower = Follower(chain, self._gathering, _opened(self._volumes[chain]), self._alone(chain))
             try:
@@ -167,6 +169,7 @@ class Tracing:
                 log.exception("share %s cannot be traced", chain.share.name)
             else:
                 self._followers[chain] = follower
+                self._volumes[chain].extensions = follower.extensions()
         self._server.execute_by(self._execute if self._viewers else dispatch.execute)
 
     def _execute(self, request: Request) -> Reply:

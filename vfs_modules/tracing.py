@@ -8,12 +8,15 @@ it is done for; who begins and ends requests is the protocol's business. Nothing
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from lamina.vfs_modules.chain import Chain, title
 from lamina.vfs_modules.described import Trace, describe, error_name, named
 from lamina.vfs_modules.engine import Task, current_task
+from lamina.vfs_modules.extensions import Extension, Extensions
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import FileStat, Operation
@@ -22,6 +25,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 MAX_STEPS: Final = 500
 """How many steps of one request are kept; the rest is counted."""
 
+_Key = TypeVar("_Key")
 _OPENING: Final = frozenset({"open_root", "open", "open_stream"})
 _COUNTING: Final = frozenset({"pread", "pwrite", "copy_range"})
 
@@ -150,14 +154,32 @@ class Follower:
         self._chain.tap(None)
         self._traces.clear()
 
-    def _tap(self, module: VfsModule, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
-        name, title_ = operation.name, title(module)
+    def extensions(self) -> Extensions:
+        """What the modules add to the protocol, followed as operations are; the server is to use these meanwhile."""
+        of = self._chain.extensions
+        return replace(
+            of,
+            controls=self._extensions_of(of.controls),
+            queries=self._extensions_of(of.queries),
+            settings=self._extensions_of(of.settings),
+            contexts=self._extensions_of(of.contexts),
+        )
 
+    def _extensions_of(self, table: Mapping[_Key, Extension]) -> Mapping[_Key, Extension]:
+        followed = {
+            key: one._replace(call=self._followed(one.owner, str(one.mark), one.call)) for key, one in table.items()
+        }
+        return MappingProxyType(followed)
+
+    def _tap(self, module: VfsModule, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        return self._followed(title(module), operation.name, call)
+
+    def _followed(self, module: str, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def followed(token: ImpersonationToken, *arguments: Any, **keywords: Any) -> Any:
             if self._gathering.is_elsewhere():
                 return call(token, *arguments, **keywords)
             values = named(name, arguments, keywords)
-            return self._follow(token, Step(title_, name), values, lambda: call(token, *arguments, **keywords))
+            return self._follow(token, Step(module, name), values, lambda: call(token, *arguments, **keywords))
 
         # Modules may look whose a function is: see `reaches_kernel_files`.
         owner = getattr(call, "__self__", None)

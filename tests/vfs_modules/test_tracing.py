@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lamina.vfs_modules.chain import Chain
+from lamina.vfs_modules.extensions import OpenedFile, control
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import OPERATIONS
@@ -174,6 +175,23 @@ def test_who_interposes_meanwhile_keeps_doing_so() -> None:
     assert shape(root) == [("memory.mkdir", [])]
     followed.chain.restore()
     assert followed.chain.mkdir == backend.mkdir
+
+
+def test_what_a_module_adds_to_the_protocol_is_followed_too() -> None:
+    class Sizes(VfsModule):
+        name = "sizes"
+
+        @control(0x00366000)
+        def size(self, token, opened, data, room):
+            return str(self.next.fstat(token, opened.handle).size).encode()
+
+    followed = Followed(Sizes(), MemoryBackend())
+    opened = OpenedFile(followed.hand.make("file", b"data"), "file", "", 0)
+    extension = followed.follower.extensions().controls[0x00366000]
+    root = followed.under_a_request(lambda: extension.call(TOKEN, opened, b"", 10))
+    assert shape(root) == [("sizes.control code 0x00366000", [("memory.fstat", [])])]
+    assert (root.steps[0].arguments["path"], root.steps[0].result) == ("file", {"length": 1})
+    assert followed.chain.extensions.controls[0x00366000].call(TOKEN, opened, b"", 10) == b"4"
 
 
 def test_no_more_than_so_many_steps_are_kept() -> None:
