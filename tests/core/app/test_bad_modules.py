@@ -42,7 +42,7 @@ class Bad(VfsModule):
             return call
 
         def pread(*arguments):
-            if self.share.name == "data":
+            if self.title == "bad":
                 raise ValueError("not\nthis")
             return call(*arguments)
 
@@ -104,7 +104,7 @@ def test_a_module_that_hangs_is_told_of_and_its_request_given_up(
     server: lamina.Server, client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stalls, "SLOW_SECONDS", 0.0)
-    failed: list[Exception] = []
+    failed: list[SMBOSError] = []
 
     def hang() -> None:
         try:
