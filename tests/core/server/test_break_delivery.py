@@ -85,6 +85,16 @@ def no_delivery_is_watched(served: Served) -> None:
     served.until(lambda: not any(connection.deliveries for connection in served.core.connections))
 
 
+def test_the_kernel_tells_what_the_clients_tcp_has_acknowledged(served: Served, client: WireClient) -> None:
+    client.echo()
+    transport = connection_of(served, client).transport
+    served.until(lambda: transport.bytes_acknowledged() == transport.bytes_sent > 0)
+    assert 0 < served.call(transport.retransmission_timeout) < 10
+    client.disconnect()
+    served.until(lambda: not served.core.connections)
+    assert (transport.bytes_acknowledged(), transport.retransmission_timeout()) == (0, 0.0)
+
+
 def test_the_first_channel_is_told_wherever_the_file_was_opened(
     served: Served, client: WireClient, other: WireClient
 ) -> None:
