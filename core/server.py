@@ -41,6 +41,7 @@ class SettingsOverrides(TypedDict, total=False):
     max_dialect: Dialect
     require_signing: bool
     encryption: EncryptionPolicy
+    keepalive: int
     multichannel: bool
     interfaces: tuple[str, ...]
     interfaces_denied: tuple[str, ...]

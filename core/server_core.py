@@ -42,6 +42,7 @@ SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
 _LAST_REQUESTS_SECONDS: Final = 0.01
+_KEEPALIVE_PROBES: Final = 3
 _ENDS_OF_WAITS: Final[dict[int, NtStatus]] = {
     Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
     Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
@@ -443,4 +444,10 @@ class _AcceptedTransport(TcpTransport):
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        seconds = self._server.settings.keepalive
+        if seconds:
+            # A client whose network is gone says no goodbye, and each channel it has lost counts.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 10))
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
         self._server.accepted(self)

@@ -54,7 +54,8 @@ class ServerSettings:
     """Global settings. `max_io` bounds one read, write or transact in bytes (8 MiB is what Windows offers).
 
     `interfaces` and `interfaces_denied` are entries of `interface_rules`: which addresses clients are told to open
-    further channels to.
+    further channels to. `keepalive`: seconds of silence after which TCP asks a client whether it is there; 0 leaves
+    that to the kernel, which usually waits for two hours.
     """
 
     name: str = "LAMINA"
@@ -64,6 +65,7 @@ class ServerSettings:
     max_dialect: Dialect = Dialect.SMB_3_1_1
     require_signing: bool = True
     encryption: EncryptionPolicy = EncryptionPolicy.OFFERED
+    keepalive: int = 300
     multichannel: bool = True
     interfaces: tuple[str, ...] = ()
     interfaces_denied: tuple[str, ...] = ()

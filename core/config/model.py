@@ -92,6 +92,7 @@ class ServerTable(Table):
     max_dialect: DialectName = "3.1.1"
     signing: Literal["required", "desired"] = "required"
     encryption: Literal["off", "offered", "desired", "required"] = "desired"
+    keepalive: Annotated[StrictInt, Field(ge=0, le=32767)] = 300
     multichannel: StrictBool = True
     interfaces: tuple[_Interface, ...] = ()
     interfaces_denied: tuple[_Interface, ...] = ()
@@ -117,6 +118,7 @@ class ServerTable(Table):
             max_dialect=_DIALECTS[self.max_dialect],
             require_signing=self.signing == "required",
             encryption=EncryptionPolicy(self.encryption),
+            keepalive=self.keepalive,
             multichannel=self.multichannel,
             interfaces=self.interfaces,
             interfaces_denied=self.interfaces_denied,
