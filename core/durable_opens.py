@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lamina.core.persistent_opens import forget_record, promote, save, save_soon
 from lamina.core.wire.durable_contexts import AppInstanceVersion
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lamina.ntfsa.volume import NtVolume
 
 log = logging.getLogger(__name__)
+
+_PERSISTENT: Final = Kind.PERSISTENT
 
 
 class DurableState:
@@ -109,7 +111,7 @@ class DurableOpens:
         """Know an open from now on."""
         open_.durable = state
         self._opens[open_.file_id] = open_
-        if state.kind is Kind.PERSISTENT:
+        if state.kind is _PERSISTENT:
             assert open_.nt is not None
             self._persistent[open_.nt.owner] = open_
         if state.create_guid != NO_GUID:
@@ -134,7 +136,7 @@ class DurableOpens:
         state = open_.durable
         assert state is not None
         self._opens.pop(open_.file_id, None)
-        if open_.nt is not None:
+        if self._persistent and open_.nt is not None:
             self._persistent.pop(open_.nt.owner, None)
         key = state.client_guid, state.create_guid
         if self._guids.get(key) is open_:

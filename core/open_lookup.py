@@ -12,6 +12,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 
 NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
 _CREDIT_BYTES: Final = 65536
+_PERSISTENT: Final = Kind.PERSISTENT
 
 
 def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
@@ -30,7 +31,7 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
     if request.connection.dialect >= Dialect.SMB_3_0:
         _verify_sequence(request, open_)
     open_.busy += 1
-    if open_.durable is not None and open_.durable.kind is not Kind.PERSISTENT:
+    if open_.durable is not None and open_.durable.kind is not _PERSISTENT:
         open_.durable.replayable = False
     request.open = open_
     request.file_id = volatile

@@ -142,10 +142,10 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
     if asked.contexts:
         answers = _answers(tree, asked, result)
         if lasting is not None:
-            promised = create_durable.mark(server.durables, tree, open_, lasting, result.action)
+            promised = create_durable.mark(server.durables, tree, open_, lasting, result)
             if promised is not None:
                 answers[DURABLE_HANDLE_REQUEST if lasting.version == 1 else DURABLE_HANDLE_REQUEST_V2] = promised
-        contexts = encode_create_contexts(answers)
+        contexts = encode_create_contexts(answers) if answers else b""
     return encode_create_response(
         oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,

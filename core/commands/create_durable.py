@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.core.durable_opens import DurableOpens, DurableState, kept_as
 from lamina.core.persistent_opens import save
 from lamina.core.request import Request
-from lamina.core.settings import Dialect
-from lamina.core.wire.constants import FLAGS_REPLAY_OPERATION
+from lamina.core.wire.constants import DIALECT_300, DIALECT_311, FLAGS_REPLAY_OPERATION
 from lamina.core.wire.create_contexts import (
     APP_INSTANCE_ID,
     APP_INSTANCE_VERSION,
@@ -39,11 +38,12 @@ from lamina.core.wire.durable_contexts import (
 )
 from lamina.ntfsa.constants import FILE_ALL_ACCESS
 from lamina.ntfsa.durability.keeping import keeps_opens
-from lamina.ntfsa.durability.lasting import grant_of, regain_client
+from lamina.ntfsa.durability.lasting import regain_client
 from lamina.ntfsa.durability.reconnect_rules import Claim, refusal
-from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, MAX_PERSISTENT, Kind, carries, durable_seconds
-from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE, STATE_OF_LEVEL
+from lamina.ntfsa.durability.rules import DEFAULT_V1_SECONDS, MAX_PERSISTENT, Kind, durable_seconds
+from lamina.ntfsa.grants.caching import HANDLE_CACHING, OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE, STATE_OF_LEVEL
 from lamina.ntfsa.naming.names import fold
+from lamina.ntfsa.opening.create import CreateResult
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ Contexts = Mapping[bytes, memoryview | bytes]
 _ALL_VERSIONS: Final = frozenset({DURABLE_HANDLE_REQUEST, DURABLE_HANDLE_RECONNECT})
 _SMB_3: Final = frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2, APP_INSTANCE_ID})
 _TAGS: Final = _ALL_VERSIONS | _SMB_3
+_BESIDE_REQUEST_V2: Final = _TAGS - {DURABLE_HANDLE_REQUEST_V2}
+_DURABLE: Final = Kind.DURABLE
+_PERSISTENT: Final = Kind.PERSISTENT
 _EXCLUDED: Final = {
     DURABLE_HANDLE_REQUEST: frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2}),
     DURABLE_HANDLE_RECONNECT: frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2}),
@@ -88,15 +91,20 @@ def read(dialect: int, contexts: Contexts) -> Lasting | None:
 
     Raises INVALID_PARAMETER for contexts that exclude each other, WireError for one that cannot be read.
     """
+    if dialect >= DIALECT_300 and DURABLE_HANDLE_REQUEST_V2 in contexts and _BESIDE_REQUEST_V2.isdisjoint(contexts):
+        # What nearly all clients ask for, with nearly every file.
+        usual = Lasting(2)
+        usual.asked = decode_durable_request_v2(contexts[DURABLE_HANDLE_REQUEST_V2])
+        return usual
     present = _TAGS.intersection(contexts)
-    if dialect < Dialect.SMB_3_0:
+    if dialect < DIALECT_300:
         present -= _SMB_3
     if len(present) > 1 and any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "two kinds of durable handles are asked for at once")
     lasting = _read_durable(present, contexts)
     if APP_INSTANCE_ID in present and lasting.reconnect is None:
         lasting.app_instance = decode_app_instance_id(contexts[APP_INSTANCE_ID])
-        if dialect >= Dialect.SMB_3_1_1 and APP_INSTANCE_VERSION in contexts:
+        if dialect >= DIALECT_311 and APP_INSTANCE_VERSION in contexts:
             lasting.app_version = decode_app_instance_version(contexts[APP_INSTANCE_VERSION])
     return lasting if present else None
 
@@ -257,7 +265,9 @@ def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequ
             server.close_for_certain(open_)
 
 
-def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting, action: int) -> bytes | None:
+def mark(
+    durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting, result: CreateResult
+) -> bytes | None:
     """Promise a new open what it is asked to be; the answer to its context, None for none.
 
     A directory is never durable (3.3.5.9.6, 3.3.5.9.10), nor what rests on no right to be kept open.
@@ -267,17 +277,24 @@ def mark(durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Las
     state = DurableState(lasting.version, session.token.user_sid, session.client_guid)
     if wanted is not None:
         state.create_guid = wanted.create_guid
-    state.action = action
+    state.action = result.action
     state.app_instance, state.app_version = lasting.app_instance, lasting.app_version
     assert nt is not None
-    if lasting.version and nt.volume.durable_handles and not nt.is_directory and carries(grant_of(nt)):
-        state.kind = Kind.DURABLE
+    if lasting.version and nt.volume.durable_handles and not nt.is_directory and _carries(result):
+        state.kind = _DURABLE
         state.seconds = DEFAULT_V1_SECONDS if wanted is None else durable_seconds(wanted.timeout)
     if state.kind is not None or wanted is not None or lasting.app_instance:
         durables.enter(open_, state)
     if wanted is not None and wanted.flags & DHANDLE_FLAG_PERSISTENT and _may_persist(durables, nt):
         durables.promote(open_, durable_seconds(wanted.timeout))
     return answer(state)
+
+
+def _carries(result: CreateResult) -> bool:
+    """Whether what a new open has got can carry a durable one (see `rules.carries`)."""
+    if result.lease is not None:
+        return bool(result.lease.state & HANDLE_CACHING)
+    return result.oplock_level == OPLOCK_LEVEL_BATCH
 
 
 def _may_persist(durables: DurableOpens, nt: "NtOpen") -> bool:
@@ -299,10 +316,10 @@ def replayed_level(held: int, asked: int) -> int:
 
 def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> bytes | None:
     """The data of the response's DHnQ or DH2Q context; None where nothing was promised, or `level` carries nothing."""
-    carried = state.kind is Kind.PERSISTENT or level in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE)
+    carried = state.kind is _PERSISTENT or level in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE)
     if state.kind is None or not carried:
         return None
     if state.version == 1:
         return encode_durable_response()
-    flags = DHANDLE_FLAG_PERSISTENT if state.kind is Kind.PERSISTENT else 0
+    flags = DHANDLE_FLAG_PERSISTENT if state.kind is _PERSISTENT else 0
     return encode_durable_response_v2((round(state.seconds * 1000), flags))
