@@ -207,8 +207,6 @@ class FsspecBackend(Backend):
         node.drop(self._spool)
         if self._nodes.get(node.path) is node:
             del self._nodes[node.path]
-        if node.gone:
-            self._tree.numbers.release(node.number)
 
     # What could not be written back.
 
@@ -325,7 +323,7 @@ class FsspecBackend(Backend):
         node = self._nodes.pop(path, None)
         if node is not None:
             node.gone = True
-            self._tree.numbers.reserve(node.number)
+            self._tree.numbers.renew(path)
             self._let_go(node)
 
     def rename(
@@ -377,7 +375,6 @@ class FsspecBackend(Backend):
                 del self._nodes[node.path]
                 node.path = new + node.path[len(old) :]
                 self._nodes[node.path] = node
-                self._tree.numbers.give(node.path, node.number)
         for node in moved:
             self._let_go(node)  # it may have been closed meanwhile
 

@@ -23,6 +23,7 @@ from lamina.vfs_modules.stock.foreign.faults import as_os_error
 from lamina.vfs_modules.stock.foreign.options import FsspecOptions
 from lamina.vfs_modules.stock.foreign.tree import MARKER, Numbers
 from lamina.vfs_modules.stock.fsspec import FsspecBackend
+from lamina.vfs_modules.stock.streams_depot import StreamsDepotModule
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.conformance import Case, Profile, cases
 from lamina.vfs_modules.testing.hand import CREATE, LIST, READ, READ_WRITE, Hand, fails_with
@@ -116,12 +117,17 @@ def through_ftp(folder: Path) -> Iterator[list[VfsModule]]:
         yield [backend(url)]
 
 
+def above_a_store(*kinds: type[VfsModule]) -> Callable[[Path], list[VfsModule]]:
+    return lambda folder: [*(kind() for kind in kinds), backend(f"file://{folder}")]
+
+
 PROFILES = (
     profile("memory", lambda _: memory_url()),
     profile("memory-unremembered", lambda _: memory_url(), cache_seconds=0),
     announced,
     profile("keys", lambda _: "warehouse://share", directories="marked"),
     profile("keys-unannounced", lambda _: "warehouse://share"),
+    Profile("streams_depot", above_a_store(StreamsDepotModule), known_failures=OF_STORES),
     Profile("ftp", through_ftp, known_failures=BY_FTP),
 )
 
@@ -296,19 +302,40 @@ def test_a_file_that_is_open_without_a_name_shares_its_number_with_nobody(hand: 
     assert hand.chain.fstat(TOKEN, hand.make("file")).ino != number
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), max_size=40))
-def test_no_two_paths_have_one_number(renames: list[tuple[str, str]]) -> None:
-    numbers = Numbers()
-    names = {"a": numbers.of("a")}
-    for source, target in renames:
-        if source in names and target not in names:
-            names[target] = names.pop(source)
-            numbers.forget(source)
-            numbers.give(target, names[target])
-        elif source not in names:
-            names[source] = numbers.of(source)
-        assert {path: numbers.of(path) for path in names} == names
-        assert len(set(names.values())) == len(names)
+PLACES = st.sampled_from(["a", "b", "a/x", "b/x", "a/x/y", "b/x/y"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["make", "move", "remove", "remove open"]), PLACES, PLACES), max_size=40))
+def test_everything_has_one_number_of_its_own_as_long_as_it_is_there(steps: list[tuple[str, str, str]]) -> None:
+    numbers, there = Numbers(), {}
+    without_name: list[int] = []
+    for what, path, target in steps:
+        if what == "make" and path not in there:
+            there[path] = numbers.of(path)
+        elif what == "move" and path in there and target not in there and not target.startswith(path):
+            numbers.move(path, target)
+            moved = [each for each in there if each == path or each.startswith(path + "/")]
+            for each in moved:
+                there[target + each[len(path) :]] = there.pop(each)
+        elif what.startswith("remove") and path in there and not any(each.startswith(path + "/") for each in there):
+            numbers.forget(path)
+            number = there.pop(path)
+            if what == "remove open":
+                numbers.renew(path)
+                without_name.append(number)
+        assert {each: numbers.of(each) for each in there} == there
+        assert len({*there.values(), *without_name}) == len(there) + len(without_name)
+
+
+def test_what_is_beneath_a_directory_that_is_renamed_keeps_its_number(hand: Hand) -> None:
+    hand.mkdir("folder")
+    hand.chain.close(TOKEN, hand.chain.open(TOKEN, hand.root, "folder/file", CREATE))
+    before = hand.chain.stat(TOKEN, hand.root, "folder/file").ino
+    hand.rename("folder", "other")
+    assert hand.chain.stat(TOKEN, hand.root, "other/file").ino == before
+    hand.mkdir("folder")
+    hand.chain.close(TOKEN, hand.chain.open(TOKEN, hand.root, "folder/file", CREATE))
+    assert hand.chain.stat(TOKEN, hand.root, "folder/file").ino != before
 
 
 def test_links_lead_nowhere(tmp_path: Path) -> None:

@@ -97,10 +97,9 @@ class Shown(NamedTuple):
         )  # fmt: skip
 
 
-def path_number(path: str, attempt: int = 0) -> int:
-    """The number that stands for a path: 63 bits of a hash; a further one for each `attempt`."""
-    text = encode_name(path) + b"\0" + str(attempt).encode() if attempt else encode_name(path)
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1 or 1
+def path_number(path: str) -> int:
+    """The number that stands for a path: 63 bits of a hash."""
+    return int.from_bytes(hashlib.blake2b(encode_name(path), digest_size=8).digest(), "little") >> 1 or 1
 
 
 def device_number(url: str) -> int:

@@ -1,8 +1,8 @@
 """What is known of the names of a foreign store: remembered for a moment, numbered, and with times for directories.
 
-A file's number is a hash of its path; after a rename it keeps the one it had, as long as this is remembered. A
-directory of a store that keeps no times for them is as old as its last change through this server, or as the last
-full `refresh_seconds`, so that listings that are kept above are read again that often.
+A file's number is a hash of its path; after a rename it keeps the one it had, and so does all beneath a directory, as
+long as this is remembered. A directory of a store that keeps no times for them is as old as its last change through
+this server, or as the last full `refresh_seconds`, so that listings that are kept above are read again that often.
 """
 
 import errno
@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from lamina.vfs_modules.operations import FileStat
 from lamina.vfs_modules.stock.foreign.entries import Entry, Shown, directory_entry, path_number
@@ -37,48 +37,60 @@ def join(directory: str, path: str) -> str:
 
 
 class Numbers:
-    """The numbers of files: of their paths, or those that they had before they were renamed."""
+    """The numbers of files: each is a hash of an identity, which is the path that a file or directory was first met by.
+
+    What is renamed takes its identity along, and with it all that is beneath; what comes in its place gets a new one.
+    """
 
     def __init__(self) -> None:
-        self._given: OrderedDict[str, int] = OrderedDict()
-        self._owner: dict[int, str] = {}
+        self._identities: OrderedDict[str, str] = OrderedDict()
+        self._births: OrderedDict[str, int] = OrderedDict()
+        self._born = 0
 
     def of(self, path: str) -> int:
         """The number of what has this path."""
-        known = self._given.get(path)
-        if known is not None:
-            return known
-        attempt, number = 0, path_number(path)
-        while self._owner.get(number, path) != path:
-            attempt += 1
-            number = path_number(path, attempt)
-        if attempt:
-            self.give(path, number)
-        return number
+        return path_number(self._identity(path))
 
-    def give(self, path: str, number: int) -> None:
-        """Let what has this path have a certain number."""
-        self.forget(path)
-        self._given[path] = number
-        self._owner[number] = path
-        while len(self._given) > _REMEMBERED:
-            _, oldest = self._given.popitem(last=False)
-            self._owner.pop(oldest, None)
+    def _identity(self, path: str) -> str:
+        if not self._births:
+            return path
+        rest: list[str] = []
+        while path and path not in self._identities:
+            directory, _, name = path.rpartition("/")
+            birth = self._births.get(path)
+            # No name has a slash: nothing else is written like this.
+            rest.append(name if birth is None else f"{name}//{birth}")
+            path = directory
+        return "/".join([self._identities[path], *reversed(rest)] if path else reversed(rest))
+
+    def move(self, source: str, target: str) -> None:
+        """What had one path has another, with all that is beneath."""
+        identity = self._identity(source)
+        for table in (self._identities, self._births):
+            _carry(table, source + "/", target + "/")
+        self.forget(source)
+        self.renew(source)
+        self._identities.pop(target, None)
+        self._identities[target] = identity
+        if len(self._identities) > _REMEMBERED:
+            self._identities.popitem(last=False)
 
     def forget(self, path: str) -> None:
         """Nothing has this path any more."""
-        number = self._given.pop(path, None)
-        if number is not None:
-            self._owner.pop(number, None)
+        self._identities.pop(path, None)
 
-    def reserve(self, number: int) -> None:
-        """Let nothing get the number of a file that is still open without a name."""
-        self._owner[number] = "\0"
+    def renew(self, path: str) -> None:
+        """What gets this path next is not what had it, which is still there: renamed, or open without a name."""
+        self._born += 1
+        self._births.pop(path, None)
+        self._births[path] = self._born
+        if len(self._births) > 2 * _REMEMBERED:
+            self._births.popitem(last=False)
 
-    def release(self, number: int) -> None:
-        """That file is closed."""
-        if self._owner.get(number) == "\0":
-            del self._owner[number]
+
+def _carry(table: OrderedDict[str, Any], source: str, target: str) -> None:
+    for path in [path for path in table if path.startswith(source)]:
+        table[target + path[len(source) :]] = table.pop(path)
 
 
 class Tree:
@@ -269,15 +281,13 @@ class Tree:
 
     def rename(self, source: str, target: str, is_directory: bool) -> None:
         """Give something another name, which is free; it keeps its number."""
-        number = self.numbers.of(source)
         try:
             self.store.rename(source, target, is_directory)
         finally:
             for path in (source, target):
                 self.forget(path)
                 self.forget_beneath(path)
-        self.numbers.forget(source)
-        self.numbers.give(target, number)
+        self.numbers.move(source, target)
         self._left(parent_of(source))
         self.changed(parent_of(target))
 
