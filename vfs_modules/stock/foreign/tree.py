@@ -88,6 +88,11 @@ class Numbers:
             self._births.popitem(last=False)
 
 
+def _drop_beneath(table: MutableMapping[str, Any], start: str) -> None:
+    for path in [path for path in table if path.startswith(start)]:
+        del table[path]
+
+
 def _carry(table: OrderedDict[str, Any], source: str, target: str) -> None:
     for path in [path for path in table if path.startswith(source)]:
         table[target + path[len(source) :]] = table.pop(path)
@@ -220,10 +225,8 @@ class Tree:
 
     def forget_beneath(self, path: str) -> None:
         """The same for all that is in a directory."""
-        tables: tuple[MutableMapping[str, object], ...] = (self._known, self._changed, self._listed)
-        for table in tables:
-            for each in [each for each in table if each.startswith(path + "/")]:
-                del table[each]
+        for table in (self._known, self._changed, self._listed):
+            _drop_beneath(table, path + "/")
 
     def changed(self, directory: str) -> None:
         """A name has come to a directory or left it."""
