@@ -332,7 +332,7 @@ class SmbServer:
                 log.debug("the client of a request that closes opens is gone")
 
     def _cancel_in(self, tree: SmbTree, keep: Exchange | None) -> None:
-        for connection in self._connections_of(tree.session):
+        for connection in list(tree.session.channels):
             for exchange in list(connection.running):
                 current = exchange.current
                 if exchange is not keep and current is not None and current.tree is tree:
@@ -352,9 +352,6 @@ class SmbServer:
     def connections_of_client(self, client_guid: bytes) -> list[Connection]:
         """The connections of one client, the oldest first."""
         return list(self._clients.get(client_guid, ()))
-
-    def _connections_of(self, session: SmbSession) -> list[Connection]:
-        return [connection for connection in self.connections if connection in session.channels]
 
     def add_open(self, tree: SmbTree, nt: NtOpen | None = None, pipe: RpcPipe | None = None) -> SmbOpen:
         """Enter a file or pipe that was just opened. Raises NETWORK_NAME_DELETED where its tree ended meanwhile."""
@@ -403,7 +400,7 @@ class SmbServer:
                 forget_record(open_)
 
     def _cancel_on(self, open_: SmbOpen) -> None:
-        for connection in self._connections_of(open_.tree.session):
+        for connection in list(open_.tree.session.channels):
             for exchange in list(connection.running):
                 current = exchange.current
                 if current is not None and current.open is open_ and exchange.task is not current_task():
