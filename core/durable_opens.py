@@ -197,17 +197,17 @@ class DurableOpens:
 
     # -- create guids (3.3.5.9.10) ------------------------------------------------------------------------------
 
-    def knows_guid(self, client_guid: bytes, create_guid: bytes) -> bool:
-        """Whether a client has made an open with this create guid, or is about to."""
-        return (client_guid, create_guid) in self._guids
+    def knows_guid(self, guid: tuple[bytes, bytes] | None) -> bool:
+        """Whether a client has made an open with this client's and create guid, or is about to."""
+        return guid in self._guids
 
-    def by_guid(self, client_guid: bytes, create_guid: bytes) -> "SmbOpen | None":
+    def by_guid(self, guid: tuple[bytes, bytes]) -> "SmbOpen | None":
         """The open that a client has made with this create guid. Raises KeyError; None while it is being made."""
-        return self._guids[client_guid, create_guid]
+        return self._guids[guid]
 
-    def begin(self, client_guid: bytes, create_guid: bytes, exchange: "Exchange") -> None:
+    def begin(self, guid: tuple[bytes, bytes], exchange: "Exchange") -> None:
         """A client has asked, in a message, for an open with a create guid that is not known."""
-        self._guids[client_guid, create_guid] = None
+        self._guids[guid] = None
         self._making.add(exchange)
 
     def goes_on(self, exchange: "Exchange") -> bool:
@@ -218,11 +218,11 @@ class DurableOpens:
         current = exchange.current
         return exchange in self._making and current is not None and _has_other_channel(current)
 
-    def end_making(self, client_guid: bytes, create_guid: bytes, exchange: "Exchange") -> None:
+    def end_making(self, guid: tuple[bytes, bytes], exchange: "Exchange") -> None:
         """What began has ended, with an open or without."""
         self._making.discard(exchange)
-        if self._guids.get((client_guid, create_guid), self) is None:
-            del self._guids[client_guid, create_guid]
+        if self._guids.get(guid, self) is None:
+            del self._guids[guid]
 
     # -- without a client ---------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """CREATE (MS-SMB2 3.3.5.9): decode the request and its contexts, one call to ntfsa, and the answers to the contexts."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from lamina.core.commands import create_durable
@@ -13,7 +14,6 @@ from lamina.core.settings import Dialect
 from lamina.core.wire.create import CreateRequest, decode_create_request, encode_create_response
 from lamina.core.wire.create_contexts import (
     ALLOCATION_SIZE,
-    DURABLE_HANDLE_REQUEST,
     DURABLE_HANDLE_REQUEST_V2,
     EA_BUFFER,
     LEASE_FLAG_BREAK_IN_PROGRESS,
@@ -73,20 +73,23 @@ def handle(request: Request) -> bytes | Reply:
 
 def _open_lasting(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
     """An open that outlives its connection: new, asked back, or asked for again."""
-    lasting = create_durable.read(request.connection.dialect, asked.contexts)
-    if lasting is not None:
+    lasting = create_durable.read(request.connection.dialect, tree.session.client_guid, asked.contexts)
+    durables = request.connection.server.durables
+    if lasting is not None and (lasting.reconnect is not None or durables.knows_guid(lasting.guid)):
         open_ = create_durable.existing(request, tree, asked, lasting)
         if open_ is not None:
             return _tell_again(request, tree, asked, open_)
     if asked.impersonation_level > 3:
         raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
-    if lasting is None:
-        return _open_file(request, tree, asked, None)
-    create_durable.begin_making(request, tree, asked, lasting)
+    if lasting is not None and lasting.app_instance:
+        create_durable.close_older_instances(request, tree, asked, lasting)
+    if lasting is None or lasting.guid is None:
+        return _open_file(request, tree, asked, lasting)
+    durables.begin(lasting.guid, request.exchange)
     try:
         return _open_file(request, tree, asked, lasting)
     finally:
-        create_durable.end_making(request, tree, lasting)
+        durables.end_making(lasting.guid, request.exchange)
 
 
 def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: SmbOpen) -> bytes:
@@ -106,7 +109,7 @@ def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: Sm
         level = create_durable.replayed_level(level, asked.oplock_level)
         again = create_durable.answer(state, level)
         if again is not None:
-            answers[DURABLE_HANDLE_REQUEST_V2] = again
+            answers |= dict((again,))
     return encode_create_response(
         oplock_level=level,
         create_action=state.action if replay else _FILE_OPENED,
@@ -141,11 +144,13 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
     contexts = b""
     if asked.contexts:
         answers = _answers(tree, asked, result)
-        if lasting is not None:
-            promised = create_durable.mark(server.durables, tree, open_, lasting, result)
-            if promised is not None:
-                answers[DURABLE_HANDLE_REQUEST if lasting.version == 1 else DURABLE_HANDLE_REQUEST_V2] = promised
-        contexts = encode_create_contexts(answers) if answers else b""
+        promised = create_durable.mark(server.durables, tree, open_, lasting, result) if lasting is not None else None
+        if promised is None:
+            contexts = encode_create_contexts(answers) if answers else b""
+        elif answers:
+            contexts = encode_create_contexts(answers | dict((promised,)))
+        else:
+            contexts = _only(*promised)
     return encode_create_response(
         oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,
@@ -154,6 +159,12 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
         volatile=open_.file_id,
         contexts=contexts,
     )
+
+
+@lru_cache(maxsize=64)
+def _only(tag: bytes, data: bytes) -> bytes:
+    """The list of contexts with a promise alone: clients ask for few different times."""
+    return encode_create_contexts({tag: data})
 
 
 def _parameters(dialect: int, asked: CreateRequest) -> CreateParameters:

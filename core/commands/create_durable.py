@@ -69,13 +69,17 @@ _EXCLUDED: Final = {
 
 
 class Lasting:
-    """What a CREATE asks for beyond its connection. `version` 0: no durability, but perhaps to be an instance's."""
+    """What a CREATE asks for beyond its connection. `version` 0: no durability, but perhaps to be an instance's.
 
-    __slots__ = ("app_instance", "app_version", "asked", "reconnect", "version")
+    `asked`, `guid`: of a new open of version 2, and under which client's guid and create guid it is known.
+    """
+
+    __slots__ = ("app_instance", "app_version", "asked", "guid", "reconnect", "version")
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.asked: DurableRequestV2 | None = None
+        self.guid: tuple[bytes, bytes] | None = None
         self.reconnect: DurableReconnect | None = None
         self.app_instance = b""
         self.app_version: AppInstanceVersion | None = None
@@ -86,7 +90,7 @@ def is_asked(contexts: Contexts) -> bool:
     return not _TAGS.isdisjoint(contexts)
 
 
-def read(dialect: int, contexts: Contexts) -> Lasting | None:
+def read(dialect: int, client_guid: bytes, contexts: Contexts) -> Lasting | None:
     """What is asked for; None where the dialect does not have it.
 
     Raises INVALID_PARAMETER for contexts that exclude each other, WireError for one that cannot be read.
@@ -94,7 +98,8 @@ def read(dialect: int, contexts: Contexts) -> Lasting | None:
     if dialect >= DIALECT_300 and DURABLE_HANDLE_REQUEST_V2 in contexts and _BESIDE_REQUEST_V2.isdisjoint(contexts):
         # What nearly all clients ask for, with nearly every file.
         usual = Lasting(2)
-        usual.asked = decode_durable_request_v2(contexts[DURABLE_HANDLE_REQUEST_V2])
+        usual.asked = asked = decode_durable_request_v2(contexts[DURABLE_HANDLE_REQUEST_V2])
+        usual.guid = client_guid, asked.create_guid
         return usual
     present = _TAGS.intersection(contexts)
     if dialect < DIALECT_300:
@@ -102,6 +107,8 @@ def read(dialect: int, contexts: Contexts) -> Lasting | None:
     if len(present) > 1 and any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "two kinds of durable handles are asked for at once")
     lasting = _read_durable(present, contexts)
+    if lasting.asked is not None:
+        lasting.guid = client_guid, lasting.asked.create_guid
     if APP_INSTANCE_ID in present and lasting.reconnect is None:
         lasting.app_instance = decode_app_instance_id(contexts[APP_INSTANCE_ID])
         if dialect >= DIALECT_311 and APP_INSTANCE_VERSION in contexts:
@@ -131,12 +138,13 @@ def _read_durable(present: frozenset[bytes], contexts: Contexts) -> Lasting:
 
 
 def existing(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> "SmbOpen | None":
-    """The open that a reconnect or a replay is answered with; None where one is to be made. Raises NtStatusError."""
+    """The open that is asked back, or that is known by the guid of the request; None where one is to be made.
+
+    Raises NtStatusError where what is there is not given to this client, or is none of this request's.
+    """
     if lasting.reconnect is not None:
         return _take_back(request, tree, asked, lasting, lasting.reconnect)
-    if lasting.asked is not None:
-        return _replayed(request, tree, asked, lasting.asked)
-    return None
+    return _replayed(request, tree, asked, lasting)
 
 
 def _take_back(
@@ -148,7 +156,7 @@ def _take_back(
     if open_ is None and wanted.flags & DHANDLE_FLAG_PERSISTENT:
         # Its CREATE was never answered, so that the client knows it by its own guid alone.
         with contextlib.suppress(KeyError):
-            open_ = durables.by_guid(tree.session.client_guid, wanted.create_guid)
+            open_ = durables.by_guid((tree.session.client_guid, wanted.create_guid))
     kept = kept_as(open_) if open_ is not None else None
     if open_ is None or kept is None or open_.tree.share.name != tree.share.name:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open that waits for its client")
@@ -186,12 +194,12 @@ def _claim(tree: "SmbTree", asked: "CreateRequest", version: int, wanted: Durabl
     return claim
 
 
-def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", wanted: DurableRequestV2) -> "SmbOpen | None":
-    """The open that the client has made before with this create guid (3.3.5.9.10); None if there is none."""
-    durables, session = request.connection.server.durables, tree.session
-    if not durables.knows_guid(session.client_guid, wanted.create_guid):
-        return None
-    open_ = durables.by_guid(session.client_guid, wanted.create_guid)
+def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> "SmbOpen | None":
+    """The open that the client has made before with this create guid (3.3.5.9.10); None where one is to be made."""
+    wanted, session = lasting.asked, tree.session
+    assert wanted is not None
+    assert lasting.guid is not None
+    open_ = request.connection.server.durables.by_guid(lasting.guid)
     replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
     if open_ is None:
         status = NtStatus.FILE_NOT_AVAILABLE if replay else NtStatus.DUPLICATE_OBJECTID
@@ -225,26 +233,7 @@ def _is_same_request(open_: "SmbOpen", tree: "SmbTree", asked: "CreateRequest", 
 # -- an open that is made ---------------------------------------------------------------------------------------------
 
 
-def begin_making(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
-    """An open is about to be made: others of its application's older instances are closed, and replays refused.
-
-    `end_making` follows, whatever comes of it; not where this raises FILE_FORCED_CLOSED.
-    """
-    if lasting.app_instance:
-        _close_older_instances(request, tree, asked, lasting)
-    if lasting.asked is not None:
-        guid = lasting.asked.create_guid
-        request.connection.server.durables.begin(tree.session.client_guid, guid, request.exchange)
-
-
-def end_making(request: Request, tree: "SmbTree", lasting: Lasting) -> None:
-    """It is made, or nothing has come of it."""
-    if lasting.asked is not None:
-        guid = lasting.asked.create_guid
-        request.connection.server.durables.end_making(tree.session.client_guid, guid, request.exchange)
-
-
-def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
+def close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting: Lasting) -> None:
     """An application that was moved to another client takes its files along (3.3.5.9.13).
 
     Raises FILE_FORCED_CLOSED where the instance that has the file open is the newer one.
@@ -267,7 +256,7 @@ def _close_older_instances(request: Request, tree: "SmbTree", asked: "CreateRequ
 
 def mark(
     durables: DurableOpens, tree: "SmbTree", open_: "SmbOpen", lasting: Lasting, result: CreateResult
-) -> bytes | None:
+) -> tuple[bytes, bytes] | None:
     """Promise a new open what it is asked to be; the answer to its context, None for none.
 
     A directory is never durable (3.3.5.9.6, 3.3.5.9.10), nor what rests on no right to be kept open.
@@ -314,12 +303,12 @@ def replayed_level(held: int, asked: int) -> int:
     return asked
 
 
-def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> bytes | None:
-    """The data of the response's DHnQ or DH2Q context; None where nothing was promised, or `level` carries nothing."""
+def answer(state: DurableState, level: int = OPLOCK_LEVEL_BATCH) -> tuple[bytes, bytes] | None:
+    """The response's context, tag and data; None where nothing was promised, or the oplock `level` carries nothing."""
     carried = state.kind is _PERSISTENT or level in (OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_LEASE)
     if state.kind is None or not carried:
         return None
     if state.version == 1:
-        return encode_durable_response()
+        return DURABLE_HANDLE_REQUEST, encode_durable_response()
     flags = DHANDLE_FLAG_PERSISTENT if state.kind is _PERSISTENT else 0
-    return encode_durable_response_v2((round(state.seconds * 1000), flags))
+    return DURABLE_HANDLE_REQUEST_V2, encode_durable_response_v2((round(state.seconds * 1000), flags))

@@ -5,6 +5,7 @@ The list, whatever is in it, and the contexts that are understood so far; the da
 
 from collections.abc import Mapping
 from struct import Struct
+from struct import error as struct_error
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -89,8 +90,10 @@ def decode_create_contexts(data: memoryview) -> Mapping[bytes, memoryview | byte
 
 
 def _decode_one(data: memoryview) -> tuple[int, bytes, memoryview]:
-    fields = unpack_at(_CONTEXT, data, 0, "create context")
-    following, name_offset, name_length, _, data_offset, data_length = fields
+    try:
+        following, name_offset, name_length, _, data_offset, data_length = _CONTEXT.unpack_from(data)
+    except struct_error:
+        raise WireError(f"create context of {len(data)} bytes") from None
     if following % 8 or 0 < following < _CONTEXT.size or (following and following >= len(data)):
         raise WireError(f"create context with Next {following} in a list of {len(data)} bytes")
     end = following or len(data)
