@@ -4,7 +4,9 @@ Errors that modules mean to raise are `OSError`. Anything else is a fault of a p
 """
 
 import logging
+import time
 import traceback
+from collections.abc import Hashable
 from types import FrameType, TracebackType
 from typing import NamedTuple
 
@@ -54,12 +56,41 @@ def _place(frame: FrameType, line: int) -> Place | None:
     return Place(module, frame.f_code.co_name, frame.f_code.co_filename.rpartition("/")[2], line)
 
 
-def log_unexpected(error: Exception, what: str) -> None:
-    """One line for a fault of a module, with the traceback for whoever debugs it; the whole for one of Lamina."""
+def log_unexpected(error: BaseException, what: str) -> None:
+    """One line for a fault of a module, with the traceback for whoever debugs it; the whole for one of Lamina.
+
+    The same fault is told of once a minute, and how often it has come meanwhile.
+    """
     place = raised_by(error)
     if place is None:
         log.error("%s failed; this is a bug in Lamina", what, exc_info=error)
         return
-    reason = traceback.format_exception_only(error)[-1].strip()
-    log.error("%s failed with %s; the client is told of an internal error", place, reason)
     log.debug("%s", place, exc_info=error)
+    reason = traceback.format_exception_only(error)[-1].strip()
+    withheld = _repeated.withheld((id(place.module), place.function, place.line, type(error)), time.monotonic())
+    if withheld is not None:
+        again = f" ({withheld} times more in the last minute)" if withheld else ""
+        log.error("%s failed with %s; the client is told of an internal error%s", place, reason, again)
+
+
+class Repeated:
+    """What is told again and again is told once in a while."""
+
+    def __init__(self, seconds: float = 60.0, most: int = 1000) -> None:
+        """`seconds` between two lines about the same; `most`: how many different things are remembered."""
+        self._seconds, self._most = seconds, most
+        self._told: dict[Hashable, tuple[float, int]] = {}
+
+    def withheld(self, what: Hashable, now: float) -> int | None:
+        """How many lines about this were withheld since the last one; None where this one is to be, too."""
+        since, count = self._told.get(what, (float("-inf"), 0))
+        if now - since < self._seconds:
+            self._told[what] = since, count + 1
+            return None
+        if len(self._told) >= self._most:
+            self._told.clear()
+        self._told[what] = now, 0
+        return count
+
+
+_repeated = Repeated()

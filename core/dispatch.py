@@ -7,6 +7,8 @@ success, or a `Reply`, or raises `NtStatusError`.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from greenlet import GreenletExit
+
 from lamina.core.blame import log_unexpected
 from lamina.core.commands import (
     change_notify,
@@ -37,6 +39,7 @@ from lamina.core.wire.error import encode_error_for
 from lamina.core.wire.errors import WireError
 from lamina.ntfsa.errors import status_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.engine import RequestCancelled
 
 
 class Entry(NamedTuple):
@@ -87,7 +90,9 @@ def execute(request: Request) -> Reply:
         return _failed(request, cancelled.status)
     except OSError as error:
         return _failed(request, status_of(error))
-    except Exception as error:
+    except (RequestCancelled, GreenletExit):
+        raise
+    except BaseException as error:  # a module's sys.exit() is no reason to leave a client without an answer
         log_unexpected(error, f"command {request.header.command}")
         return _failed(request, NtStatus.INTERNAL_ERROR)
     finally:

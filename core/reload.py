@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.config.diagnostics import ConfigurationError
-from lamina.core.config.loading import Configuration, load
+from lamina.core.config.loading import Configuration, Tolerates, load
 from lamina.core.control import Command, NotRunningError, Say, ask, private_folder, runtime_folder
 from lamina.core.plan import ServerPlan
 from lamina.core.runtime import Runtime, StartError
@@ -114,7 +114,7 @@ class Reloader:
 
     async def _reload(self) -> ReloadResult:
         try:
-            new = await asyncio.to_thread(_load_as_server, self._current.file)
+            new = await asyncio.to_thread(_load_as_server, self._current.file, self._is_as_before)
             await self._runtime.apply(new.plan)
         except ConfigurationError as error:
             return ReloadResult(errors=tuple(map(str, error.problems)))
@@ -123,13 +123,22 @@ class Reloader:
         old, self._current = self._current, new
         if new.authentication != old.authentication:
             self._runtime.server.authenticator = Authenticator(self._runtime.accounts, new.authentication)
-        return ReloadResult(changes(old.plan, new.plan), restart_notes(old, new))
+        return ReloadResult(changes(old.plan, new.plan), (*restart_notes(old, new), *refusals(new)))
+
+    def _is_as_before(self, share: str, modules: tuple[str, ...]) -> bool:
+        """Whether a module that cannot be loaded has gone; one that is named for the first time is misspelt."""
+        return self._current.chain_names.get(share) == modules
 
 
-def _load_as_server(file: Path) -> Configuration:
+def _load_as_server(file: Path, tolerates: Tolerates) -> Configuration:
     # A worker thread may have inherited the identity of a client's request.
     with server_identity():
-        return load(file)
+        return load(file, tolerates)
+
+
+def refusals(configuration: Configuration) -> tuple[str, ...]:
+    """A line for each share that is not served, as a module of its chain cannot be loaded."""
+    return tuple(f"share {name} is not served: {why}" for name, why in configuration.refused.items())
 
 
 def changes(old: ServerPlan, new: ServerPlan) -> tuple[str, ...]:

@@ -8,14 +8,18 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from lamina.core.audit_trail import AuditTrail
 from lamina.core.auth.accounts import AccountStore
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.blame import raised_by
 from lamina.core.composition import make_chain
 from lamina.core.event_queue import EventQueue
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
@@ -33,6 +37,8 @@ from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.hooks import HookBus, listener_name
+from lamina.vfs_modules.loader import LoadError
+from lamina.vfs_modules.module import ModuleError
 from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import SERVER_TOKEN
 
@@ -74,6 +80,7 @@ class Runtime:
         self.leases = LeaseTable()
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
+        self._unserved: dict[str, ShareSpec] = {}
         self.hooks = HookBus()
         self._audit = AuditTrail(self.hooks.event)
         self._events = EventQueue("events of modules")
@@ -91,12 +98,17 @@ class Runtime:
         accounts: AccountStore,
         auth: AuthSettings,
         events: ServerEvents,
+        *,
+        forgiving: bool = False,
     ) -> "Runtime":
-        """Open every share of `plan`, then listen. Raises StartError or OSError, with everything given back."""
+        """Open every share of `plan`, then listen. Raises StartError or OSError, with everything given back.
+
+        `forgiving`: a share that cannot be opened is told of and left out, as long as another one can.
+        """
         authenticator = Authenticator(accounts, auth)
         runtime = cls(engine, SmbServer(engine, plan.settings, authenticator, {}, events), accounts, plan)
         try:
-            await runtime._open_shares(plan.shares)
+            await runtime._open_shares(plan.shares, plan.shares if forgiving else {})
             runtime.server.set_shares(runtime.shares())
             await runtime._listen(plan.listeners)
             runtime.hooks.server_started(tuple(map(str, runtime.bound)))
@@ -125,7 +137,7 @@ class Runtime:
         """
         before = dict(self._open)
         try:
-            await self._open_shares(plan.shares)
+            await self._open_shares(plan.shares, self._unserved)
             await self._listen(plan.listeners)
         except BaseException:
             failed, self._open = self._open, before
@@ -177,22 +189,36 @@ class Runtime:
             bound = self._listening.pop(listener)
             self.server.stop_listening(bound.address, bound.port)
 
-    async def _open_shares(self, specs: Mapping[str, ShareSpec]) -> None:
-        opened: dict[str, _OpenShare] = {}
-        previous, self._open = self._open, opened
+    async def _open_shares(self, specs: Mapping[str, ShareSpec], forgiven: Mapping[str, ShareSpec]) -> None:
+        """Open the shares; those that are `forgiven` as they are may fail, unless all do."""
+        previous, self._open = self._open, {}
+        unserved, failure = {}, None
         for name, spec in specs.items():
-            old = previous.get(name)
-            volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
-            volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
-            opened[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
-            if old is None:
-                await self._recover(opened[name])
+            try:
+                await self._open_share(name, spec, previous.get(name))
+            except StartError as error:
+                if forgiven.get(name) != spec:
+                    raise
+                log.error("%s; it is not served", error)
+                unserved[name], failure = spec, error
+                failed = self._open.pop(name, None)
+                await self._close_unused(_volumes({name: failed} if failed is not None else {}))
+        if failure is not None and not self._open:
+            raise failure
+        self._unserved = unserved
+
+    async def _open_share(self, name: str, spec: ShareSpec, old: _OpenShare | None) -> None:
+        volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
+        volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
+        self._open[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
+        if old is None:
+            await self._recover(self._open[name])
 
     async def _open_volume(self, name: str, spec: ShareSpec, previous: NtVolume | None) -> NtVolume:
         try:
             chain = make_chain(name, spec, self.surroundings)
             return await self.engine.run(self._connect, name, spec, chain, previous)
-        except Exception as error:  # modules are anybody's code: whatever it raises stops the start, with its message
+        except (Exception, SystemExit) as error:  # modules are anybody's code: whatever it raises is told
             raise StartError(f"share {name!r} ({spec.path}): {_reason(error)}") from error
 
     async def _recover(self, open_share: _OpenShare) -> None:
@@ -305,4 +331,10 @@ def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountS
 
 
 def _reason(error: BaseException) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    place = None if isinstance(error, OSError | ModuleError | LoadError | ValidationError) else raised_by(error)
+    if place is None:
+        return str(error)
+    what = traceback.format_exception_only(error)[-1].strip()
+    return f"module {place.module.title!r} failed in {place.function} ({place.file}:{place.line}): {what}"

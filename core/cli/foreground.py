@@ -89,7 +89,7 @@ async def _start(
     engine: Engine, plan: ServerPlan, accounts: AccountStore, auth: AuthSettings, reporter: Reporter
 ) -> Runtime:
     try:
-        return await Runtime.start(engine, plan, accounts, auth, reporter)
+        return await Runtime.start(engine, plan, accounts, auth, reporter, forgiving=True)
     except StartError as error:
         raise CliError(str(error)) from error
     except OSError as error:
@@ -107,7 +107,7 @@ def _why_not_listening(plan: ServerPlan, error: OSError) -> str:
 def listening(reporter: Reporter, runtime: Runtime) -> None:
     """Tell that connections are accepted, where, and to which shares."""
     addresses = [{"address": listener.address, "port": listener.port} for listener in runtime.bound]
-    reporter.emit("listening", pid=os.getpid(), listeners=addresses, shares=list(runtime.plan.shares))
+    reporter.emit("listening", pid=os.getpid(), listeners=addresses, shares=list(runtime.shares()))
 
 
 def stopped(reporter: Reporter, runtime: Runtime) -> None:

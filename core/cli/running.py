@@ -13,10 +13,18 @@ from lamina.core.cli.accounts import open_accounts
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.foreground import Started, on_hangup, serve_until_stopped, set_up_log, sink, write
 from lamina.core.config.diagnostics import ConfigurationError
-from lamina.core.config.loading import Configuration, load
+from lamina.core.config.loading import Configuration, Tolerates, load
 from lamina.core.control import NotRunningError, answering
 from lamina.core.handles import handle_commands
-from lamina.core.reload import AlreadyRunningError, Instance, Reloader, ReloadResult, reload_command, request_reload
+from lamina.core.reload import (
+    AlreadyRunningError,
+    Instance,
+    Reloader,
+    ReloadResult,
+    refusals,
+    reload_command,
+    request_reload,
+)
 from lamina.core.reporter import Reporter
 from lamina.core.runtime import Runtime
 from lamina.core.status import status_command
@@ -38,8 +46,10 @@ def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Paramete
     json
         Print one JSON object per line for every event instead of text.
     """
-    configuration = _load(config)
+    configuration = _load(config, lambda share, modules: True)
     set_up_log(configuration.server.log_level, json or configuration.server.log_format == "json")
+    for line in refusals(configuration):
+        log.error("%s", line)
     try:
         instance = Instance(config)
     except (AlreadyRunningError, OSError) as error:
@@ -56,6 +66,8 @@ def _control(instance: Instance, configuration: Configuration, reporter: Reporte
         reporter.emit("reloaded", changes=[*result.changes, *result.notes], errors=list(result.errors))
         for line in result.errors:
             log.error("not reloaded: %s", line)
+        for line in result.notes:
+            log.warning("%s", line)
 
     @contextlib.asynccontextmanager
     async def started(runtime: Runtime) -> AsyncIterator[None]:
@@ -114,12 +126,12 @@ def spec_name(module: object) -> str:
 
 def _say_listening(runtime: Runtime) -> None:
     where = ", ".join(map(str, runtime.bound))
-    write(f"serving {', '.join(runtime.plan.shares)} on {where}")
+    write(f"serving {', '.join(runtime.shares())} on {where}")
 
 
-def _load(config: Path) -> Configuration:
+def _load(config: Path, tolerates: Tolerates | None = None) -> Configuration:
     try:
-        return load(config)
+        return load(config, tolerates)
     except ConfigurationError as error:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")

@@ -12,12 +12,16 @@ from lamina.core.config.locator import KeyPath, line_of
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault. `line` from 1, None if it has no place; `key` as one writes it in TOML, "" for the file."""
+    """One fault. `line` from 1, None if it has no place; `key` as one writes it in TOML, "" for the file.
+
+    `share`: the share that it is about, and nothing else is; "" where there is none.
+    """
 
     file: str
     line: int | None
     key: str
     message: str
+    share: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line is not None else self.file
@@ -39,10 +43,17 @@ class Report:
         self.file = file
         self.lines = lines
         self.problems: list[Problem] = []
+        self.unloadable: dict[str, str] = {}
+
+    def add_unloadable(self, path: KeyPath, message: str) -> None:
+        """A module of a share's chain, at `path`, cannot be loaded."""
+        self.unloadable.setdefault(str(path[1]), message)
+        self.add(path, message)
 
     def add(self, path: KeyPath, message: str) -> None:
         """Something is wrong with the value at `path`."""
-        self.problems.append(Problem(self.file, line_of(self.lines, path), key_text(path), message))
+        share = str(path[1]) if path[0] == "share" and len(path) > 1 else ""
+        self.problems.append(Problem(self.file, line_of(self.lines, path), key_text(path), message, share))
 
     def add_error(self, path: KeyPath, error: Any, names: Iterable[str]) -> None:
         """A finding of pydantic below `path`; `names` are the keys that are valid where an unknown one stands."""

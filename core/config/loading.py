@@ -7,8 +7,8 @@ only the machine can tell: folders, files, modules that load and a chain that co
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,34 @@ _RESERVED = ("ipc$", "admin$", "global")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A file that is right: the plan it makes and what else `lamina run` needs."""
+    """A file that is right: the plan it makes and what else `lamina run` needs.
+
+    `refused`: shares that are left out of the plan, and why. `chain_names`: the modules of each share, of those too.
+    """
 
     file: Path
     server: ServerTable
     plan: ServerPlan
     authentication: AuthSettings
     accounts: Path
+    refused: Mapping[str, str] = field(default_factory=dict)
+    chain_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def chains(self) -> Mapping[str, Chain]:
         """The composed chain of each share, not connected; to explain it."""
         return {name: make_chain(name, spec) for name, spec in self.plan.shares.items()}
 
 
-def load(file: Path) -> Configuration:
-    """Read and check `file`. Raises ConfigurationError with every problem that was found."""
-    return parse(_read(file), file)
+Tolerates = Callable[[str, tuple[str, ...]], bool]
+"""Whether a share whose chain names these modules may be left out because one of them cannot be loaded."""
+
+
+def load(file: Path, tolerates: Tolerates | None = None) -> Configuration:
+    """Read and check `file`. Raises ConfigurationError with every problem that was found.
+
+    A share of which a module cannot be loaded is `refused` instead where `tolerates` says so, and others are left.
+    """
+    return parse(_read(file), file, tolerates)
 
 
 def _read(file: Path) -> str:
@@ -59,14 +71,14 @@ def _read(file: Path) -> str:
         raise ConfigurationError([Problem(str(file), None, "", f"cannot be read: {error.strerror}")]) from error
 
 
-def parse(text: str, file: Path) -> Configuration:
-    """Check the text of a configuration that stands (or might) in `file`. Raises ConfigurationError."""
+def parse(text: str, file: Path, tolerates: Tolerates | None = None) -> Configuration:
+    """Check the text of a configuration that stands (or might) in `file`. Raises ConfigurationError. See `load`."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([_syntax_problem(str(file), text, str(error))]) from error
     report = Report(str(file), locate(text))
-    reader = _Reader(report, file.absolute().parent)
+    reader = _Reader(report, file.absolute().parent, tolerates)
     result = reader.configuration(raw, file)
     if report.problems or result is None:
         raise ConfigurationError(report.problems)
@@ -82,9 +94,10 @@ def _syntax_problem(file: str, text: str, message: str) -> Problem:
 class _Reader:
     """One reading: the report that problems go to, and the folder that relative paths start from."""
 
-    def __init__(self, report: Report, folder: Path) -> None:
+    def __init__(self, report: Report, folder: Path, tolerates: Tolerates | None = None) -> None:
         self.report = report
         self.folder = folder
+        self.tolerates = tolerates
 
     def configuration(self, raw: Mapping[str, Any], file: Path) -> Configuration | None:
         """The whole file."""
@@ -94,11 +107,26 @@ class _Reader:
         if server is not None:
             self._check_server(server)
         shares = self._shares(raw.get("share", {}), server)
+        names = _all_chain_names(raw.get("share", {}))
+        refused = self._refused(names)
         if server is None or self.report.problems:
             return None
+        shares = {name: spec for name, spec in shares.items() if name not in refused}
         accounts = self._path(str(server.accounts))
         plan = ServerPlan(server.settings(), shares, server.listeners(), self._path(str(server.state)))
-        return Configuration(file, server, plan, server.authentication(), accounts)
+        return Configuration(file, server, plan, server.authentication(), accounts, refused, names)
+
+    def _refused(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """The shares that are left out for a module that cannot be loaded; what is wrong with them is no problem."""
+        if self.tolerates is None:
+            return {}
+        unloadable = self.report.unloadable
+        refused = {share: why for share, why in unloadable.items() if self.tolerates(share, names[share])}
+        left = [problem for problem in self.report.problems if problem.share not in refused]
+        if not left and len(refused) == len(names):
+            return {}
+        self.report.problems = left
+        return refused
 
     def _model(self, model: type[Any], raw: object, path: KeyPath, also: Sequence[str] = ()) -> Any:
         try:
@@ -221,7 +249,7 @@ class _Reader:
         try:
             kind = load_module(name)
         except Exception as error:  # a module is anybody's code: whatever it does at import is reported, not raised
-            self.report.add(where, str(error))
+            self.report.add_unloadable(where, str(error))
             return None
         if issubclass(kind, Backend) != (index == len(names) - 1):
             fault = "is a backend and must stand last" if issubclass(kind, Backend) else "stands last but is no backend"
@@ -233,6 +261,11 @@ class _Reader:
             make_chain(str(path[-1]), ShareSpec(Path(), chain=specs))
         except Exception as error:  # as above: building a chain runs the modules' own code
             self.report.add((*path, "chain"), str(error))
+
+
+def _all_chain_names(raw: object) -> dict[str, tuple[str, ...]]:
+    shares = raw if isinstance(raw, dict) else {}
+    return {name: tuple(_chain_names(table)) for name, table in shares.items() if isinstance(table, dict)}
 
 
 def _chain_names(raw: Mapping[str, Any]) -> list[str]:

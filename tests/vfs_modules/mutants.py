@@ -307,7 +307,8 @@ class LooksByName(VfsModule):
         return handle
 
     def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
-        again = self.next.open(token, *self.state(handle), OpenHow(Access.READ))
+        directory, path = self.state(handle)
+        again = self.next.open(token, directory, path, OpenHow(Access.READ))
         try:
             return self.next.pread(token, again, buffer, offset)
         finally:
@@ -358,7 +359,7 @@ class LeavesATemporaryFile(VfsModule):
 @found_by("every_operation_answers_or_raises_oserror")
 class RaisesWhatItLikes(VfsModule):
     def statfs(self, token, handle):
-        return {}["free"]
+        raise KeyError("free")
 
 
 @found_by("a_created_file_is_empty_and_regular")
