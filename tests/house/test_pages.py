@@ -1,5 +1,6 @@
 """The documents: generated pages are fresh, and every example on a page is run."""
 
+import ast
 import os
 import re
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lamina.core.cli.new_module import distribution_files
 from lamina.vfs_modules.operations import Capability
+from tests.support.contract import MODULES
 from tests.support.processes import REPOSITORY
 from tests.support.reference import PAGES, stale
 
@@ -45,6 +48,32 @@ def test_the_examples_of_all_pages_run_and_their_tests_pass(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+
+
+def imported(program: str) -> set[tuple[str, str]]:
+    """What a program imports from Lamina's modules for module writers: module and name."""
+    statements = [one for one in ast.walk(ast.parse(program)) if isinstance(one, ast.ImportFrom)]
+    return {
+        ((one.module or "").removeprefix("lamina.vfs_modules."), alias.name)
+        for one in statements
+        if (one.module or "").startswith("lamina.vfs_modules.")
+        for alias in one.names
+    }
+
+
+def test_what_the_guide_uses_is_part_of_the_contract():
+    used = set().union(*(imported(examples(page)) for page in (DOCS / "modules").glob("*.md")))
+    used |= set().union(*(imported(text) for text in distribution_files("x").values() if text.startswith('"""')))
+    # What only tests of modules use is promised by the pages that show it.
+    for_tests = {("chain", "Chain"), ("engine", "Engine"), ("loader", "check_version"), ("loader", "load_module")}
+    used = {one for one in used - for_tests if not one[0].startswith(("stock.", "testing"))}
+    promised = {module.replace("/", "."): names for module, names in MODULES.items()}
+    strangers = [
+        f"{module}.{name}"
+        for module, name in sorted(used)
+        if module not in promised or (promised[module] and name not in promised[module])
+    ]
+    assert strangers == []
 
 
 def test_every_capability_is_explained():

@@ -17,6 +17,9 @@ class Access(IntEnum):
 class FileStat(NamedTuple):
     """What statx says of a file. `btime_ns` is None where the file system keeps no birth time.
 
+    `dev` and `ino` tell it from all others; `size` and `allocated` are bytes, `nlink` how many names it has. Times are
+    nanoseconds since 1970: of the last access, the last change of its data, the last change of anything, and of birth.
+
     `compressed`: the file system is to keep its data compressed, or that of new files in a directory.
     """
 
