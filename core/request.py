@@ -25,6 +25,8 @@ HEADROOM: Final = 56
 
 HEADER: Final = 64
 
+_WAIT_FOR_GRANTS: Final = frozenset({Command.CREATE, Command.SET_INFO})
+
 INTERIM_DELAY: Final = 0.25
 """Seconds after which a client is told that a slow operation is pending; waits for somebody are told at once."""
 
@@ -147,13 +149,14 @@ class Exchange:
         """The current request begins to wait (the engine calls this).
 
         Within a compound only the last request may wait for somebody, or an open for a caching grant to be given up
-        (3.3.5.2.7, and the footnote on it): others fail with INTERNAL_ERROR.
+        (3.3.5.2.7, and the footnote on it): others fail with INTERNAL_ERROR. So may a rename or deletion, in SET_INFO:
+        Linux makes each a compound, also while it caches a handle of the file itself.
         """
         request = self.current
         if request is None or request.async_id:
             return
         if not self.is_last():
-            if indefinite and request.header.command != Command.CREATE:
+            if indefinite and request.header.command not in _WAIT_FOR_GRANTS:
                 raise NtStatusError(NtStatus.INTERNAL_ERROR, "a request within a compound would wait")
             return
         if request.header.command <= Command.SESSION_SETUP:

@@ -1,18 +1,28 @@
 """Requests that wait: interim responses and CANCEL (MS-SMB2 3.3.4.2, 3.3.5.16), and the end of what they wait in."""
 
+import os
+import struct
 from collections.abc import Callable
 
 import pytest
 
 from lamina.core.wire import constants as smb
 from lamina.core.wire.close import CloseRequest, encode_close_request
+from lamina.core.wire.create import CreateRequest, encode_create_request
+from lamina.core.wire.create_contexts import REQUEST_LEASE, LeaseContext, encode_lease
 from lamina.core.wire.empty import encode_empty
 from lamina.core.wire.lock import LockRequest, WireLock, encode_lock_request
+from lamina.core.wire.oplock_break import LeaseBreak, decode_lease_break_notification, encode_lease_break
 from lamina.core.wire.query_directory import QueryDirectoryRequest, encode_query_directory_request
+from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
+from lamina.ntfsa.constants import DELETE, FILE_OPEN
+from lamina.ntfsa.constants import FILE_RENAME_INFORMATION as FILE_RENAME
+from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_LEASE as LEASE
 from lamina.ntfsa.listing import directory
 from lamina.ntfsa.status import NtStatus
+from tests.support.granted import RH
 from tests.support.served import PASSWORD, USER, Served, new_file
-from tests.support.wire_client import Open, WireClient
+from tests.support.wire_client import RELATED_FILE, Open, WireClient
 
 SHARED, EXCLUSIVE, UNLOCK, AT_ONCE = 1, 2, 4, 0x10
 ECHO = (smb.Command.ECHO, encode_empty())
@@ -136,6 +146,26 @@ def test_the_last_request_of_a_compound_may_wait(served: Served, holder: Holder)
     assert (second.header.message_id, second.status) == (waiting, NtStatus.PENDING)
     holder[0].lock(holder[1], [(0, 10, UNLOCK)])
     assert client.wait(waiting).status == NtStatus.SUCCESS
+
+
+def test_a_rename_within_a_compound_waits_until_nobody_caches_a_handle(served: Served) -> None:
+    """As Linux renames what it has open itself."""
+    client, key = served.connected(), b"the lease key, 1"
+    new_file(client, oplock_level=LEASE, contexts={REQUEST_LEASE: encode_lease(LeaseContext(key, RH))})
+    name = "renamed".encode("utf-16-le")
+    renaming = SetInfoRequest(*RELATED_FILE, 1, FILE_RENAME, memoryview(struct.pack("<16xI", len(name)) + name))
+    requests = [
+        (smb.Command.CREATE, encode_create_request(CreateRequest("file", DELETE, 0, 7, FILE_OPEN, 0))),
+        (smb.Command.SET_INFO, encode_set_info_request(renaming)),
+        (smb.Command.CLOSE, encode_close_request(CloseRequest(*RELATED_FILE, 0))),
+    ]
+    chain, sent = client.build_chain(requests)
+    client.send_message(chain)
+    client.wait(sent[0]).check()
+    assert decode_lease_break_notification(client.recv().message).new_state == 1
+    client.transact(smb.Command.OPLOCK_BREAK, encode_lease_break(LeaseBreak(key, 1))).check()
+    assert [client.wait(one).status for one in sent[1:]] == [0, 0]
+    assert os.listdir(served.folder) == ["renamed"]
 
 
 def test_a_request_that_is_not_the_last_may_not_wait_and_the_others_are_served(served: Served, holder: Holder) -> None:
