@@ -70,6 +70,9 @@ class VirusScanModule(VfsModule):
         """Hold the root, and see whether the scanner is there: the log says so where it is not."""
         self._root = self.next.open_root(SERVER_TOKEN)
         self._quarantine = Quarantine(self.next, self._root, self.options)
+        self._scans = self.metrics.counter("scans", "files and streams scanned")
+        self._infected = self.metrics.counter("infected", "of these, infected ones")
+        self._seconds = self.metrics.histogram("scan_seconds", "seconds that a scan took, with its wait for a place")
         aside(self._greet)
 
     def _greet(self) -> None:
@@ -259,8 +262,13 @@ class VirusScanModule(VfsModule):
         def read(buffer: memoryview, offset: int) -> int:
             return self.next.pread(token, handle, buffer, offset)
 
+        begun = time.monotonic()
         with self._places:
             verdict = self._scanner.scan(read, size)
+        self._scans.add()
+        self._seconds.observe(time.monotonic() - begun)
+        if verdict.outcome is Outcome.INFECTED:
+            self._infected.add()
         if verdict.outcome is Outcome.FAILED:
             self._note_failure(verdict.detail)
         elif not self._works:

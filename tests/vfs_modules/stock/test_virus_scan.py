@@ -149,6 +149,16 @@ def test_infected_files_are_not_opened_to_be_read(scanner: FakeClamd) -> None:
     hand.chain.unlink(TOKEN, hand.root, "bad")
 
 
+def test_scans_are_counted(scanner: FakeClamd) -> None:
+    hand, past = share(scanner)
+    put(past, "good", b"good")
+    put(past, "bad", EICAR)
+    hand.open("good", READ)
+    infected(hand, "bad")
+    counted = {sample.name: sample for sample in module_of(hand).metrics.samples()}
+    assert (counted["scans"].value, counted["infected"].value, counted["scan_seconds"].observed) == (2, 1, 2)
+
+
 def test_a_file_is_scanned_once_until_it_changes(scanner: FakeClamd) -> None:
     hand, backend = share(scanner)
     put(backend, "file", b"harmless")
