@@ -90,7 +90,7 @@ def _all_needed(names: list[str]) -> set[str]:
 
 def _pack(installed: Distribution, wheels: Path) -> None:
     """Make the wheel that a distribution was installed from once more, without its programs: pip makes those."""
-    tags = re.findall(r"^Tag: (.*)$", installed.read_text("WHEEL") or "", re.MULTILINE)
+    tags = re.findall(r"^Tag: (?!py2)(.*)$", installed.read_text("WHEEL") or "", re.MULTILINE)
     name = re.sub(r"[-_.]+", "_", installed.metadata["Name"])
     with zipfile.ZipFile(wheels / f"{name}-{installed.version}-{tags[0]}.whl", "w") as wheel:
         for file in installed.files or []:

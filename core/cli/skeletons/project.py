@@ -46,7 +46,7 @@ requires-python = ">=3.11"
 dependencies = ["lamina>=@lamina@", "pydantic>=2.9"]
 
 [project.optional-dependencies]
-test = ["import-linter>=2.1", "mypy>=1.15", "pytest>=8", "ruff>=0.12"]
+test = ["hypothesis>=6.100", "import-linter>=2.1", "mypy>=1.15", "pytest>=8", "ruff>=0.12", "smbprotocol>=1.15"]
 
 [project.entry-points."lamina.vfs_modules"]
 @name@ = "@package@:@Class@"
@@ -67,6 +67,11 @@ testpaths = ["tests"]
 [tool.mypy]
 files = ["src", "tests"]
 strict = true
+
+# A client for tests (`pip install smbprotocol`) that has no types.
+[[tool.mypy.overrides]]
+module = ["smbclient.*"]
+ignore_missing_imports = true
 
 [tool.ruff]
 line-length = 120

@@ -1,8 +1,9 @@
-"""What `lamina module new` writes, as a stranger meets it: a clean environment, real pip, a real client."""
+"""What `lamina module new` writes, and the examples: as a stranger meets them, in a clean environment, by real pip."""
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 
 from tests.core.app.conftest import LaminaProcess
 from tests.support.clean_environment import CleanEnvironment
-from tests.support.processes import User
+from tests.support.processes import REPOSITORY, User
 from tests.support.smbclient import SMBCLIENT, SmbClient, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = {"no_exe": [], "depot": ["--backend"]}
+EXAMPLES = ("lamina-deny-names", "lamina-rot13", "lamina-sqlite-store")
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,10 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> CleanEnvironment:
 
 
 def make(environment: CleanEnvironment, folder: Path) -> None:
-    environment.make("pytest")
+    environment.make("pytest", "hypothesis", "smbprotocol")
+    for example in EXAMPLES:
+        shutil.copytree(REPOSITORY / "contrib/examples" / example, folder / example)
+        environment.install(str(folder / example))
     for name, options in NAMES.items():
         done = environment.run("lamina", "module", "new", name, *options, cwd=folder)
         assert done.returncode == 0, done.stderr
@@ -48,6 +53,15 @@ def make(environment: CleanEnvironment, folder: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_tests_pass_as_they_were_written(stranger: CleanEnvironment, name: str) -> None:
     folder = stranger.folder.parent / f"lamina-{name.replace('_', '-')}"
+    done = stranger.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_passes_its_tests_as_a_stranger_installs_it(stranger: CleanEnvironment, example: str) -> None:
+    folder = stranger.folder.parent / example
     done = stranger.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
