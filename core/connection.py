@@ -370,9 +370,8 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        for exchange in list(self.running):
-            if not self.server.durables.goes_on(exchange):
-                exchange.task.cancel()
+        for exchange in self.running.difference(self.server.durables.going_on()):
+            exchange.task.cancel()
         self.server.connection_lost(self)
         for delivery in list(self.deliveries):
             delivery.connection_lost()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -93,12 +93,12 @@ class DurableOpens:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._opens: dict[int, SmbOpen] = {}
-        self._guids: dict[tuple[bytes, bytes], SmbOpen | None] = {}
+        self._guids: dict[tuple[bytes, bytes], SmbOpen] = {}
         self._instances: dict[bytes, dict[int, SmbOpen]] = {}
         self._waiting: dict[int, SmbOpen] = {}
         self._awaited: Counter[tuple[NtVolume, str]] = Counter()
         self._persistent: dict[int, SmbOpen] = {}
-        self._making: set[Exchange] = set()
+        self._making: dict[tuple[bytes, bytes], Exchange] = {}
         self._ending: set[asyncio.Future[None]] = set()
         self._closed = False
 
@@ -115,7 +115,9 @@ class DurableOpens:
             assert open_.nt is not None
             self._persistent[open_.nt.owner] = open_
         if state.create_guid != NO_GUID:
-            self._guids[state.client_guid, state.create_guid] = open_
+            guid = state.client_guid, state.create_guid
+            self._guids[guid] = open_
+            self._making.pop(guid, None)
         if state.app_instance:
             self._instances.setdefault(state.app_instance, {})[open_.file_id] = open_
 
@@ -199,30 +201,30 @@ class DurableOpens:
 
     def knows_guid(self, guid: tuple[bytes, bytes] | None) -> bool:
         """Whether a client has made an open with this client's and create guid, or is about to."""
-        return guid in self._guids
+        return guid in self._guids or guid in self._making
 
     def by_guid(self, guid: tuple[bytes, bytes]) -> "SmbOpen | None":
         """The open that a client has made with this create guid. Raises KeyError; None while it is being made."""
-        return self._guids[guid]
+        return None if guid in self._making else self._guids[guid]
 
     def begin(self, guid: tuple[bytes, bytes], exchange: "Exchange") -> None:
-        """A client has asked, in a message, for an open with a create guid that is not known."""
-        self._guids[guid] = None
-        self._making.add(exchange)
+        """A client has asked, in a message, for an open that is to be known by this guid.
 
-    def goes_on(self, exchange: "Exchange") -> bool:
-        """Whether a message is worked on though its connection is lost: its client may ask for the open again.
+        It is made when it is entered here; otherwise `end_making` follows.
+        """
+        self._making[guid] = exchange
+
+    def going_on(self) -> "Collection[Exchange]":
+        """The messages that are worked on though their connection is lost: the client may ask for the open again.
 
         So it may where its session has another channel; the open waits there for the replay.
         """
-        current = exchange.current
-        return exchange in self._making and current is not None and _has_other_channel(current)
+        making = (exchange for exchange in self._making.values() if exchange.current is not None)
+        return {exchange for exchange in making if exchange.current and _has_other_channel(exchange.current)}
 
-    def end_making(self, guid: tuple[bytes, bytes], exchange: "Exchange") -> None:
-        """What began has ended, with an open or without."""
-        self._making.discard(exchange)
-        if self._guids.get(guid, self) is None:
-            del self._guids[guid]
+    def end_making(self, guid: tuple[bytes, bytes]) -> None:
+        """Nothing has come of what began."""
+        self._making.pop(guid, None)
 
     # -- without a client ---------------------------------------------------------------------------------------
 
@@ -360,7 +362,7 @@ class DurableOpens:
     async def close(self) -> None:
         """Close all that waits, and keep nothing from now on; persistent opens are left for the next start."""
         self._closed = True
-        for exchange in list(self._making):
+        for exchange in list(self._making.values()):
             exchange.task.cancel()
         for open_ in self.waiting():
             if _kind(open_) is Kind.PERSISTENT and open_.nt is not None:

@@ -6,7 +6,7 @@ here is when. Functions only: what must be remembered stands in the open's `Dura
 """
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.durability import keeping
 from lamina.ntfsa.durability.capture import capture
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_PERSISTENT: Final = Kind.PERSISTENT
+
+
 def is_persistent(open_: "SmbOpen") -> bool:
     """Whether an open was promised to outlive the server."""
-    return open_.durable is not None and open_.durable.kind is Kind.PERSISTENT
+    return open_.durable is not None and open_.durable.kind is _PERSISTENT
 
 
 def promote(open_: "SmbOpen", seconds: float) -> bool:
@@ -68,7 +71,7 @@ def save_soon(open_: "SmbOpen") -> None:
 
 def forget_record(open_: "SmbOpen") -> None:
     """An open is closed: nothing is kept of it any more."""
-    if is_persistent(open_) and open_.nt is not None:
+    if open_.durable is not None and open_.durable.kind is _PERSISTENT and open_.nt is not None:
         keeping.forget(open_.nt.volume, open_.file_id)
 
 

@@ -62,7 +62,7 @@ def handle(request: Request) -> bytes | Reply:
     server = request.connection.server
     if len(tree.session.opens) >= server.settings.limits.opens_per_session:
         raise NtStatusError(NtStatus.TOO_MANY_OPENED_FILES)
-    if asked.contexts and create_durable.is_asked(asked.contexts) and tree.share.volume is not None:
+    if asked.contexts and not create_durable.TAGS.isdisjoint(asked.contexts) and tree.share.volume is not None:
         return _open_lasting(request, tree, asked)
     if asked.impersonation_level > 3:
         raise NtStatusError(NtStatus.BAD_IMPERSONATION_LEVEL)
@@ -88,8 +88,9 @@ def _open_lasting(request: Request, tree: SmbTree, asked: CreateRequest) -> byte
     durables.begin(lasting.guid, request.exchange)
     try:
         return _open_file(request, tree, asked, lasting)
-    finally:
-        durables.end_making(lasting.guid, request.exchange)
+    except BaseException:
+        durables.end_making(lasting.guid)
+        raise
 
 
 def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: SmbOpen) -> bytes:

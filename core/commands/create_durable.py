@@ -55,8 +55,9 @@ Contexts = Mapping[bytes, memoryview | bytes]
 
 _ALL_VERSIONS: Final = frozenset({DURABLE_HANDLE_REQUEST, DURABLE_HANDLE_RECONNECT})
 _SMB_3: Final = frozenset({DURABLE_HANDLE_REQUEST_V2, DURABLE_HANDLE_RECONNECT_V2, APP_INSTANCE_ID})
-_TAGS: Final = _ALL_VERSIONS | _SMB_3
-_BESIDE_REQUEST_V2: Final = _TAGS - {DURABLE_HANDLE_REQUEST_V2}
+TAGS: Final = _ALL_VERSIONS | _SMB_3
+"""The contexts of this module."""
+_BESIDE_REQUEST_V2: Final = TAGS - {DURABLE_HANDLE_REQUEST_V2}
 _DURABLE: Final = Kind.DURABLE
 _PERSISTENT: Final = Kind.PERSISTENT
 _EXCLUDED: Final = {
@@ -85,11 +86,6 @@ class Lasting:
         self.app_version: AppInstanceVersion | None = None
 
 
-def is_asked(contexts: Contexts) -> bool:
-    """Whether a request has one of the contexts of this module."""
-    return not _TAGS.isdisjoint(contexts)
-
-
 def read(dialect: int, client_guid: bytes, contexts: Contexts) -> Lasting | None:
     """What is asked for; None where the dialect does not have it.
 
@@ -101,7 +97,7 @@ def read(dialect: int, client_guid: bytes, contexts: Contexts) -> Lasting | None
         usual.asked = asked = decode_durable_request_v2(contexts[DURABLE_HANDLE_REQUEST_V2])
         usual.guid = client_guid, asked.create_guid
         return usual
-    present = _TAGS.intersection(contexts)
+    present = TAGS.intersection(contexts)
     if dialect < DIALECT_300:
         present -= _SMB_3
     if len(present) > 1 and any(not present.isdisjoint(_EXCLUDED[tag]) for tag in present if tag in _EXCLUDED):
@@ -269,7 +265,9 @@ def mark(
     state.action = result.action
     state.app_instance, state.app_version = lasting.app_instance, lasting.app_version
     assert nt is not None
-    if lasting.version and nt.volume.durable_handles and not nt.is_directory and _carries(result):
+    lease = result.lease
+    carries = lease.state & HANDLE_CACHING if lease is not None else result.oplock_level == OPLOCK_LEVEL_BATCH
+    if carries and lasting.version and nt.volume.durable_handles and not nt.is_directory:
         state.kind = _DURABLE
         state.seconds = DEFAULT_V1_SECONDS if wanted is None else durable_seconds(wanted.timeout)
     if state.kind is not None or wanted is not None or lasting.app_instance:
@@ -277,13 +275,6 @@ def mark(
     if wanted is not None and wanted.flags & DHANDLE_FLAG_PERSISTENT and _may_persist(durables, nt):
         durables.promote(open_, durable_seconds(wanted.timeout))
     return answer(state)
-
-
-def _carries(result: CreateResult) -> bool:
-    """Whether what a new open has got can carry a durable one (see `rules.carries`)."""
-    if result.lease is not None:
-        return bool(result.lease.state & HANDLE_CACHING)
-    return result.oplock_level == OPLOCK_LEVEL_BATCH
 
 
 def _may_persist(durables: DurableOpens, nt: "NtOpen") -> bool:
