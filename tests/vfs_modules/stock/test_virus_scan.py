@@ -152,7 +152,7 @@ def test_infected_files_are_not_opened_to_be_read(scanner: FakeClamd) -> None:
 def test_scans_are_counted(scanner: FakeClamd) -> None:
     hand, past = share(scanner)
     put(past, "good", b"good")
-    put(past, "bad", EICAR)
+    put(past, "bad", PATTERN)
     hand.open("good", READ)
     infected(hand, "bad")
     counted = {sample.name: sample for sample in module_of(hand).metrics.samples()}
