@@ -25,7 +25,7 @@ from lamina.vfs_modules.engine import Engine
 Started = Callable[[Runtime], AbstractAsyncContextManager[None]]
 
 
-class _JsonFormatter(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A log record as one JSON object on a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -44,7 +44,7 @@ def set_up_log(level: str, as_json: bool) -> None:
     """Log to stderr, from `level` on."""
     handler = logging.StreamHandler()
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(_JsonFormatter() if as_json else plain)
+    handler.setFormatter(JsonFormatter() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

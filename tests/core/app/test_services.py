@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 import lamina
+from lamina.core.cli.foreground import JsonFormatter
 from lamina.core.plan import ModuleSpec, ShareSpec
 from lamina.core.runtime import StartError
 from lamina.core.status import status
@@ -142,6 +143,14 @@ def test_the_status_has_health_and_metrics_and_changes_of_health_are_announced(l
     (metric,) = top["metrics"]
     assert (metric["name"], metric["kind"]) == ("reads", "counter")
     assert metric["value"] >= 1
+
+
+def test_programs_find_the_fields_of_a_message_apart_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    module = Counting()
+    module.log.warning("a file was refused", path="a.exe", error=OSError("gone"))
+    shown = json.loads(JsonFormatter().format(caplog.records[0]))
+    assert shown["logger"] == "lamina.module.counting"
+    assert shown["fields"] == {"share": "", "module": "counting", "path": "a.exe", "error": "OSError('gone')"}
 
 
 def chain(step: int, refuse: bool = False) -> tuple[object, ...]:
