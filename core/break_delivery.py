@@ -79,7 +79,7 @@ class BreakDelivery:
 
     def _watch(self, connection: "Connection") -> None:
         self._connection = connection
-        connection.deliveries.add(self)
+        connection.deliveries[self] = None
         self._end = connection.bytes_queued()
         self._acknowledged = connection.transport.bytes_acknowledged()
         self._patience = max(_PATIENCE, _RETRANSMISSIONS * connection.transport.retransmission_timeout())
@@ -112,5 +112,5 @@ class BreakDelivery:
         if self._timer is not None:
             self._timer.cancel()
         if self._connection is not None:
-            self._connection.deliveries.discard(self)
+            self._connection.deliveries.pop(self, None)
         self._timer = self._connection = None

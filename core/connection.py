@@ -61,7 +61,7 @@ class Connection:
         self.channels: dict[int, Channel] = {}
         self.parked: dict[int, Exchange] = {}
         self.running: set[Exchange] = set()
-        self.deliveries: set[BreakDelivery] = set()
+        self.deliveries: dict[BreakDelivery, None] = {}
         self.next_async_id = 1
         self.closed = False
         self.requests = 0

@@ -19,9 +19,7 @@ from lamina.vfs_modules.operations import Capability, FileStat, OpenHow
 from lamina.vfs_modules.syscalls.file_handles import FileHandle, file_handle, open_file_handle
 from lamina.vfs_modules.token import ImpersonationToken
 
-_COOKIE = struct.Struct(
-    "<4sQqiH"
-)  # magic, inode, birth, kind and length of the handle; then that, and the path
+_COOKIE = struct.Struct("<4sQqiH")  # magic, inode, birth, kind and length of the handle; then that, and the path
 _MAGIC: Final = b"LDC1"
 _NO_BIRTH: Final = -1
 _NO_KIND: Final = -1
