@@ -1,6 +1,8 @@
 """A foreign store served to a real client: keys in memory, and a server that speaks FTP."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,12 @@ def server() -> Iterator[ServerProcess]:
                     chain=(("fsspec", {"url": "memory://share", "make_root": True, "directories": "marked"}),),
                 ),
                 "ftp": Folder(str(scratch / "ftp"), chain=(("fsspec", {"url": url}),)),
+                "owned": Folder(
+                    str(scratch),
+                    chain=(
+                        ("fsspec", {"url": "memory://owned", "make_root": True, "uid": users[0].uid or os.geteuid()}),
+                    ),
+                ),
                 "filtered": Folder(
                     str(scratch / "ftp"),
                     chain=(audit, *ABOVE, ("fsspec", {"url": f"{url}filtered", "make_root": True})),
@@ -98,3 +106,16 @@ def test_modules_that_need_no_attributes_work_above(server: ServerProcess, local
     store = server.folder("filtered") / "filtered"
     assert [path.read_bytes() for path in store.glob(".recycle/*/file")] == [b"new data"]
     assert '"operation":"unlink"' in (store.parent.parent / "filtered.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "test", ["lock.rw-exclusive", "oplock.exclusive1", "sharemode.sharemode-access", "rename.msword"]
+)
+def test_smbtorture_finds_nothing(server: ServerProcess, test: str) -> None:
+    if shutil.which("smbtorture") is None:
+        pytest.skip("smbtorture is not installed: apt install samba-testsuite")
+    user = f"-U{server.user.name}%{server.user.password}"
+    command = ["smbtorture", f"//{server.host}/owned", f"-p{server.port}", user, f"smb2.{test}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "success: " in done.stdout, done.stdout
+    assert "failure: " not in done.stdout, done.stdout

@@ -51,7 +51,9 @@ class FsspecOptions(ModuleOptions):
         "need it; auto: as the protocol needs it",
     )
     make_root: bool = Field(default=False, description="whether the folder of the URL is made where it is missing")
-    file_mode: Mode = Field(default=0o666, description="the mode that files are shown with")
+    file_mode: Mode = Field(
+        default=0o777, description="the mode that files are shown with; without an x Windows starts no program"
+    )
     directory_mode: Mode = Field(default=0o777, description="the mode that directories are shown with")
     uid: int | None = Field(default=None, ge=0, description="the owner that files are shown with: the server's user")
     gid: int | None = Field(default=None, ge=0, description="the group that files are shown with: the server's")
