@@ -57,4 +57,5 @@ def test_what_needs_a_kernel_of_its_own() -> None:
     except NoKernelError as error:
         pytest.skip(str(error))
     sys.stdout.writelines(printed)
-    assert status == 0, "a test failed in the guest: see what it printed"
+    failed = [line for line in printed if line.startswith(("FAILED ", "ERROR "))]
+    assert status == 0, f"in the guest, whose output is above:\n{''.join(failed or printed[-20:])}"
