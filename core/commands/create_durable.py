@@ -153,16 +153,23 @@ def _take_back(
         # Its CREATE was never answered, so that the client knows it by its own guid alone.
         with contextlib.suppress(KeyError):
             open_ = durables.by_guid((tree.session.client_guid, wanted.create_guid))
-    kept = kept_as(open_) if open_ is not None else None
-    if open_ is None or kept is None or open_.tree.share.name != tree.share.name:
+    if open_ is None:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open that waits for its client")
-    refused = refusal(kept, _claim(tree, asked, lasting.version, wanted))
+    return _hand_over(request, tree, open_, _claim(tree, asked, lasting.version, wanted))
+
+
+def _hand_over(request: Request, tree: "SmbTree", open_: "SmbOpen", claim: Claim) -> "SmbOpen":
+    """Make a waiting open one of this tree, if it is the client's who asks."""
+    kept = kept_as(open_)
+    if kept is None or open_.tree.share.name != tree.share.name:
+        raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open of this share that waits for its client")
+    refused = refusal(kept, claim)
     if refused is not None:
         raise NtStatusError(refused, "an open that waits for another client, or otherwise")
     assert open_.nt is not None
     if open_.nt.granted_access & FILE_ALL_ACCESS & ~tree.maximal_access:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share no longer gives the rights that were granted")
-    durables.take_back(open_, tree)
+    request.connection.server.durables.take_back(open_, tree)
     open_.sequence.begin_anew(request.header.channel_sequence)
     try:
         regain_client(tree.context, open_.nt)
@@ -203,6 +210,10 @@ def _replayed(request: Request, tree: "SmbTree", asked: "CreateRequest", lasting
     assert open_.durable is not None
     if not open_.durable.replayable:
         return None
+    if replay and open_.durable.kind is _PERSISTENT and open_.durable.since is not None:
+        # The connection went before the answer came: who asks again gets it back (smb2.replay.replay5).
+        lost = DurableReconnect(open_.file_id, open_.file_id, wanted.create_guid, wanted.flags)
+        return _hand_over(request, tree, open_, _claim(tree, asked, lasting.version, lost))
     if not replay or open_.tree.session is not session:
         raise NtStatusError(NtStatus.DUPLICATE_OBJECTID, "the create guid is that of another open")
     if not _is_same_request(open_, tree, asked, wanted):

@@ -36,6 +36,7 @@ SPECIAL_SHARES: dict[str, dict[str, str]] = {
     "acl_xattr_ign_sysacl_posix": {"acl_xattr:default acl style": "posix", "create mask": "0777"},
     "acl_xattr_ign_sysacl_windows": {},
     "local_programs": {"kernel oplocks": "yes"},
+    "persistent": {},
     "nostreams": {"vfs objects": "xattr_tdb"},
     "dosmode": {"hide files": "/hidefile/", "hide dot files": "yes", "vfs objects": "xattr_tdb"},
     "fruit": _SMBD_FRUIT,
@@ -110,6 +111,7 @@ CHAINS = {
     "acl_xattr_ign_sysacl_posix": _with_lists(default_acl_style="posix"),
     "acl_xattr_ign_sysacl_windows": CHAIN,
     "local_programs": (*CHAIN[:-1], ("posix", {"posix_locking": True, "kernel_oplocks": True})),
+    "persistent": (("persistent_store", {}), *CHAIN[:-1], ("durable", {}), CHAIN[-1]),
 }
 """The same of other shares that have one of their own."""
 
