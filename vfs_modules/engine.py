@@ -228,6 +228,9 @@ class Engine:
         for worker in (*idle, *self._busy):
             if not worker.dead:
                 worker.throw(greenlet.GreenletExit)
+        # The main greenlet ends with its thread, whoever still refers to it: a later collection would find it freed.
+        if hasattr(self, "hub"):
+            del self.hub
 
 
 def current_task() -> Task | None:
