@@ -410,6 +410,7 @@ def test_a_lost_connection_is_made_anew_to_look(hand: Hand) -> None:
         (None, None),
         (True, None),
         (float("nan"), None),
+        (1.79e302, None),
     ],
 )
 def test_times_come_in_many_forms(value: object, expected: int | None) -> None:

@@ -19,6 +19,8 @@ BLOCK: Final = 4096
 
 _CHANGED: Final = ("mtime", "modified", "LastModified", "last_modified", "updated", "modify", "created", "timeCreated")
 _SECOND: Final = 1_000_000_000
+_FAR: Final = 1e11  # seconds: further than calendars go
+_LARGEST: Final = 1 << 62
 _STAMP: Final = "%Y%m%d%H%M%S"
 
 
@@ -47,7 +49,7 @@ def entry_of(info: Mapping[str, Any]) -> Entry:
     return Entry(
         kind == "directory",
         bool(info.get("islink")) or kind not in {"file", "directory"},
-        int(size) if is_file and isinstance(size, int | float) and size > 0 else 0,
+        int(size) if is_file and isinstance(size, int | float) and 0 < size <= _LARGEST else 0,
         _first_time(info, _CHANGED),
     )
 
@@ -66,7 +68,8 @@ def time_ns(value: object) -> int | None:
         moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
         return math.floor(moment.timestamp()) * _SECOND + moment.microsecond * 1000
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * 1_000_000) * 1000 if math.isfinite(value) else None
+        # What is no number is not less than anything.
+        return round(value * 1_000_000) * 1000 if abs(value) < _FAR else None
     return _time_of_text(value) if isinstance(value, str) else None
 
 
