@@ -7,6 +7,7 @@ SHOWN = {
     "uptime": 93_784.2,
     "connections": 1,
     "sessions": 2,
+    "waiting": 3,
     "shares": [
         {
             "name": 'da"ta',
@@ -39,14 +40,14 @@ SHOWN = {
 
 
 def test_people_see_each_module_with_its_reason_and_numbers():
-    assert [line.split() for line in as_text(SHOWN)] == [
-        ["lamina", "0.1.0,", "up", "1", "d", "02:03:04,", "1", "connection,", "2", "sessions"],
-        [],
-        ["share", 'da"ta', "/srv/data", "2", "clients,", "1", "open", "file"],
-        ["scan-er#2", "degraded:", "clamd", "is", "slow"],
-        ["scans", "12", "files", "scanned"],
-        ["seconds", "4", "×", "0.125", "time", "of", "a", "scan"],
-        ["posix", "ok"],
+    assert [" ".join(line.split()) for line in as_text(SHOWN)] == [
+        "lamina 0.1.0, up 1 d 02:03:04, 1 connection, 2 sessions, 3 open files without a client",
+        "",
+        'share da"ta /srv/data 2 clients, 1 open file',
+        "scan-er#2 degraded: clamd is slow",
+        "scans 12 files scanned",
+        "seconds 4 × 0.125 time of a scan",
+        "posix ok",
     ]
 
 

@@ -10,13 +10,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
-from lamina.vfs_modules.syscalls.state_folder import private_folder, temporary_folder
-
-if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
+from lamina.vfs_modules.syscalls.state_folder import TemporaryFolder, private_folder
 
 _LONGEST: Final = 100
 _BUSY_SECONDS: Final = 5.0
@@ -31,7 +28,7 @@ class Stores:
     def __init__(self, folder: str = "") -> None:
         """`folder` is made when something is first stored; without one, everything goes with this object."""
         self._folder = folder
-        self._temporary: TemporaryDirectory[str] | None = None
+        self._temporary: TemporaryFolder | None = None
         self._open: dict[tuple[str, str], Store] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +53,7 @@ class Stores:
         if self._folder:
             return self._folder
         if self._temporary is None:
-            self._temporary = temporary_folder()
+            self._temporary = TemporaryFolder()
         return self._temporary.name
 
     def close(self) -> None:

@@ -31,6 +31,8 @@ def _check(path: str) -> None:
         raise PermissionError(errno.EPERM, "others can write to a folder that modules are to store in", path)
 
 
-def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder that goes with the object that is returned."""
-    return tempfile.TemporaryDirectory(prefix="lamina-state-", ignore_cleanup_errors=True)
+class TemporaryFolder(tempfile.TemporaryDirectory[str]):
+    """A folder `name` that goes with this object, or with `cleanup`."""
+
+    def __init__(self) -> None:
+        super().__init__(prefix="lamina-state-", ignore_cleanup_errors=True)
