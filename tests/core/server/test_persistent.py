@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec
+from lamina.core.wire import constants as smb
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.create_contexts import (
@@ -332,6 +333,19 @@ def test_who_never_heard_of_his_open_finds_it_by_its_guid(start: Start) -> None:
     client = connect(start())
     context = encode_durable_reconnect_v2(DurableReconnect(*UNKNOWN, GUID, PERSISTENT))
     new_file(client, contexts={DURABLE_HANDLE_RECONNECT_V2: context})
+
+
+def test_a_replay_by_a_new_session_gives_it_back(start: Start) -> None:
+    served = start()
+    client = connect(served)
+    file = new_file(client, contexts=asked())
+    client.disconnect()
+    served.until(lambda: not served.core.sessions)
+    client, stranger = connect(served), connect(served, user=SECOND_USER, password=SECOND_PASSWORD)
+    refused(S.DUPLICATE_OBJECTID, lambda: new_file(client, contexts=asked()))
+    replay = {"contexts": asked(), "flags": smb.FLAGS_REPLAY_OPERATION}
+    refused(S.ACCESS_DENIED, lambda: new_file(stranger, **replay))
+    assert new_file(client, **replay).file_id == file.file_id
 
 
 def test_what_is_not_asked_back_in_time_is_closed(start: Start, tmp_path: Path) -> None:
