@@ -143,7 +143,7 @@ class VfsModule(ModuleServices, Operations):
 
         Called after `connect`, when a configuration has been read again: with the module of the same class that the
         share's chain had until now, whose options may have been others. What is open stays with `previous`, which is
-        disconnected when the last of it is closed; so nothing that it needs may be taken from it, only shared or copied.
+        disconnected when the last of it is closed; so what it needs may be shared or copied, and not taken from it.
         Raises OSError to refuse: everything then stays as it was, as it does where another module or share refuses.
         """
 
