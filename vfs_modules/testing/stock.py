@@ -5,15 +5,17 @@ from typing import Final
 
 from lamina.vfs_modules.stock.audit import AuditModule, AuditOptions
 from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
+from lamina.vfs_modules.stock.durable import DurableModule
 from lamina.vfs_modules.stock.foreign.options import FsspecOptions
 from lamina.vfs_modules.stock.fsspec import FsspecBackend
 from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.stock.readonly import ReadonlyModule, ReadonlyOptions
 from lamina.vfs_modules.stock.recycle import RecycleModule
 from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing.profile import Modules, Profile
-from lamina.vfs_modules.testing.subject import default_users
+from lamina.vfs_modules.testing.subject import USUAL, default_users, profile_of
 
 USERS: Final = default_users()
 
@@ -78,4 +80,17 @@ readonly = Profile(
 )
 """Outside its period: inside, nothing that the suite does can be done."""
 
-__all__ = ["IN_THE_BIN", "OF_STORES", "USERS", "audit", "fsspec", "memory", "posix", "readonly", "recycle"]
+persistent_store = profile_of(PersistentStoreModule, None, (DurableModule, *USUAL))
+
+__all__ = [
+    "IN_THE_BIN",
+    "OF_STORES",
+    "USERS",
+    "audit",
+    "fsspec",
+    "memory",
+    "persistent_store",
+    "posix",
+    "readonly",
+    "recycle",
+]

@@ -125,7 +125,7 @@ def test_a_module_is_tried_on_what_it_can_stand_on(lamina: Run, name: str):
     assert done.stdout.splitlines()[-1] == f"{name} conforms"
 
 
-@pytest.mark.parametrize("name", ["recycle", "audit"])
+@pytest.mark.parametrize("name", ["recycle", "audit", "persistent_store"])
 def test_a_module_is_tried_with_the_profile_that_is_announced_for_it(lamina: Run, name: str):
     done = lamina("module", "test", name, "--json")
     assert done.returncode == 0, done.stdout
