@@ -283,7 +283,9 @@ class DurableOpens:
         state = open_.durable
         assert state is not None
         session = tree.session
-        if self._guids.pop((state.client_guid, state.create_guid), None) is not None:
+        guid = state.client_guid, state.create_guid
+        if self._guids.get(guid) is open_:
+            del self._guids[guid]
             self._guids[session.client_guid, state.create_guid] = open_
         state.client_guid = session.client_guid
         open_.tree = tree

@@ -29,6 +29,7 @@ from tests.support.durable import (
     OTHER_KEY,
     Kept,
     asked_v2,
+    back_v2,
     leased,
     refused,
     with_lease,
@@ -88,6 +89,17 @@ class TestReplay:
         file = new_file(client, contexts=asked_v2())
         client.write(file, b"data")
         assert new_file(client, contexts=asked_v2(), **REPLAY).file_id != file.file_id
+
+    def test_of_two_opens_of_a_guid_the_newer_is_replayed(self, kept: Kept) -> None:
+        client = kept.connect()
+        first = with_oplock(client, asked_v2())
+        client.write(first, b"data")
+        kept.cut(client)
+        client = kept.connect()
+        second = with_oplock(client, asked_v2(), "other", **REPLAY)
+        assert second.file_id != first.file_id
+        client.create("file", contexts=back_v2(first))
+        assert with_oplock(client, asked_v2(), "other", **REPLAY).file_id == second.file_id
 
     def test_a_closed_open_leaves_its_guid_free(self, kept: Kept) -> None:
         client = kept.connect()
