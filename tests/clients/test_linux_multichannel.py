@@ -30,7 +30,8 @@ def server() -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def mount(server: ServerProcess) -> Iterator[Path]:
-    options = f"vers=3.1.1,multichannel,max_channels={CHANNELS}"
+    # What it writes back from its cache later it does not send again when a connection is lost (6.1): no cache.
+    options = f"vers=3.1.1,hard,cache=none,multichannel,max_channels={CHANNELS}"
     with shared_scratch() as scratch, mounted(server, scratch / "mounted", options) as folder:
         until(lambda: server.ask("channels")["channels"] == CHANNELS)
         yield folder
