@@ -49,11 +49,11 @@ def block(number: int) -> bytes:
 
 
 def test_a_file_is_whole_though_channels_were_cut_while_it_was_written(server: ServerProcess, mount: Path) -> None:
-    count, cuts = 3000, 0
+    count, cuts = 1200, 0
     with open(mount / "file", "wb", buffering=0) as file:
         for number in range(count):
             assert file.write(block(number)) == BLOCK
-            if number % 500 == 250:
+            if number % 300 == 150:
                 cuts += server.ask("cut")["cut"]
             if number % 100 == 99:
                 os.fsync(file.fileno())
