@@ -24,7 +24,7 @@ from lamina.ntfsa.grants.grant_holders import BreakNotice
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatusError
-from lamina.vfs_modules.engine import Engine, Task
+from lamina.vfs_modules.engine import Engine, Task, wait
 
 if TYPE_CHECKING:
     from lamina.core.request import Exchange, Request
@@ -44,7 +44,8 @@ class DurableState:
     to its CREATE. `replayable`: nothing has been done with
     it, so its client may ask for it again (Open.IsReplayEligible). `since`: seconds of time.monotonic when its
     client went, None while it is there. Of a persistent one: `cookie` finds its file again, `saved` is its record as it
-    was kept last, and `awaited` the volume and folded name under which others meet it while it waits.
+    was kept last, `saving` how many are on their way to the store, and `awaited` the volume and folded name under which
+    others meet it while it waits.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class DurableState:
         "owner",
         "replayable",
         "saved",
+        "saving",
         "seconds",
         "since",
         "timer",
@@ -80,6 +82,7 @@ class DurableState:
         self.timer: asyncio.TimerHandle | None = None
         self.cookie = b""
         self.saved = b""
+        self.saving = 0
         self.awaited: tuple[NtVolume, str] | None = None
 
     def seconds_left(self) -> float | None:
@@ -123,13 +126,19 @@ class DurableOpens:
 
     def promote(self, open_: "SmbOpen", seconds: float) -> bool:
         """Make an open that is known here persistent, and what it was before if that cannot be done."""
-        state = open_.durable
+        state, nt = open_.durable, open_.nt
         assert state is not None
+        assert nt is not None
         before = state.kind, state.seconds
-        if promote(open_, seconds):
-            assert open_.nt is not None
-            self._persistent[open_.nt.owner] = open_
-            return True
+        # Whoever closes it meanwhile waits; and its client may be gone before the record is there.
+        open_.busy += 1
+        self._persistent[nt.owner] = open_
+        try:
+            if promote(open_, seconds):
+                return True
+        finally:
+            open_.release()
+        self._persistent.pop(nt.owner, None)
         state.kind, state.seconds = before
         return False
 
@@ -179,11 +188,17 @@ class DurableOpens:
         owners = nt.lease.opens if nt.lease is not None else (nt.owner,)
         return [self._persistent[owner] for owner in owners if owner in self._persistent]
 
-    def save_renamed(self, volume: "NtVolume") -> None:
-        """A name has changed, and with it those of what is beneath it: keep that. Raises NtStatusError."""
-        for open_ in list(self._persistent.values()):
-            if open_.nt is not None and open_.nt.volume is volume:
-                save(open_)
+    def save_renamed(self, volume: "NtVolume", path: str) -> None:
+        """What is `path` now has another name, and so has what is beneath it: keep that. Raises NtStatusError."""
+        named = [
+            open_
+            for open_ in self._persistent.values()
+            if open_.nt is not None and open_.nt.volume is volume and open_.nt.path.startswith(path)
+        ]
+        for open_ in named:
+            self._await_by_name(open_)
+        for open_ in named:
+            save(open_)
 
     def is_awaited(self, volume: "NtVolume", path: str) -> bool:
         """Whether a persistent open of the file of this NT path waits for its client (3.3.5.9)."""
@@ -274,8 +289,8 @@ class DurableOpens:
         except NtStatusError as error:
             log.debug("an open cannot be kept for its client: %s", error)
             return False
-        # Whoever wanted the file while the chain was told has found nobody to ask.
-        return is_kept(nt, kind)
+        # Whoever wanted the file while the chain was told has found nobody to ask; or has closed it.
+        return is_kept(nt, kind) and not open_.closing
 
     def take_back(self, open_: "SmbOpen", tree: "SmbTree") -> None:
         """The client of a waiting open has come back: it is an open of `tree` from now on."""
@@ -298,14 +313,26 @@ class DurableOpens:
         assert state is not None
         self._waiting.pop(open_.nt.owner, None)
         state.since = None
+        self._await_no_more(state)
+        if state.timer is not None:
+            state.timer.cancel()
+            state.timer = None
+
+    def _await_no_more(self, state: DurableState) -> None:
         if state.awaited is not None:
             self._awaited[state.awaited] -= 1
             if not self._awaited[state.awaited]:
                 del self._awaited[state.awaited]
             state.awaited = None
-        if state.timer is not None:
-            state.timer.cancel()
-            state.timer = None
+
+    def _await_by_name(self, open_: "SmbOpen") -> None:
+        """Have others meet a waiting open under the name that its file has now."""
+        state, nt = open_.durable, open_.nt
+        assert nt is not None
+        if state is not None and state.awaited is not None:
+            self._await_no_more(state)
+            state.awaited = nt.volume, _name_of(nt.path)
+            self._awaited[state.awaited] += 1
 
     def _broken(self, open_: "SmbOpen", notice: BreakNotice) -> bool:
         """What a waiting open rests on breaks; False where it can be given up and the open stays."""
@@ -333,7 +360,10 @@ class DurableOpens:
         """Close a waiting open in the request that asks for it; False if its client is there."""
         if not self._taken_out(open_):
             return False
-        self._close(open_, self._end_of_close())
+        ended = self._end_of_close()
+        # Not in this request: nobody else closes the open if this one is cancelled.
+        self._engine.spawn(Task(), self._close, open_, ended)
+        wait(asyncio.shield(ended))
         return True
 
     def _taken_out(self, open_: "SmbOpen") -> bool:
@@ -353,8 +383,10 @@ class DurableOpens:
         assert open_.nt is not None
         try:
             open_.wait_until_idle(0)
-            nt_close(open_.tree.context, open_.nt)
-            forget_record(open_)
+            try:
+                nt_close(open_.tree.context, open_.nt)
+            finally:
+                forget_record(open_)
         except NtStatusError as error:
             log.debug("closing an open whose client did not come back: %s", error)
         finally:

@@ -56,8 +56,16 @@ def save(open_: "SmbOpen") -> None:
     if state is None or state.kind is not Kind.PERSISTENT or nt is None or nt.closed:
         return
     form = encode(OpenRecord(_promise(open_), capture(nt, state.cookie)))
-    if form != state.saved:
+    if form == state.saved and not state.saving:
+        return
+    # What is on its way to the store is not there yet, and may be older than this.
+    state.saving += 1
+    state.saved = b""
+    try:
         keeping.keep(nt.volume, open_.file_id, form)
+    finally:
+        state.saving -= 1
+    if not state.saving:
         state.saved = form
 
 

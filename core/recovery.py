@@ -36,7 +36,10 @@ def recover(server: "SmbServer", share: "Share") -> int:
     back = [(open_, record) for record in found if (open_ := _put_back(server, share, record)) is not None]
     for open_, record in back:
         assert open_.nt is not None
-        keeping.give_rights(open_.tree.context, open_.nt, record.state)
+        try:
+            keeping.give_rights(open_.tree.context, open_.nt, record.state)
+        except NtStatusError as error:
+            log.warning("share %s: the open of %r is back without its rights to cache: %s", share.name, open_.nt, error)
         server.durables.begin_waiting(open_)
     if found:
         log.info("share %s: %d of %d persistent opens wait for their clients", share.name, len(back), len(found))

@@ -45,6 +45,7 @@ from lamina.ntfsa.grants.caching import HANDLE_CACHING, OPLOCK_LEVEL_BATCH, OPLO
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.opening.create import CreateResult
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.engine import RequestCancelled
 
 if TYPE_CHECKING:
     from lamina.core.session import SmbOpen, SmbTree
@@ -173,12 +174,26 @@ def _hand_over(request: Request, tree: "SmbTree", open_: "SmbOpen", claim: Claim
     open_.sequence.begin_anew(request.header.channel_sequence)
     try:
         regain_client(tree.context, open_.nt)
-        save(open_)
-    except BaseException:
-        # Nobody has been told of it, and who was before is gone.
-        request.connection.server.close_for_certain(open_)
+        _save_if_possible(open_)
+    except BaseException as error:
+        # Nobody has been told of it. It waits on for who was cut off again, if it does not already.
+        if tree.session.opens.get(open_.file_id) is open_ and not _waits_on(request, open_, error):
+            request.connection.server.close_for_certain(open_)
         raise
     return open_
+
+
+def _waits_on(request: Request, open_: "SmbOpen", error: BaseException) -> bool:
+    server = request.connection.server
+    return isinstance(error, RequestCancelled) and server.durables.keep(
+        open_, server.settings.limits.opens_without_client
+    )
+
+
+def _save_if_possible(open_: "SmbOpen") -> None:
+    """What is kept already is still true, but for the client's guid: a full disk takes no open from its client."""
+    with contextlib.suppress(NtStatusError):
+        save(open_)
 
 
 def _claim(tree: "SmbTree", asked: "CreateRequest", version: int, wanted: DurableReconnect) -> Claim:

@@ -29,30 +29,35 @@ def handle(request: Request) -> bytes | Reply:
     if not 0 < bucket <= _BUCKETS or not _verifies_sequences(request, open_):
         bucket = 0
     if bucket and _done_before(open_, bucket, number):
+        save(open_)
         return _RESPONSE
     elements = [LockElement(*element) for element in asked.locks]
     _bounded_lock(request, open_, open_.nt, elements)
     if bucket:
         open_.lock_sequences[bucket] = number
     if open_.durable is not None:
-        _keep(request, open_, open_.nt, elements)
+        _keep(request, open_, open_.nt, elements, bucket)
     return _RESPONSE
 
 
-def _keep(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement]) -> None:
-    """Have the record of a persistent open say it; locks that cannot be kept are given back."""
+def _keep(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement], bucket: int) -> None:
+    """Have the record of a persistent open say it; locks that cannot be kept are given back, and not remembered."""
     try:
         save(open_)
-    except NtStatusError:
+    except BaseException:
         if not elements[0].flags & LOCKFLAG_UNLOCK:
+            open_.lock_sequences.pop(bucket, None)
             unlocks = [element._replace(flags=LOCKFLAG_UNLOCK) for element in elements]
-            _bounded_lock(request, open_, nt, unlocks)
+            if not nt.closed:
+                _bounded_lock(request, open_, nt, unlocks)
+            # Whether the store has it is not known.
+            request.connection.server.durables.save_sharing_soon(nt)
         raise
 
 
 def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[LockElement]) -> None:
     assert request.tree is not None
-    session = request.tree.session
+    session = open_.tree.session
     unlocks = elements[0].flags & LOCKFLAG_UNLOCK
     if not unlocks and session.state is SessionState.EXPIRED:
         # Only what gives back is served until the user has proved himself anew (smb2.session.expire2s).

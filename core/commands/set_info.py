@@ -40,6 +40,6 @@ def _keep(request: Request, open_: SmbOpen, nt: NtOpen, path: str) -> None:
     """Have the records of persistent opens say what was set; `path`: what the file was called before."""
     durables = request.connection.server.durables
     if nt.path != path and durables.persistent:
-        durables.save_renamed(nt.volume)
+        durables.save_renamed(nt.volume, nt.path)
     elif open_.durable is not None:
         save(open_)
