@@ -47,6 +47,7 @@ class Limits:
     unauthenticated_message: int = 65_536
     seconds_to_authenticate: float = 45.0
     seconds_in_chain: float = 300.0
+    seconds_blocking: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

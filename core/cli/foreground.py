@@ -75,7 +75,7 @@ async def _serve(
             async with started(runtime):
                 listening(reporter, runtime)
                 notify("READY=1")
-                with contextlib.closing(Watchdog(loop)):
+                with contextlib.closing(Watchdog(loop, limit=plan.settings.limits.seconds_blocking)):
                     await stop.wait()
         finally:
             notify("STOPPING=1")

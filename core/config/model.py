@@ -80,6 +80,7 @@ class LimitsTable(Table):
     unauthenticated_message: _Count = _LIMITS.unauthenticated_message
     seconds_to_authenticate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _LIMITS.seconds_to_authenticate
     seconds_in_chain: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _LIMITS.seconds_in_chain
+    seconds_blocking: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _LIMITS.seconds_blocking
 
 
 class ServerTable(Table):

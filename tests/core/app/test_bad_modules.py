@@ -1,7 +1,9 @@
 """A module that raises what it should not, or hangs: one clear error, one clear line, and nobody else notices."""
 
 import asyncio
+import errno
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +15,12 @@ from smbprotocol.exceptions import SMBOSError
 import lamina
 from lamina.core import stalls
 from lamina.core.plan import ShareSpec
+from lamina.core.server import new_event_loop
 from lamina.core.stalls import Watchdog, give_up_stalled
-from lamina.vfs_modules.engine import wait
+from lamina.vfs_modules.engine import Engine, wait
 from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.testing import local_chain, make_token
 from tests.core.app.test_live_chains import Client
 
 BELOW = ("streams_xattr", "dos_attributes", "posix")
@@ -164,3 +169,55 @@ def test_what_lets_nobody_else_run_is_told_while_it_does(caplog: pytest.LogCaptu
     assert first.startswith("share -: module blocking in _block (test_bad_modules.py:")
     assert first.endswith("keeps every client waiting: what takes long must wait or be offloaded")
     assert second.startswith("the server goes on, after ")
+
+
+class Stuck(VfsModule):
+    """Lets nobody else run."""
+
+    name = "stuck"
+
+    def open(self, token, directory, path, how):
+        if path == "sleeps":
+            time.sleep(1000)
+        while path == "loops":
+            pass
+        return self.next.open(token, directory, path, how)
+
+
+@pytest.mark.parametrize("name", ["sleeps", "loops"])
+def test_what_lets_nobody_else_run_is_ended_and_the_others_go_on(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    ends: list[BaseException | int] = []
+
+    async def main() -> None:
+        engine = Engine(asyncio.get_running_loop())
+        chain = local_chain(tmp_path, Stuck())
+
+        def look(path: str) -> int:
+            token = make_token()
+            root = chain.open_root(token)
+            try:
+                handle = chain.open(token, root, path, OpenHow(Access.READ))
+                return chain.pread(token, handle, memoryview(bytearray(10)), 0)
+            finally:
+                chain.close(token, root)
+
+        watchdog = Watchdog(asyncio.get_running_loop(), patience=0.05, limit=0.1)
+        await asyncio.sleep(0)
+        stuck = asyncio.ensure_future(engine.run(look, name))
+        other = asyncio.ensure_future(engine.run(look, "file"))
+        ends.extend(await asyncio.gather(stuck, other, return_exceptions=True))
+        watchdog.close()
+        chain.disconnect()
+        engine.close()
+
+    before = signal.getsignal(signal.SIGUSR2)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+    assert signal.getsignal(signal.SIGUSR2) == before
+    assert [getattr(end, "errno", end) for end in ends] == [errno.ETIMEDOUT, 7]
+    told = [line for line in lines(caplog) if "module stuck in open" in line]
+    assert told[0].endswith("keeps every client waiting: what takes long must wait or be offloaded")
+    assert told[1].endswith("is ended; its client is told of a timeout")
