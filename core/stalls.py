@@ -63,7 +63,7 @@ class Watchdog:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, patience: float = BLOCKED_SECONDS, limit: float = 2 * BLOCKED_SECONDS
     ) -> None:
-        """Made in the loop's own thread. `patience`: seconds until it is told; `limit`: until it is ended (0: never)."""
+        """Made in the loop's own thread. `patience`: seconds until it is told; `limit`: until it is ended; 0: never."""
         self._loop = loop
         self._patience = patience
         self._limit = limit
