@@ -4,18 +4,20 @@ A share whose chain has this module is continuously available (MS-SMB2 2.2.10): 
 there. Each record is on stable storage before its client is told of what it says; many clients share a commit.
 """
 
+import asyncio
 import errno
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from lamina.vfs_modules.engine import offload
+from lamina.vfs_modules.engine import current_task, offload
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import Capability
 from lamina.vfs_modules.stock.persisting.group_commit import GroupCommit
 from lamina.vfs_modules.stock.persisting.record_store import Change, RecordStore, StoreError
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+from lamina.vfs_modules.turn import Turn
 
 _FILE = "opens.db"
 _KEY_BYTES = 8
@@ -33,18 +35,53 @@ class PersistentStoreOptions(ModuleOptions):
     )
 
 
-class _Shared:
-    """A store, and how many modules use it: while a configuration is read again those before and after it."""
+class _Place(NamedTuple):
+    """Where a store is, and whose: another share, or another server of this process, is refused as strangers are."""
 
-    def __init__(self, path: str) -> None:
-        self.store = RecordStore(path)
-        self.commits = GroupCommit(self.store.apply)
-        self.users = 1
+    server: asyncio.AbstractEventLoop | None
+    share: str
+    path: str
+
+
+class _Shared:
+    """A store, and how many modules use it: those of one share, before and after its configuration was read again.
+
+    Clients keep a share as it was until they leave it; it may have lost its store, or have gone, and got it back since.
+    """
+
+    _all: ClassVar[dict[_Place, "_Shared"]] = {}
+
+    def __init__(self, place: _Place) -> None:
+        self.users = 0
+        # What could not be forgotten, for a full disk say, goes with the next commit: it would come back otherwise.
+        self.owed: dict[bytes, Change] = {}
+        self._place = place
+        self._turn = Turn()
+
+    @classmethod
+    def join(cls, place: _Place) -> "_Shared":
+        """The store, which who comes first opens. Raises StoreError."""
+        shared = cls._all.setdefault(place, cls(place))
+        shared.users += 1
+        try:
+            with shared._turn:
+                shared._open()
+        except BaseException:
+            shared.leave()
+            raise
+        return shared
+
+    def _open(self) -> None:
+        if not hasattr(self, "store"):
+            self.store = offload(SERVER_TOKEN, RecordStore, self._place.path)
+            self.commits = GroupCommit(self.store.apply)
 
     def leave(self) -> None:
         self.users -= 1
         if not self.users:
-            self.store.close()
+            self._all.pop(self._place, None)
+            if hasattr(self, "store"):
+                self.store.close()
 
 
 class PersistentStoreModule(VfsModule, public=("statistics",)):
@@ -102,20 +139,36 @@ class PersistentStoreModule(VfsModule, public=("statistics",)):
 
     def _commit(self, change: Change) -> None:
         shared = self._opened()
+        owed = list(shared.owed.values())
         try:
-            shared.commits.commit([change])
+            shared.commits.commit([*owed, change])
         except OSError as error:
+            if change.value is None:
+                shared.owed[change.key] = change
             self.health.failed(str(error))
             raise
+        for done in owed:
+            shared.owed.pop(done.key, None)
         self.health.ok()
 
     def _opened(self) -> _Shared:
         """The store, opened when it is first needed: not for a chain that is only looked at, nor beside `reload`'s."""
+        return self._shared or self._take(self._join())
+
+    def _join(self) -> _Shared:
+        server = asyncio.get_running_loop() if current_task() is not None else None
+        path = self.options.path or f"{self.storage.folder()}/{_FILE}"
+        try:
+            return _Shared.join(_Place(server, self.where().share, path))
+        except StoreError as error:
+            raise OSError(errno.EBADMSG, str(error)) from error
+
+    def _take(self, shared: _Shared) -> _Shared:
         if self._shared is None:
-            try:
-                self._shared = offload(SERVER_TOKEN, _Shared, self.options.path or f"{self.storage.folder()}/{_FILE}")
-            except StoreError as error:
-                raise OSError(errno.EBADMSG, str(error)) from error
+            self._shared = shared
+        else:
+            # Another request has been quicker.
+            shared.leave()
         return self._shared
 
 

@@ -13,15 +13,16 @@ from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, encode_create_request
+from lamina.core.wire.durable_contexts import DHANDLE_FLAG_PERSISTENT as PERSISTENT
 from lamina.ntfsa.status import NtStatus as S
 from lamina.vfs_modules.engine import wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.stock.persisting.record_store import RecordStore
 from lamina.vfs_modules.token import ImpersonationToken
 from tests.core.server.test_directory_leases import FILE_INFO, RENAME, name_information
 from tests.core.server.test_persistent import (
     EXCLUSIVE_LOCK,
-    PERSISTENT,
     UNLOCK,
     again,
     asked,
@@ -30,7 +31,7 @@ from tests.core.server.test_persistent import (
     refused,
     stop,
 )
-from tests.support.durable import GUID, OTHER_CLIENT, back_v2
+from tests.support.durable import GUID, OTHER_CLIENT, OTHER_GUID, back_v2
 from tests.support.served import FILE_OPEN_IF, GENERIC_ALL, Served, new_file
 
 SEQUENCE = 1 << 4 | 3
@@ -254,3 +255,23 @@ def test_a_waiting_open_is_met_under_the_name_that_its_file_has_now(start: Start
     other.set_info(theirs, FILE_INFO, RENAME, name_information("moved"))
     refused(S.FILE_NOT_AVAILABLE, lambda: new_file(other, "moved"))
     new_file(other, "file")
+
+
+def test_what_a_full_disk_did_not_forget_is_forgotten_with_the_next_record(
+    start: Start, tmp_path: Path, bug_reports: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start()
+    client = connect(served)
+    file = new_file(client, contexts=asked())
+    with monkeypatch.context() as disk:
+        disk.setattr(RecordStore, "_apply_one", no_space)
+        client.close(file)
+    assert bug_reports
+    bug_reports.clear()
+    new_file(client, "another", contexts=asked(OTHER_GUID))
+    stop(served)
+    assert kept(tmp_path) == 1
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left")

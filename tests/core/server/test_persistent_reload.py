@@ -1,0 +1,53 @@
+"""A share with persistent opens whose configuration is read again: the store goes, and comes back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec, ShareSpec
+from lamina.core.wire.create_contexts import DURABLE_HANDLE_REQUEST_V2
+from lamina.core.wire.durable_contexts import DHANDLE_FLAG_PERSISTENT as PERSISTENT
+from lamina.core.wire.durable_contexts import decode_durable_response_v2
+from tests.core.server.test_persistent import asked, connect, kept, stop
+from tests.support.durable import OTHER_CLIENT, OTHER_GUID
+from tests.support.served import Served, new_file
+from tests.support.wire_client import Open, WireClient
+
+Serve = Callable[..., Served]
+
+
+def shares(tmp_path: Path, keeping: bool = True) -> dict[str, ShareSpec]:
+    store = (ModuleSpec("persistent_store", {"path": str(tmp_path / "opens.db")}),) if keeping else ()
+    return {"data": ShareSpec(tmp_path / "data", chain=(*store, "durable", *DEFAULT_CHAIN))}
+
+
+def persistent(client: WireClient, name: str, guid: bytes) -> Open:
+    file = new_file(client, name, contexts=asked(guid))
+    assert decode_durable_response_v2(file.response.contexts[DURABLE_HANDLE_REQUEST_V2]).flags == PERSISTENT
+    return file
+
+
+def test_a_share_that_was_gone_for_a_while_has_its_store_again(serve: Serve, tmp_path: Path) -> None:
+    served = serve(shares=shares(tmp_path))
+    client = connect(served)
+    file = persistent(client, "file", OTHER_GUID)
+    served.server.set_shares({})
+    served.server.set_shares(shares(tmp_path))
+    other = connect(served, OTHER_CLIENT)
+    other.close(persistent(other, "other", OTHER_GUID))
+    client.close(file)
+    stop(served)
+    assert kept(tmp_path) == 0
+
+
+def test_a_share_that_was_without_the_module_for_a_while_has_its_store_again(serve: Serve, tmp_path: Path) -> None:
+    served = serve(shares=shares(tmp_path))
+    client = connect(served)
+    file = persistent(client, "file", OTHER_GUID)
+    served.server.set_shares(shares(tmp_path, keeping=False))
+    served.server.set_shares(shares(tmp_path))
+    others = [connect(served, OTHER_CLIENT), connect(served, OTHER_CLIENT)]
+    for number, other in enumerate(others):
+        other.close(persistent(other, f"file {number}", b"%16d" % number))
+    client.close(file)
+    stop(served)
+    assert kept(tmp_path) == 0
