@@ -39,6 +39,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "deprecation": ("ContractDeprecationWarning",),
     "testing/__init__": (),
     "testing/suite": ("applicable", "checks"),
+    "testing/profile": ("Profile",),
+    "testing/conformance": ("cases", "conformance_test"),
+    "testing/subject": ("profile_of",),
+    "testing/replay": ("replay",),
+    "recording/form": ("Recording",),
+    "snapshots": ("Snapshot", "SnapshotProvider"),
 }  # fmt: skip
 """What module writers may count on: the modules of `vfs_modules`, and which of their names; () is all public ones."""
 
@@ -57,7 +63,13 @@ class Change(NamedTuple):
     @property
     def is_breaking(self) -> bool:
         """Whether something that was written for the old one may not work with the new one."""
-        return bool(self.removed) or any(line.startswith(_REQUIRED) for line in self.added)
+        asked = (line.removeprefix(_REQUIRED) for line in self.added if line.startswith(_REQUIRED))
+        return bool(self.removed) or not all(self._is_of_something_new(line) for line in asked)
+
+    def _is_of_something_new(self, required: str) -> bool:
+        """Whether what is required belongs to a class or function that nobody can have used before."""
+        owner = required.split(maxsplit=1)[0].partition("(")[0]
+        return " field " in required and any(line.startswith(f"{owner}(") for line in self.added)
 
     def least_version(self, old: Version) -> Version:
         """The first version that may have it."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.contract import MODULES, compare, complaint, describe
+from tests.support.contract import MODULES, Change, compare, complaint, describe
 
 OLD = ["operations.Operations.open(self)", "required field of backends: open"]
 
@@ -138,3 +138,9 @@ def test_a_package_is_described_by_what_it_exports_and_its_parts_as_one_class(so
         "operations.Operations.open(self) -> int @operation(Target.PATH)",
         "operations.Operations.read(self) -> int",
     ]
+
+
+def test_what_a_new_class_requires_breaks_nobody() -> None:
+    new = ("snapshots.Snapshot()", "required snapshots.Snapshot field 0: when: int")
+    assert not Change((), new).is_breaking
+    assert Change((), new[1:]).is_breaking
