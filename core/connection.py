@@ -39,7 +39,8 @@ _PLAIN: Final = 0x424D53FE
 _SEALED: Final = 0x424D53FD
 _SMB1: Final = 0x424D53FF
 _PROTOCOL_ID: Final = struct.Struct("<I")
-_PREAUTH_COMMANDS: Final = Command.SESSION_SETUP
+_PREAUTH_COMMANDS: Final = int(Command.SESSION_SETUP)
+_CANCEL: Final = int(Command.CANCEL)
 _MAX_FRAME: Final = 0xFFFFFF
 _GATHER: Final = 256 * 1024
 """Bytes of replies that gather before they are sent without waiting for the end of a batch."""
@@ -139,7 +140,7 @@ class Connection:
             header = decode_header(part)
             if header.flags & FLAGS_SERVER_TO_REDIR:
                 raise WireError("a response was sent to the server")
-            if header.command == Command.CANCEL:
+            if header.command == _CANCEL:
                 self._cancel(part, header, sealed)
                 continue
             charge = (header.credit_charge or 1) if self.multi_credit else 1

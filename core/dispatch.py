@@ -41,6 +41,12 @@ from lamina.ntfsa.errors import status_of
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.vfs_modules.engine import RequestCancelled
 
+# An enumeration's member costs 0.2 µs to look up in its class, before Python 3.12: those that every request needs.
+_SUCCESS: Final = NtStatus.SUCCESS
+_IN_PROGRESS: Final = SessionState.IN_PROGRESS
+_EXPIRED: Final = SessionState.EXPIRED
+_DELETED: Final = SessionState.DELETED
+
 
 class Entry(NamedTuple):
     """What a command needs before its handler runs. `expired`: also served when the session has expired."""
@@ -81,7 +87,7 @@ def execute(request: Request) -> Reply:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, f"unknown command {request.header.command}")
         _resolve(request, entry)
         result = entry.handle(request)
-        return Reply(NtStatus.SUCCESS, result) if type(result) is bytes else result  # type: ignore[return-value]
+        return Reply(_SUCCESS, result) if type(result) is bytes else result  # type: ignore[return-value]
     except NtStatusError as error:
         return _failed(request, error.status, error.data)
     except WireError:
@@ -186,11 +192,11 @@ def _check_session(request: Request, entry: Entry) -> None:
     if session is None:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
     binding = request.channel is not None and request.channel.binding
-    if binding or session.state is SessionState.IN_PROGRESS or session.state is SessionState.DELETED:
+    if binding or session.state is _IN_PROGRESS or session.state is _DELETED:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is not authenticated on this connection")
     if session.expires_at is not None:
         session.check_expiry()
-    if session.state is SessionState.EXPIRED and not entry.expired:
+    if session.state is _EXPIRED and not entry.expired:
         raise NtStatusError(NtStatus.NETWORK_SESSION_EXPIRED)
 
 

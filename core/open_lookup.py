@@ -13,6 +13,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
 _CREDIT_BYTES: Final = 65536
 _PERSISTENT: Final = Kind.PERSISTENT
+_SMB_3_0: Final = int(Dialect.SMB_3_0)
 
 
 def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
@@ -28,7 +29,7 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
         raise NtStatusError(NtStatus.FILE_CLOSED)
     if persistent not in (open_.file_id, NO_FILE_ID):
         raise NtStatusError(NtStatus.FILE_CLOSED)
-    if request.connection.dialect >= Dialect.SMB_3_0:
+    if request.connection.dialect >= _SMB_3_0:
         _verify_sequence(request, open_)
     open_.busy += 1
     if open_.durable is not None and open_.durable.kind is not _PERSISTENT:
