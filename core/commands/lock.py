@@ -3,12 +3,13 @@
 from typing import Final
 
 from lamina.core.open_lookup import open_of
-from lamina.core.persistent_opens import save
+from lamina.core.persistent_opens import is_persistent, save
 from lamina.core.request import Reply, Request
 from lamina.core.session import SessionState, SmbOpen
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import GLOBAL_CAP_MULTI_CHANNEL, LOCKFLAG_UNLOCK
 from lamina.core.wire.lock import decode_lock_request, encode_lock_response
+from lamina.ntfsa.durability.rules import MAX_PERSISTENT_LOCKS
 from lamina.ntfsa.locks.lock import LockElement, lock
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -65,6 +66,8 @@ def _bounded_lock(request: Request, open_: SmbOpen, nt: NtOpen, elements: list[L
     limit = request.connection.server.settings.limits.locks_per_session
     if not unlocks and session.lock_count + len(elements) > limit:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many locks for one session")
+    if not unlocks and open_.lock_count + len(elements) > MAX_PERSISTENT_LOCKS and is_persistent(open_):
+        raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many locks for one persistent open")
     lock(request.tree.context, nt, elements)
     if not nt.closed:
         # Open.LockCount; unlocks that were done before one that failed are not told, and counted until the close.

@@ -27,6 +27,9 @@ DEFAULT_RESILIENT_SECONDS: Final = 120.0
 MAX_PERSISTENT: Final = 65_536
 """Opens of a server that are persistent at a time: each has a record that is read when the server starts."""
 
+MAX_PERSISTENT_LOCKS: Final = 4_096
+"""Locks of one persistent open: whatever changes it writes a record that names all of them."""
+
 
 class Kind(StrEnum):
     """What an open was promised."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 
+from lamina.core.commands import lock
 from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.constants import Command
@@ -271,6 +272,18 @@ def test_what_a_full_disk_did_not_forget_is_forgotten_with_the_next_record(
     new_file(client, "another", contexts=asked(OTHER_GUID))
     stop(served)
     assert kept(tmp_path) == 1
+
+
+def test_locks_of_one_persistent_open_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "MAX_PERSISTENT_LOCKS", 10)
+    client = connect(start())
+    file, plain = new_file(client, contexts=asked()), new_file(client, "plain")
+    locks = [(offset, 1, EXCLUSIVE_LOCK) for offset in range(11)]
+    client.lock(file, locks[:10])
+    refused(S.INSUFFICIENT_RESOURCES, lambda: client.lock(file, locks[10:]))
+    client.lock(file, [(0, 1, UNLOCK)])
+    client.lock(file, locks[10:])
+    client.lock(plain, locks)
 
 
 def no_space(*_: object) -> None:
