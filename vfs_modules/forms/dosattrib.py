@@ -103,8 +103,12 @@ def read(value: bytes) -> tuple[int | None, int | None, ChangeTime | None]:
     form = _COMMON.get(len(value))
     if form is not None:
         version, level, valid, attributes, creation = form[0](value)
-        if version == level == form[1] and valid & _KNOWN == _BOTH and 0 < creation < _NO_TIME and value[0] == form[2]:
-            return attributes, (creation - _EPOCH) * 100, None
+        if version == level == form[1] and value[0] == form[2]:
+            known = valid & _KNOWN
+            if known == _BOTH and 0 < creation < _NO_TIME:
+                return attributes, (creation - _EPOCH) * 100, None
+            if known == _VALID_ATTRIBUTES:
+                return attributes, None, None
     stored = decode(value)
     return stored.attributes, stored.creation_ns, stored.change
 

@@ -119,24 +119,20 @@ class DosAttributesModule(VfsModule):
             lists = syscalls.listxattrs_in(token, handle.fd, names)
             # Only those are asked for their attributes that have any: a folder that Lamina has not filled costs less.
             stored = [name for name, attributes in zip(names, lists, strict=True) if _XATTR_BYTES in attributes]
-            values = dict(zip(stored, syscalls.getxattrs_in(token, handle.fd, stored, _XATTR_BYTES), strict=True))
-            yield from [
-                _new(
-                    DirectoryEntry, (name, stat, self._dos(handle.fd, name, values.get(name), stat), _tells(attributes))
-                )
-                if stat is not None and stat.mode & _S_IFMT in _ANSWERED
-                else DirectoryEntry(name, stat)
-                for (name, stat, _, _), attributes in zip(batch, lists, strict=True)
-            ]
+            values = iter(syscalls.getxattrs_in(token, handle.fd, stored, _XATTR_BYTES) if stored else ())
+            for (name, stat, _, _), attributes in zip(batch, lists, strict=True):
+                value = next(values) if _XATTR_BYTES in attributes else b""
+                if stat is None or stat.mode & _S_IFMT not in _ANSWERED:
+                    yield DirectoryEntry(name, stat)
+                    continue
+                if isinstance(value, OSError):
+                    value = self._value_after(value, handle.fd, name)
+                dos = _answer(value, stat) if value else _new(DosAttributes, (0, stat.btime_ns, None))
+                yield _new(DirectoryEntry, (name, stat, dos, _tells(attributes) if attributes else False))
 
-    def _dos(self, directory: int, name: str, value: bytes | OSError | None, stat: FileStat) -> DosAttributes:
-        if value is None:
-            return _new(DosAttributes, (0, stat.btime_ns, None))
-        if isinstance(value, OSError):
-            if value.errno != errno.EACCES:
-                return _new(DosAttributes, (0, stat.btime_ns, None))
-            value = self._value_in(directory, name)
-        return _answer(value, stat)
+    def _value_after(self, error: OSError, directory: int, name: str) -> bytes:
+        """The value where the user's own question was answered with `error`."""
+        return self._value_in(directory, name) if error.errno == errno.EACCES else b""
 
     def _value_in(self, directory: int, name: str) -> bytes:
         value = syscalls.getxattrs_in(SERVER_TOKEN, directory, [name], _XATTR_BYTES)[0]

@@ -95,10 +95,10 @@ def listxattrs_in(token: ImpersonationToken, directory: int, entries: Sequence[s
     for entry in entries:
         raw = entry.encode() if entry.isascii() else encode_name(entry)
         length = call(number, directory, raw, flags, address, size)
-        if length >= 0:
+        if length > 0:
             add(bytes(buffer[:length]))
         else:
-            add(_list(directory, raw) if ctypes.get_errno() == errno.ERANGE else b"")
+            add(_list(directory, raw) if length and ctypes.get_errno() == errno.ERANGE else b"")
     return found
 
 

@@ -39,6 +39,13 @@ def test_the_text_alone_is_read() -> None:
     assert decode(b"0x27") == decode(b"0x27\0") == NOTHING._replace(attributes=0x27)
 
 
+@pytest.mark.parametrize("attributes", [0x2, 0x22, 0x822])
+def test_attributes_without_a_creation_time_are_read_alike(attributes: int) -> None:
+    value = encode(attributes, None)
+    assert read(value) == (attributes, None, None)
+    assert decode(value)[:2] == (attributes, None)
+
+
 def test_what_is_not_valid_is_not_there() -> None:
     value = b"0x0\0" + struct.pack("<HH", 3, 3) + struct.pack("<IIIQQQQ", 0, 0x22, 0, 0, 0, CREATION, 0)
     assert decode(value)[:2] == (None, None)
