@@ -21,6 +21,7 @@ from lamina.ntfsa.opening.create_existing import unregister
 from lamina.ntfsa.opening.delete import set_delete_pending
 from lamina.ntfsa.opening.sharing import open_file
 from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE
+from lamina.ntfsa.security.access import MODIFIES
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_opens import attach
 from lamina.ntfsa.volume import Doomed
@@ -93,8 +94,11 @@ def kept_records(volume: "NtVolume") -> list[OpenRecord]:
 def put_back(context: "NtContext", volume: "NtVolume", state: OpenState) -> NtOpen:
     """The open of a record again, with its sharing and its locks; `give_rights` follows when all are back.
 
-    Raises NtStatusError where its file is gone, or somebody else has taken what it holds.
+    Raises NtStatusError where its file is gone, somebody else has taken what it holds, or the share has become
+    read-only.
     """
+    if volume.settings.read_only and state.granted_access & MODIFIES:
+        raise NtStatusError(NtStatus.MEDIA_WRITE_PROTECTED, "the share is read-only now")
     how = OpenHow(data_access(0 if state.stream else state.granted_access))
     try:
         handle = volume.whole_chain.durable_open(SERVER_TOKEN, volume.root, state.cookie, how)
@@ -158,7 +162,7 @@ def _take_locks(context: "NtContext", open_: NtOpen, state: OpenState) -> None:
 def give_rights(context: "NtContext", open_: NtOpen, state: OpenState) -> None:
     """Give an open that was put back its caching rights, and its file the deletion that was pending."""
     volume, key, lease = open_.volume, open_.file_key, state.lease
-    if state.delete_pending:
+    if state.delete_pending and not volume.settings.read_only:
         volume.registry.update(key, set_delete_pending, True)
         if not open_.stream:
             volume.doomed[key] = Doomed(open_.vfs_path, open_.parent_key)

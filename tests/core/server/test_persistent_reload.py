@@ -7,17 +7,19 @@ from lamina.core.plan import DEFAULT_CHAIN, ModuleSpec, ShareSpec
 from lamina.core.wire.create_contexts import DURABLE_HANDLE_REQUEST_V2
 from lamina.core.wire.durable_contexts import DHANDLE_FLAG_PERSISTENT as PERSISTENT
 from lamina.core.wire.durable_contexts import decode_durable_response_v2
+from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE
 from tests.core.server.test_persistent import asked, connect, kept, stop
 from tests.support.durable import OTHER_CLIENT, OTHER_GUID
-from tests.support.served import Served, new_file
+from tests.support.served import FILE_OPEN_IF, GENERIC_ALL, Served, new_file
 from tests.support.wire_client import Open, WireClient
 
 Serve = Callable[..., Served]
+GENERIC_READ = 0x80000000
 
 
-def shares(tmp_path: Path, keeping: bool = True) -> dict[str, ShareSpec]:
+def shares(tmp_path: Path, keeping: bool = True, read_only: bool = False) -> dict[str, ShareSpec]:
     store = (ModuleSpec("persistent_store", {"path": str(tmp_path / "opens.db")}),) if keeping else ()
-    return {"data": ShareSpec(tmp_path / "data", chain=(*store, "durable", *DEFAULT_CHAIN))}
+    return {"data": ShareSpec(tmp_path / "data", chain=(*store, "durable", *DEFAULT_CHAIN), read_only=read_only)}
 
 
 def persistent(client: WireClient, name: str, guid: bytes) -> Open:
@@ -49,5 +51,24 @@ def test_a_share_that_was_without_the_module_for_a_while_has_its_store_again(ser
     for number, other in enumerate(others):
         other.close(persistent(other, f"file {number}", b"%16d" % number))
     client.close(file)
+    stop(served)
+    assert kept(tmp_path) == 0
+
+
+def test_nothing_is_deleted_on_a_share_that_has_become_read_only(serve: Serve, tmp_path: Path) -> None:
+    served = serve(shares=shares(tmp_path))
+    client = connect(served)
+    new_file(client, contexts=asked(), options=FILE_DELETE_ON_CLOSE)
+    reader = client.create("read", access=GENERIC_ALL, disposition=FILE_OPEN_IF)
+    client.close(reader)
+    client.create("read", access=GENERIC_READ, disposition=FILE_OPEN_IF, contexts=asked(OTHER_GUID))
+    stop(served)
+
+    served = serve(shares=shares(tmp_path, read_only=True))
+    (reading,) = served.call(lambda: list(served.core.durables.waiting()))
+    assert reading.nt.path == "read"
+    served.call(lambda: served.core.durables.end(reading))
+    served.until(lambda: not served.core.engine.running)
+    assert {path.name for path in served.folder.iterdir()} == {"file", "read"}
     stop(served)
     assert kept(tmp_path) == 0
