@@ -30,22 +30,18 @@ def open_of(request: Request, persistent: int, volatile: int) -> SmbOpen:
     if persistent not in (open_.file_id, NO_FILE_ID):
         raise NtStatusError(NtStatus.FILE_CLOSED)
     if request.connection.dialect >= _SMB_3_0:
-        _verify_sequence(request, open_)
+        header = request.header
+        # 3.3.5.2.10 Verifying the Channel Sequence Number
+        if open_.sequence.admit(header.status & 0xFFFF, header.flags & FLAGS_REPLAY_OPERATION != 0):
+            request.sequenced = True
+        elif header.command in CHANGING:
+            raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, f"channel sequence {header.channel_sequence}")
     open_.busy += 1
     if open_.durable is not None and open_.durable.kind is not _PERSISTENT:
         open_.durable.replayable = False
     request.open = open_
     request.file_id = volatile
     return open_
-
-
-def _verify_sequence(request: Request, open_: SmbOpen) -> None:
-    """3.3.5.2.10 Verifying the Channel Sequence Number."""
-    header = request.header
-    if open_.sequence.admit(header.status & 0xFFFF, header.flags & FLAGS_REPLAY_OPERATION != 0):
-        request.sequenced = True
-    elif header.command in CHANGING:
-        raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, f"channel sequence {header.channel_sequence}")
 
 
 def _inherited(request: Request, volatile: int) -> int:

@@ -10,6 +10,7 @@ from lamina.ntfsa.content import data
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 _DATA: Final = HEADROOM + HEADER + READ_RESPONSE_HEADER_SIZE
+_SUCCESS: Final = NtStatus.SUCCESS
 
 
 def handle(request: Request) -> bytes | Reply:
@@ -32,7 +33,7 @@ def handle(request: Request) -> bytes | Reply:
         pool.give(buffer)
         raise
     pack_read_response_into(buffer, HEADROOM + HEADER, count)
-    return Reply(NtStatus.SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count)
+    return Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count)
 
 
 def _read_pipe(request: Request, length: int) -> Reply:
