@@ -96,7 +96,10 @@ class DurableModule(VfsModule):
 
     @staticmethod
     def _path_now(directory: VfsHandle, wanted: Cookie) -> bytes:
-        """Where the file is: by its handle, else where it was."""
+        """Where the file is: by its handle, else where it was.
+
+        Of a file with several names the kernel tells any; where that is not in the share, the one it had still may be.
+        """
         if wanted.handle is None or directory.fd < 0:
             return wanted.path
         try:
@@ -108,9 +111,10 @@ class DurableModule(VfsModule):
         try:
             if not os.fstat(fd).st_nlink:
                 _refuse(errno.ESTALE)
-            return _beneath(syscalls.path_of(directory.fd), syscalls.path_of(fd))
+            root, path = syscalls.path_of(directory.fd), syscalls.path_of(fd)
         finally:
             os.close(fd)
+        return _beneath(root, path) if _is_beneath(root, path) else wanted.path
 
 
 def _birth(stat: FileStat) -> int:
@@ -128,10 +132,13 @@ def _kernel_handle(fd: int) -> FileHandle | None:
 
 def _beneath(root: bytes, path: bytes) -> bytes:
     """`path` relative to `root`; ESTALE where it is not beneath it."""
-    prefix = root.rstrip(b"/") + b"/"
-    if not path.startswith(prefix):
+    if not _is_beneath(root, path):
         _refuse(errno.ESTALE)
-    return path[len(prefix) :]
+    return path[len(root.rstrip(b"/")) + 1 :]
+
+
+def _is_beneath(root: bytes, path: bytes) -> bool:
+    return path.startswith(root.rstrip(b"/") + b"/")
 
 
 def _refuse(number: int) -> NoReturn:

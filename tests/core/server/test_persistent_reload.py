@@ -8,13 +8,14 @@ from lamina.core.wire.create_contexts import DURABLE_HANDLE_REQUEST_V2
 from lamina.core.wire.durable_contexts import DHANDLE_FLAG_PERSISTENT as PERSISTENT
 from lamina.core.wire.durable_contexts import decode_durable_response_v2
 from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE
-from tests.core.server.test_persistent import asked, connect, kept, stop
+from tests.core.server.test_persistent import again, asked, connect, kept, stop
 from tests.support.durable import OTHER_CLIENT, OTHER_GUID
 from tests.support.served import FILE_OPEN_IF, GENERIC_ALL, Served, new_file
 from tests.support.wire_client import Open, WireClient
 
 Serve = Callable[..., Served]
 GENERIC_READ = 0x80000000
+MACHINE = "S-1-5-21-1-2-3"
 
 
 def shares(tmp_path: Path, keeping: bool = True, read_only: bool = False) -> dict[str, ShareSpec]:
@@ -72,3 +73,16 @@ def test_nothing_is_deleted_on_a_share_that_has_become_read_only(serve: Serve, t
     assert {path.name for path in served.folder.iterdir()} == {"file", "read"}
     stop(served)
     assert kept(tmp_path) == 0
+
+
+def test_an_open_comes_back_though_its_file_has_a_name_outside_of_the_share(serve: Serve, tmp_path: Path) -> None:
+    served = serve(shares=shares(tmp_path), machine_sid=MACHINE)
+    file = persistent(connect(served), "file", OTHER_GUID)
+    (tmp_path / "outside").hardlink_to(served.folder / "file")
+    stop(served)
+    assert (tmp_path / "outside").read_bytes() == b""
+
+    served = serve(shares=shares(tmp_path), machine_sid=MACHINE)
+    client = connect(served)
+    client.close(again(client, file, guid=OTHER_GUID))
+    stop(served)
