@@ -170,6 +170,10 @@ def _hand_over(request: Request, tree: "SmbTree", open_: "SmbOpen", claim: Claim
     assert open_.nt is not None
     if open_.nt.granted_access & FILE_ALL_ACCESS & ~tree.maximal_access:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share no longer gives the rights that were granted")
+    if open_.busy:
+        # What the lost connection had begun (a system call on a thread) must not come after what is asked from now on.
+        open_.wait_until_idle(0)
+        return _hand_over(request, tree, open_, claim)
     request.connection.server.durables.take_back(open_, tree)
     open_.sequence.begin_anew(request.header.channel_sequence)
     try:

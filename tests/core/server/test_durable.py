@@ -12,6 +12,7 @@ import pytest
 from lamina.core.plan import ShareSpec
 from lamina.core.settings import ServerSettings
 from lamina.core.wire.constants import Command
+from lamina.core.wire.create import CreateRequest, encode_create_request
 from lamina.core.wire.create_contexts import (
     DURABLE_HANDLE_RECONNECT_V2,
     DURABLE_HANDLE_REQUEST,
@@ -23,6 +24,7 @@ from lamina.core.wire.durable_contexts import (
     decode_durable_response_v2,
 )
 from lamina.core.wire.oplock_break import LeaseBreak, decode_lease_break_notification, encode_lease_break
+from lamina.core.wire.write import WriteRequest, encode_write_request
 from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE, FILE_OPEN_IF, FILE_READ_ATTRIBUTES, FILE_READ_DATA
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH as BATCH
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_EXCLUSIVE as EXCLUSIVE
@@ -406,3 +408,39 @@ class TestManyOpens:
         finally:
             module.gate.set()
         kept.let_go()
+
+
+class Hanging(VfsModule):
+    """A write hangs in a system call, which nothing can stop, until it is let go."""
+
+    _begun = threading.Event()
+    _let_go = threading.Event()
+
+    def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
+        if bytes(data) == b"hangs":
+            self._begun.set()
+            offload(token, self._let_go.wait, 20)
+        return self.next.pwrite(token, handle, data, offset)
+
+
+def test_what_the_lost_connection_still_does_comes_before_what_is_done_after_the_reconnect(
+    serve: Callable[..., Served],
+) -> None:
+    kept = Kept(serve(chain=[Hanging, "dos_attributes", "posix"]))
+    client = kept.connect()
+    file = with_oplock(client, asked_v2())
+    body = encode_write_request(WriteRequest(*file.file_id, 0, memoryview(b"hangs")))
+    client.send(Command.WRITE, body, payload=5)
+    assert Hanging._begun.wait(20)
+    client.disconnect()
+    kept.served.until(lambda: len(kept.served.core.durables))
+
+    second = kept.connect()
+    request = CreateRequest("file", GENERIC_ALL, 0, 7, FILE_OPEN_IF, oplock_level=BATCH, contexts=back_v2(file))
+    message = second.send(Command.CREATE, encode_create_request(request))
+    second.wait_interim(message)
+    Hanging._let_go.set()
+    second.wait(message).check()
+    second.write(file, b"after")
+    assert second.read(file, 10) == b"after"
+    second.close(file)
