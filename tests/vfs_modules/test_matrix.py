@@ -12,7 +12,7 @@ def test_no_module_is_left_out():
     assert len(filters()) >= 15
 
 
-@pytest.mark.parametrize(("upper", "lower"), pairs(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("upper", "lower"), list(pairs()), ids=lambda kind: kind.name)
 def test_a_pair_conforms(upper: Kind, lower: Kind):
     found = failures(profile_of_pair(upper, lower), (upper, lower), quick=True)
     assert {str(case) for case in cases(profile_of_pair(upper, lower))} >= QUICK

@@ -79,7 +79,7 @@ class LaminaProcess:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A runtime folder of the test's own, and plain output."""
-    return {"LAMINA_RUNTIME_DIR": str(tmp_path / "run"), "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    return {"LAMINA_RUNTIME_DIR": str(tmp_path / "run"), "COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 @pytest.fixture

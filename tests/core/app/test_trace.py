@@ -1,5 +1,6 @@
 """Tracing a share: in a program, and by `lamina trace` against servers in processes of their own."""
 
+import asyncio
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from lamina.core.tracing import MAX_QUEUED_STEPS, SERVER, Filter, Viewer
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.tracing import Root, Step
 from tests.core.app.test_live_chains import Client
+from tests.support.processes import shared_scratch
 
 Start = Callable[..., Any]
 SECONDS = 60
@@ -273,13 +275,17 @@ def test_without_a_server_it_says_so(lamina: Start) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root: another user is to ask")
-def test_another_user_is_not_answered(tmp_path: Path) -> None:
-    import asyncio
-
+def test_another_user_is_not_answered() -> None:
     async def answer(request: Any, say: Any) -> None:
         await say({"told": True})
 
-    address = tmp_path / "control.sock"
+    with shared_scratch() as folder:
+        ours, theirs = _asked_by_two(folder / "control.sock", answer)
+    assert ours == [{"told": True}]
+    assert json.loads(theirs)["errors"] == ["only the server's own user and root may ask"]
+
+
+def _asked_by_two(address: Path, answer: Any) -> tuple[list[dict[str, Any]], str]:
     script = f"""
 import os, socket
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -292,12 +298,9 @@ print(client.makefile().readline())
     async def main() -> tuple[list[dict[str, Any]], str]:
         async with answering(address, {"tell": answer}):
             # The rights of the file are taken away, to see what the server itself does about it.
-            for path in (address, *list(address.parents)[:3]):
-                path.chmod(0o777)
+            address.chmod(0o777)
             ours = await asyncio.to_thread(lambda: list(ask(address, {"command": "tell"})))
             theirs = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
             return ours, (await theirs.communicate())[0].decode()
 
-    ours, theirs = asyncio.run(main())
-    assert ours == [{"told": True}]
-    assert json.loads(theirs)["errors"] == ["only the server's own user and root may ask"]
+    return asyncio.run(main())
