@@ -78,7 +78,13 @@ def _control(instance: Instance, configuration: Configuration, reporter: Reporte
             **handle_commands(runtime),
             "trace": trace_command(runtime.tracing),
         }
-        async with answering(instance.socket_file, commands), on_hangup(reloader.reload):
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(answering(instance.socket_file, commands))
+            except OSError as error:
+                why = error.strerror or error
+                raise CliError(f"the control socket {instance.socket_file} cannot be made: {why}") from error
+            await stack.enter_async_context(on_hangup(reloader.reload))
             if for_people:
                 _say_listening(runtime)
             yield

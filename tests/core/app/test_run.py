@@ -144,6 +144,15 @@ def test_one_server_at_a_time_runs_with_a_file(start: Start, lamina: Start, conf
     assert (done.returncode, done.stderr) == (1, f"lamina: a server runs with {config} already (pid {pid})\n")
 
 
+def test_a_folder_too_long_for_a_socket_is_told_in_a_line(
+    lamina: Start, config: Path, environment: dict[str, str]
+) -> None:
+    environment["LAMINA_RUNTIME_DIR"] += "x" * 120
+    done = lamina("run", "-c", config)
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot be made: AF_UNIX path too long\n")
+
+
 def test_reload_without_a_server_says_so(lamina: Start, config: Path) -> None:
     done = lamina("reload", "-c", config)
     assert (done.returncode, done.stderr) == (1, f"lamina: no server runs with {config}\n")
