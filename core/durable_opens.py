@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.persistent_opens import forget_record, promote, save, save_soon
+from lamina.core.persistent_opens import forget_record, is_persistent, promote, save, save_soon
 from lamina.core.wire.durable_contexts import AppInstanceVersion
 from lamina.ntfsa.durability.keeping import let_go
 from lamina.ntfsa.durability.lasting import is_kept, lose_client
@@ -196,7 +196,8 @@ class DurableOpens:
             if open_.nt is not None and open_.nt.volume is volume and open_.nt.path.startswith(path)
         ]
         for open_ in named:
-            self._await_by_name(open_)
+            if open_.durable is not None and open_.durable.awaited is not None and open_.nt is not None:
+                self._await_by_name(open_.durable, open_.nt)
         for open_ in named:
             save(open_)
 
@@ -251,7 +252,7 @@ class DurableOpens:
         state, nt = open_.durable, open_.nt
         if state is None or state.kind is None or nt is None or open_.closing:
             return False
-        if state.kind is not Kind.PERSISTENT and (self._closed or len(self._waiting) >= limit):
+        if state.kind is not _PERSISTENT and (self._closed or len(self._waiting) >= limit):
             return False
         if not self._can_wait(open_, nt, state.kind):
             return False
@@ -270,9 +271,8 @@ class DurableOpens:
         assert state is not None
         assert nt is not None
         self._waiting[nt.owner] = open_
-        if state.kind is Kind.PERSISTENT:
-            state.awaited = nt.volume, _name_of(nt.path)
-            self._awaited[state.awaited] += 1
+        if state.kind is _PERSISTENT:
+            self._await_by_name(state, nt)
         if nt.oplock is not None:
             nt.oplock.listener = partial(self._broken, open_)
         if nt.lease is not None:
@@ -325,14 +325,11 @@ class DurableOpens:
                 del self._awaited[state.awaited]
             state.awaited = None
 
-    def _await_by_name(self, open_: "SmbOpen") -> None:
-        """Have others meet a waiting open under the name that its file has now."""
-        state, nt = open_.durable, open_.nt
-        assert nt is not None
-        if state is not None and state.awaited is not None:
-            self._await_no_more(state)
-            state.awaited = nt.volume, _name_of(nt.path)
-            self._awaited[state.awaited] += 1
+    def _await_by_name(self, state: DurableState, nt: "NtOpen") -> None:
+        """Have others meet a waiting open under the name that its file has now, and no other."""
+        self._await_no_more(state)
+        state.awaited = nt.volume, _name_of(nt.path)
+        self._awaited[state.awaited] += 1
 
     def _broken(self, open_: "SmbOpen", notice: BreakNotice) -> bool:
         """What a waiting open rests on breaks; False where it can be given up and the open stays."""
@@ -399,7 +396,7 @@ class DurableOpens:
         for exchange in list(self._making.values()):
             exchange.task.cancel()
         for open_ in self.waiting():
-            if _kind(open_) is Kind.PERSISTENT and open_.nt is not None:
+            if is_persistent(open_) and open_.nt is not None:
                 self._stop_waiting(open_)
                 let_go(open_.nt)
             else:

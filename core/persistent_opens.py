@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 _PERSISTENT: Final = Kind.PERSISTENT
 
 
@@ -39,7 +38,7 @@ def promote(open_: "SmbOpen", seconds: float) -> bool:
     assert nt is not None
     try:
         state.cookie = keeping.prepare(open_.tree.context, nt)
-        state.kind, state.seconds = Kind.PERSISTENT, seconds
+        state.kind, state.seconds = _PERSISTENT, seconds
         save(open_)
     except NtStatusError as error:
         log.warning("share %s: %r cannot be made persistent: %s", nt.volume.name, nt.path, error)
@@ -53,7 +52,7 @@ def save(open_: "SmbOpen") -> None:
     Raises NtStatusError where it cannot be kept.
     """
     state, nt = open_.durable, open_.nt
-    if state is None or state.kind is not Kind.PERSISTENT or nt is None or nt.closed:
+    if state is None or state.kind is not _PERSISTENT or nt is None or nt.closed:
         return
     form = encode(OpenRecord(_promise(open_), capture(nt, state.cookie)))
     if form == state.saved and not state.saving:
@@ -79,7 +78,7 @@ def save_soon(open_: "SmbOpen") -> None:
 
 def forget_record(open_: "SmbOpen") -> None:
     """An open is closed: nothing is kept of it any more."""
-    if open_.durable is not None and open_.durable.kind is _PERSISTENT and open_.nt is not None:
+    if is_persistent(open_) and open_.nt is not None:
         keeping.forget(open_.nt.volume, open_.file_id)
 
 

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.durability.open_record import OpenRecord, OpenState, decode, encode
+from lamina.ntfsa.durability.open_record import OpenRecord, OpenState, decode
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.grants.caching import LEVEL_OF_STATE
 from lamina.ntfsa.grants.grant_holders import LeaseRequest, lease_identity, request_oplock
@@ -43,11 +43,6 @@ class StoreError(Exception):
 def keeps_opens(volume: "NtVolume") -> bool:
     """Whether the volume's chain keeps records of opens and finds their files again."""
     return Capability.PERSISTENT_HANDLES in volume.capabilities
-
-
-def is_available(volume: "NtVolume") -> bool:
-    """Whether clients are told that the share is continuously available (MS-SMB2 2.2.10)."""
-    return Capability.CONTINUOUS_AVAILABILITY in volume.capabilities
 
 
 def prepare(context: "NtContext", open_: NtOpen) -> bytes:
@@ -184,18 +179,3 @@ def let_go(open_: NtOpen) -> None:
         volume.chain.close(SERVER_TOKEN, open_.handle)
     except OSError as error:
         log.debug("share %s: %r: %s", volume.name, open_.path, error)
-
-
-__all__ = [
-    "StoreError",
-    "encode",
-    "forget",
-    "give_rights",
-    "is_available",
-    "keep",
-    "keeps_opens",
-    "kept_records",
-    "let_go",
-    "prepare",
-    "put_back",
-]
