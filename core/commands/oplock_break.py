@@ -120,7 +120,8 @@ def _lease(request: Request, asked: LeaseBreak) -> bytes:
     identity = lease_identity(request.tree.context, asked.lease_key)
     state = acknowledge_lease_break(volume.leases, identity, asked.lease_state)
     lease = volume.leases.find(identity)
-    if lease is not None:
-        for nt in list(lease.opens.values())[:1]:
-            request.connection.server.durables.save_sharing(nt)
+    # Any of its opens stands for all that share it.
+    nt = next(iter(lease.opens.values()), None) if lease is not None else None
+    if nt is not None:
+        request.connection.server.durables.save_sharing(nt)
     return encode_lease_break(LeaseBreak(asked.lease_key, state))

@@ -14,7 +14,7 @@ from lamina.core.wire.session_setup import SessionSetupRequest, encode_session_s
 from lamina.core.wire.write import WriteRequest, encode_write_request
 from lamina.ntfsa.status import NtStatus
 from tests.support.served import PASSWORD, SECOND_PASSWORD, SECOND_USER, USER, Served, new_file
-from tests.support.wire_client import Response, Session, StatusError, WireClient
+from tests.support.wire_client import Open, Response, Session, StatusError, WireClient
 
 EXCLUSIVE = [(0, 10, smb.LOCKFLAG_EXCLUSIVE_LOCK)]
 dialects = pytest.mark.parametrize("dialect", [0x300, 0x302, 0x311], ids=hex)
@@ -179,13 +179,19 @@ def test_what_waits_on_a_lost_channel_is_cancelled_and_what_waits_on_others_goes
     first.close(waiter)
 
 
-def test_a_request_is_answered_on_the_channel_on_which_it_came(served: Served) -> None:
-    first = served.connected()
-    second = served.bound(first)
+def lock_that_waits(first: WireClient, second: WireClient) -> tuple[Open, Open, int]:
+    """An open that has a lock, another that waits for it, and the message on the second channel that asked for it."""
     holder, waiter = new_file(first), new_file(first)
     first.lock(holder, EXCLUSIVE)
     waiting = second.send_lock(waiter, EXCLUSIVE)
     second.wait_interim(waiting)
+    return holder, waiter, waiting
+
+
+def test_a_request_is_answered_on_the_channel_on_which_it_came(served: Served) -> None:
+    first = served.connected()
+    second = served.bound(first)
+    holder, _, waiting = lock_that_waits(first, second)
     first.lock(holder, [(0, 10, smb.LOCKFLAG_UNLOCK)])
     second.wait(waiting).check()
     first.echo()
@@ -195,10 +201,7 @@ def test_a_request_is_answered_on_the_channel_on_which_it_came(served: Served) -
 def test_a_close_on_one_channel_ends_what_waits_on_another(served: Served) -> None:
     first = served.connected()
     second = served.bound(first)
-    holder, waiter = new_file(first), new_file(first)
-    first.lock(holder, EXCLUSIVE)
-    waiting = second.send_lock(waiter, EXCLUSIVE)
-    second.wait_interim(waiting)
+    _, waiter, waiting = lock_that_waits(first, second)
     first.close(waiter)
     assert second.wait(waiting).status == NtStatus.RANGE_NOT_LOCKED
 
@@ -206,10 +209,7 @@ def test_a_close_on_one_channel_ends_what_waits_on_another(served: Served) -> No
 def test_a_logoff_ends_what_waits_on_every_channel(served: Served) -> None:
     first = served.connected()
     second = served.bound(first)
-    holder, waiter = new_file(first), new_file(first)
-    first.lock(holder, EXCLUSIVE)
-    waiting = second.send_lock(waiter, EXCLUSIVE)
-    second.wait_interim(waiting)
+    _, _, waiting = lock_that_waits(first, second)
     first.logoff()
     second.verify_signatures = False
     assert second.wait(waiting).status
