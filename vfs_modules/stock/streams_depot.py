@@ -118,6 +118,7 @@ class StreamsDepotModule(PrivateAttributes):
         # No name has this character.
         self._hidden = "/" if self._apart is not None else directory.casefold()
         self._checks = self.options.check_valid
+        self._left_behind: set[str] = set()
 
     def disconnect(self) -> None:
         """Give the root back."""
@@ -206,9 +207,10 @@ class StreamsDepotModule(PrivateAttributes):
         """The folder of a file's streams; None where there is none and none is to be made."""
         path = self._prefix + depot_path(stat.dev, stat.ino)
         if self._is_folder(path):
-            if not self._checks or self._is_marked(handle):
+            if path not in self._left_behind and (not self._checks or self._is_marked(handle)):
                 return path
             self._put_aside(path)
+        self._left_behind.discard(path)
         if not make:
             return None
         parts = path.split("/")
@@ -271,11 +273,15 @@ class StreamsDepotModule(PrivateAttributes):
         if stat is None:
             return
         folder = self._prefix + depot_path(stat.dev, stat.ino)
+        # A new file may get the number before the streams are gone, or though they could not be removed.
+        self._left_behind.add(folder)
         try:
             self._delete(folder)
         except OSError as error:
             if error.errno not in _GONE:
                 log.warning("streams in %s cannot be removed: %s", folder, error.strerror)
+                return
+        self._left_behind.discard(folder)
 
     def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Remove a name, and with a file's last one its streams."""

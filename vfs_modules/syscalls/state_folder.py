@@ -3,8 +3,10 @@
 They are not the share's: their place is the administrator's choice, and they are made as the server (`assume` it).
 """
 
+import atexit
 import errno
 import os
+import shutil
 import stat
 import tempfile
 
@@ -31,8 +33,17 @@ def _check(path: str) -> None:
         raise PermissionError(errno.EPERM, "others can write to a folder that modules are to store in", path)
 
 
-class TemporaryFolder(tempfile.TemporaryDirectory[str]):
-    """A folder `name` that goes with this object, or with `cleanup`."""
+class TemporaryFolder:
+    """A folder `name` that goes with `cleanup`, or at the latest with the process.
+
+    Not when this object is collected: that may happen in a thread that acts for a user, who may not remove it.
+    """
 
     def __init__(self) -> None:
-        super().__init__(prefix="lamina-state-", ignore_cleanup_errors=True)
+        self.name = tempfile.mkdtemp(prefix="lamina-state-")
+        atexit.register(self.cleanup)
+
+    def cleanup(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.name, ignore_errors=True)
+        atexit.unregister(self.cleanup)

@@ -1,18 +1,24 @@
 """Streams in a depot: where they are, that they are hidden, and whose they are."""
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 import pytest
 
+from lamina.vfs_modules.engine import RequestCancelled
+from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.operations import Capability, OpenHow
+from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.stock.streams_depot import MARKER, StreamsDepotModule, StreamsDepotOptions, depot_path
 from lamina.vfs_modules.testing import local_chain
 from lamina.vfs_modules.testing.hand import NEEDS
 from lamina.vfs_modules.testing.suite import Check, checks
+from lamina.vfs_modules.token import ImpersonationToken
 from tests.support.vfs_streams import TOKEN, Streams
 
 
@@ -85,6 +91,48 @@ def test_streams_of_a_file_that_others_removed_are_not_those_of_a_new_one(tmp_pa
     assert streams.read("stream") == b"own"
     assert (tmp_path / ".streams" / "lost-0").exists() is not delete
     streams.close()
+
+
+class _Reused(VfsModule):
+    """A file system that gives the number of the last file to the next, and where removals fail when they are to."""
+
+    name = "reused"
+    _breaks: BaseException | None = None
+
+    def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+        """With one number for all files."""
+        return self._numbered(self.next.fstat(token, handle))
+
+    def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
+        """With one number for all files."""
+        return self._numbered(self.next.stat(token, directory, path, follow))
+
+    def _numbered(self, stat: FileStat) -> FileStat:
+        return stat._replace(ino=7) if S_ISREG(stat.mode) else stat
+
+    def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
+        """Remove files, and streams unless that is to end otherwise."""
+        if self._breaks is not None and ".streams" in path:
+            raise self._breaks
+        self.next.unlink(token, directory, path)
+
+
+@pytest.mark.parametrize("end", [OSError(errno.EIO, "broken"), RequestCancelled()], ids=["failed", "cancelled"])
+def test_streams_that_could_not_be_removed_are_not_those_of_the_next_file(
+    over: Callable[..., Streams], end: BaseException
+) -> None:
+    below = _Reused()
+    streams = over(StreamsDepotModule(StreamsDepotOptions(check_valid=False)), below, PosixBackend())
+    streams.write("stream", b"secret")
+    below._breaks = end
+    with contextlib.suppress(RequestCancelled):
+        streams.chain.unlink(TOKEN, streams.root, "file")
+    below._breaks = None
+    streams.chain.close(TOKEN, streams.file)
+    streams.file = streams.chain.open(TOKEN, streams.root, "next", OpenHow(Access.READ, create=True))
+    assert streams.sizes() == {}
+    streams.write("stream", b"own")
+    assert streams.read("stream") == b"own"
 
 
 def test_a_file_with_two_names_keeps_its_streams_until_the_last_goes(over: Callable[..., Streams]) -> None:
