@@ -34,6 +34,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "engine": ("RequestCancelled", "aside", "breathe", "offload", "sleep", "wait"),
     "turn": ("Turn",),
     "places": ("Places",),
+    "workers": ("Answer", "Workers"),
     "names": ("decode_name", "encode_name"),
     "services": (),
     "deprecation": ("ContractDeprecationWarning",),
