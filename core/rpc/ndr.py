@@ -15,6 +15,7 @@ from typing import Final
 
 _U16: Final = Struct("<H")
 _U32: Final = Struct("<I")
+_U64: Final = Struct("<Q")
 _VARYING: Final = Struct("<III")
 _FIRST_REFERENT: Final = 0x00020000
 
@@ -59,6 +60,20 @@ class NdrReader:
         """An unsigned long."""
         value: int = _U32.unpack(self._take(4, 4))[0]
         return value
+
+    def u64(self) -> int:
+        """An unsigned hyper."""
+        value: int = _U64.unpack(self._take(8, 8))[0]
+        return value
+
+    def octets(self, size: int, alignment: int = 1) -> memoryview:
+        """So many bytes as they are."""
+        return self._take(size, alignment)
+
+    @property
+    def left(self) -> int:
+        """The bytes that have not been read."""
+        return len(self._data) - self._at
 
     def string(self) -> str:
         """A conformant varying string of wchar_t, without its terminator."""
