@@ -1,6 +1,6 @@
 """Modules that are wrong on purpose, one fault each, with the case of the conformance suite that must find it.
 
-Each stands above `memory`, which has no faults: what fails is the module's doing.
+Each stands above `memory`, which has no faults, or above what keeps opens: what fails is the module's doing.
 """
 
 import errno
@@ -11,16 +11,28 @@ from lamina.vfs_modules.engine import breathe, wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, OpenHow, Times
+from lamina.vfs_modules.stock.durable import DurableModule
+from lamina.vfs_modules.stock.memory import MemoryBackend
+from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
+from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.token import ImpersonationToken
 
 FOUND_BY: dict[type[VfsModule], str] = {}
 """Each faulty module, and the case that finds it."""
 
 
-def found_by(case: str) -> Callable[[type[VfsModule]], type[VfsModule]]:
+Kinds = tuple[type[VfsModule], ...]
+
+KEEPS_OPENS: Kinds = (PersistentStoreModule, DurableModule, PosixBackend)
+
+ABOVE: dict[type[VfsModule], Kinds] = {}
+"""What each stands on."""
+
+
+def found_by(case: str, above: Kinds = (MemoryBackend,)) -> Callable[[type[VfsModule]], type[VfsModule]]:
     def enter(kind: type[VfsModule]) -> type[VfsModule]:
         kind.name = kind.__name__
-        FOUND_BY[kind] = case
+        FOUND_BY[kind], ABOVE[kind] = case, above
         return kind
 
     return enter
@@ -397,6 +409,73 @@ class GrowsForNothing(VfsModule):
         if not data and offset > self.next.fstat(token, handle).size:
             self.next.ftruncate(token, handle, offset)
         return self.next.pwrite(token, handle, data, offset)
+
+
+# Opens that outlive their connection, and the server.
+
+
+@found_by("a_handle_goes_on_when_its_client_is_back", KEEPS_OPENS)
+class KeepsWhatItHasRead(VfsModule):
+    """Answers from what it had when the client went."""
+
+    def durable_disconnect(self, token: ImpersonationToken, handle: VfsHandle) -> None:
+        kept = bytearray(100)
+        count = self.next.pread(token, handle, memoryview(kept), 0)
+        self.set_state(handle, kept[:count])
+        self.next.durable_disconnect(token, handle)
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        kept = self.state(handle)
+        if kept is None:
+            return self.next.pread(token, handle, buffer, offset)
+        buffer[: len(kept)] = kept
+        return len(kept)
+
+
+@found_by("a_cookie_finds_no_other_file", KEEPS_OPENS)
+class FindsFilesByName(VfsModule):
+    """Makes cookies of names alone."""
+
+    def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
+        handle = self.next.open(token, directory, path, how)
+        self.set_state(handle, path)
+        return handle
+
+    def durable_cookie(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
+        return self.state(handle).encode()
+
+    def durable_open(self, token: ImpersonationToken, directory: VfsHandle, cookie: bytes, how: OpenHow) -> VfsHandle:
+        try:
+            return self.next.open(token, directory, cookie.decode(), how)
+        except FileNotFoundError as error:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
+
+
+@found_by("a_cookie_finds_its_file_again", KEEPS_OPENS)
+class FindsFilesWhileItLives(VfsModule):
+    """Numbers cookies, and forgets what the numbers mean."""
+
+    def durable_cookie(self, token: ImpersonationToken, handle: VfsHandle) -> bytes:
+        return b"1"
+
+
+@found_by("records_of_opens_are_kept", KEEPS_OPENS)
+class CutsNumbersOfOpens(VfsModule):
+    def save_open(self, token: ImpersonationToken, open_id: int, record: bytes) -> None:
+        self.next.save_open(token, open_id & 0xFFFFFFFF, record)
+
+
+@found_by("records_may_be_kept_all_at_once", KEEPS_OPENS)
+class KeepsOneRecordAtATime(VfsModule):
+    """What comes while another is being kept is dropped."""
+
+    _busy = False
+
+    def save_open(self, token: ImpersonationToken, open_id: int, record: bytes) -> None:
+        if not self._busy:
+            self._busy = True
+            self.next.save_open(token, open_id, record)
+            self._busy = False
 
 
 # Claims.

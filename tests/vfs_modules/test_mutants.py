@@ -11,7 +11,7 @@ from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.testing.conformance import Case, Outcome, Profile, cases, conformance_test, run
 from lamina.vfs_modules.testing.minimal import ABSENT, MinimalBackend
-from tests.vfs_modules.mutants import FOUND_BY
+from tests.vfs_modules.mutants import ABOVE, FOUND_BY, Kinds
 
 MINIMAL = Profile("minimal", lambda folder: [MinimalBackend()])
 
@@ -27,14 +27,18 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize(("kind", "name"), FOUND_BY.items(), ids=lambda item: getattr(item, "__name__", ""))
 def test_a_fault_is_found_by_its_case(kind: type[VfsModule], name: str, tmp_path: Path):
-    profile = Profile(kind.__name__, lambda folder: [kind(), MemoryBackend()], time_limit=3.0)
+    profile = Profile(kind.__name__, lambda folder: [one() for one in (kind, *ABOVE[kind])], time_limit=3.0)
     result = case_of(profile, name).result(tmp_path)
     assert (result.outcome, bool(result.reason)) == (Outcome.FAILED, True)
 
 
-@pytest.mark.parametrize("name", sorted(set(FOUND_BY.values())))
-def test_the_same_case_passes_where_there_is_no_fault(name: str, tmp_path: Path):
-    result = case_of(Profile("memory", lambda folder: [MemoryBackend()]), name).result(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "above"),
+    sorted({(FOUND_BY[kind], above) for kind, above in ABOVE.items()}, key=str),
+    ids=lambda item: item if isinstance(item, str) else item[0].name,
+)
+def test_the_same_case_passes_where_there_is_no_fault(name: str, above: Kinds, tmp_path: Path):
+    result = case_of(Profile("without", lambda folder: [one() for one in above]), name).result(tmp_path)
     assert result.outcome in {Outcome.PASSED, Outcome.NOT_CLAIMED}, result.reason
 
 

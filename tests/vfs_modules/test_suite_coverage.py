@@ -27,8 +27,7 @@ HELPERS = {"_make": "open_stream", "_status": "fstat"}
 NO_CASE_ABOUT = {
     Capability.SNAPSHOTS: "which there are is made outside of the chain",
     Capability.OBJECT_IDS: "they are kept as extended attributes, by ntfsa",
-    Capability.DURABLE_HANDLES: "ntfsa's, which keeps the handle",
-    Capability.PERSISTENT_HANDLES: "ntfsa's; the operations have tests of their own",
+    Capability.DURABLE_HANDLES: "nobody has to claim it whose handles would do; where it is claimed, it is tried",
     Capability.CONTINUOUS_AVAILABILITY: "a promise of the whole installation",
     Capability.MODE_IGNORED: "a promise of what is above the chain",
     Capability.POSIX_ACLS: "kept in step by the module that claims it",
@@ -84,10 +83,7 @@ NO_CASE_OF_ERROR = {
     ("rename_stream", "EACCES"): "ntfsa decides who may, and stores differ",
 }
 
-DURABILITY = {name for name in OPERATIONS if name.startswith("durable_") or name.endswith(("_open", "_opens"))}
-
-NO_CASE = dict.fromkeys(DURABILITY, "tried with the module that keeps records, in tests/ntfsa/durability")
-NO_CASE |= {"fallocate": "may do nothing at all"}
+NO_CASE = {"fallocate": "may do nothing at all"}
 OF_EVERY_HAND = {"open_root", "close"}
 """What no check calls by name: each hand opens the root, and closes what it has opened."""
 

@@ -25,7 +25,7 @@ from lamina.vfs_modules.testing import make_token
 from lamina.vfs_modules.testing.profile import Feature, Profile, connected, find_profile
 from lamina.vfs_modules.testing.subject import default_users, profile_of
 from lamina.vfs_modules.testing.suite import entries
-from lamina.vfs_modules.testing.trial import Entry, LeftOut, Trial
+from lamina.vfs_modules.testing.trial import Entry, LeftOut, NotClaimed, Trial
 
 CLAIM = "claims_"
 """Begins the name of the case that judges whether a capability is claimed where it should be."""
@@ -58,13 +58,12 @@ class Result:
     reason: str = ""
 
 
-class NotClaimed(Exception):  # noqa: N818 - it is no error
-    """The case is about something that is not claimed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case of one profile; called with an empty folder it raises AssertionError where it finds a fault."""
+    """One case of one profile; called with an empty folder it raises AssertionError where it finds a fault.
+
+    The share is a folder in that one, so that what belongs to it otherwise can be kept beside it.
+    """
 
     profile: Profile
     name: str
@@ -92,7 +91,7 @@ class Case:
 
     def _judged(self, folder: Path) -> tuple[Outcome, str]:
         try:
-            self.body(self.profile, folder)
+            self.body(self.profile, _share_in(folder))
         except NotClaimed:
             return Outcome.NOT_CLAIMED, ""
         except LeftOut as why:
@@ -236,14 +235,20 @@ def _all_pass(about: Sequence[Entry], profile: Profile, folder: Path) -> bool:
     for entry in about:
         if entry.feature not in profile.features():
             continue
-        with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as empty:
+        with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as empty:
             try:
-                _run(entry, profile, Path(empty))
+                _run(entry, profile, _share_in(Path(empty)))
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 return False
     return True
+
+
+def _share_in(folder: Path) -> Path:
+    share = folder / "share"
+    share.mkdir(exist_ok=True)
+    return share
 
 
 def _judge_names(profile: Profile, folder: Path) -> None:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from lamina.vfs_modules.chain import Chain, build_chain
 from lamina.vfs_modules.module import ShareInfo, VfsModule
 from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import ImpersonationToken
 
 Modules = Sequence[VfsModule]
@@ -70,7 +71,10 @@ class Profile:
 
 @contextmanager
 def connected(make: Make, folder: Path, *beneath: VfsModule) -> Iterator[Chain]:
-    """A connected chain over `folder`, with `beneath` put between its backend and the others."""
+    """A connected chain over `folder`, with `beneath` put between its backend and the others.
+
+    What modules keep for themselves is kept beside `folder`, and found again by the next chain over it.
+    """
     made = make(folder)
     if isinstance(made, AbstractContextManager):
         with made as modules:
@@ -80,12 +84,14 @@ def connected(make: Make, folder: Path, *beneath: VfsModule) -> Iterator[Chain]:
 
 
 def _serve(modules: Modules, folder: Path, beneath: Sequence[VfsModule]) -> Iterator[Chain]:
-    chain = build_chain([*modules[:-1], *beneath, modules[-1]], ShareInfo("test", str(folder)))
+    around = Surroundings(state_folder=f"{folder}.state")
+    chain = build_chain([*modules[:-1], *beneath, modules[-1]], ShareInfo("test", str(folder), surroundings=around))
     chain.connect()
     try:
         yield chain
     finally:
         chain.disconnect()
+        around.stores.close()
 
 
 def find_profile(place: str) -> Profile:

@@ -27,6 +27,10 @@ class LeftOut(Exception):  # noqa: N818 - it is no error
     """The check cannot be made here; the message says why, or what to install."""
 
 
+class NotClaimed(Exception):  # noqa: N818 - it is no error
+    """The check is about something that the chain or the profile does not claim."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One profile over one empty folder. `folder` is used by no chain until one is asked for."""
@@ -139,4 +143,4 @@ def _meaning(function: Callable[..., Any]) -> str:
     return (function.__doc__ or "").strip().partition("\n")[0]
 
 
-__all__ = ["Entry", "Examination", "LeftOut", "Trial", "entries", "trial"]
+__all__ = ["Entry", "Examination", "LeftOut", "NotClaimed", "Trial", "entries", "trial"]
