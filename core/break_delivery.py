@@ -80,7 +80,7 @@ class BreakDelivery:
     def _watch(self, connection: "Connection") -> None:
         self._connection = connection
         connection.deliveries[self] = None
-        self._end = connection.bytes_queued()
+        self._end = connection.out.bytes_queued()
         self._acknowledged = connection.transport.bytes_acknowledged()
         self._patience = max(_PATIENCE, _RETRANSMISSIONS * connection.transport.retransmission_timeout())
         loop = connection.server.engine.loop

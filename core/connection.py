@@ -13,8 +13,10 @@ from lamina.core import dispatch
 from lamina.core.credit_window import CreditWindow
 from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
 from lamina.core.crypto.signing import Signer
+from lamina.core.outgoing import Outgoing
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
 from lamina.core.session import Channel, SmbSession
+from lamina.core.short_way import ShortWay, may_be_short
 from lamina.core.wire.constants import (
     FLAGS_ASYNC_COMMAND,
     FLAGS_RELATED_OPERATIONS,
@@ -36,15 +38,14 @@ log = logging.getLogger(__name__)
 
 _FRAME = struct.Struct(">I")
 _PLAIN: Final = 0x424D53FE
-_SEALED: Final = 0x424D53FD
+_SEALED: Final = 0xFD
 _SMB1: Final = 0x424D53FF
 _PROTOCOL_ID: Final = struct.Struct("<I")
 _PREAUTH_COMMANDS: Final = int(Command.SESSION_SETUP)
 _CANCEL: Final = int(Command.CANCEL)
 _MAX_FRAME: Final = 0xFFFFFF
-_GATHER: Final = 256 * 1024
-"""Bytes of replies that gather before they are sent without waiting for the end of a batch."""
 _NO_MESSAGE_ID: Final = 0xFFFFFFFFFFFFFFFF
+_execute: Final = dispatch.execute
 
 
 class Connection:
@@ -66,10 +67,8 @@ class Connection:
         self.next_async_id = 1
         self.closed = False
         self.requests = 0
-        self._outgoing: list[memoryview] = []
-        self._gathered = 0
-        self._reusable: list[bytearray] = []
-        self._in_batch = False
+        self.out = Outgoing(transport, server.buffers)
+        self._short_way = ShortWay(self)
         # Negotiated (3.3.5.4); dialect 0 until then.
         self.negotiated = False
         self.dialect = 0
@@ -87,25 +86,27 @@ class Connection:
     # -- messages in --------------------------------------------------------------------------------------------
 
     def receive(self, message: memoryview) -> bool:
-        """Take one message from the transport; True if a parked request still refers to its bytes."""
-        self._in_batch = True
-        if self._reusable and not self._outgoing and not self.transport.unsent():
-            self._give_back()
+        """Take one message from the transport, and those behind it that go the short way.
+
+        True if a parked request still refers to their bytes.
+        """
+        self.out.begin_batch()
         try:
-            return self._receive(message)
+            sealed = None
+            if message[0] == _SEALED:
+                message, sealed = self.opened(message)
+            if self.execute is not _execute or not may_be_short(message):
+                return self._receive(message, sealed)
+            kept, rest = self._short_way.serve(message, sealed)
+            return (self._receive(*rest) or kept) if rest is not None else kept
         except WireError as error:
-            self.malformed(str(error))
-            self.transport.abort()
+            self.give_up(error)
             return False
 
-    def _receive(self, message: memoryview) -> bool:
+    def _receive(self, message: memoryview, sealed: SmbSession | None) -> bool:
         if len(message) < _PROTOCOL_ID.size:
             raise WireError(f"message of {len(message)} bytes is shorter than a protocol id")
         protocol_id = _PROTOCOL_ID.unpack_from(message)[0]
-        sealed = None
-        if protocol_id == _SEALED:
-            sealed, message = self._open_sealed(message)
-            protocol_id = _PROTOCOL_ID.unpack_from(message)[0]
         if protocol_id != _PLAIN:
             if protocol_id == _SMB1 and not self.negotiated and sealed is None:
                 return self._receive_smb1(message)
@@ -117,14 +118,15 @@ class Connection:
         self.server.engine.spawn(exchange.task, self._run, exchange)
         return not exchange.task.done
 
-    def _open_sealed(self, message: memoryview) -> tuple[SmbSession, memoryview]:
+    def opened(self, message: memoryview) -> tuple[memoryview, SmbSession]:
+        """What an encrypted message holds, and the session whose key it came with. Raises WireError."""
         channel = self.channels.get(decode_transform_header(message).session_id)
         if channel is None or channel.session.opener is None:
             raise WireError("encrypted message for a session that does not encrypt")
         plain = channel.session.opener.open_in_place(message)
         if plain is None or len(plain) < HEADER:
             raise WireError("encrypted message that cannot be decrypted")
-        return channel.session, plain
+        return plain, channel.session
 
     def _receive_smb1(self, message: memoryview) -> bool:
         self.window.consume(0, 1)
@@ -182,29 +184,41 @@ class Connection:
                 exchange.position += 1
                 request = Request(exchange, message, header)
                 exchange.current = request
-                reply = execute(request)
-                # A cancellation that came too late for this request is not meant for the next of the compound.
-                exchange.task.forget(CancelledByClient)
-                if exchange.timer is not None:
-                    exchange.stop_timer()
-                exchange.replies.append((request, reply))
-                exchange.previous = request
+                self._answered(exchange, request, execute(request))
             self._finish(exchange)
         except NonceExhaustedError as error:
-            self.malformed(str(error))
-            self.transport.abort()
+            self.give_up(error)
         finally:
-            self.running.discard(exchange)
-            if exchange.current is not None and exchange.current.async_id:
-                self.parked.pop(exchange.current.async_id, None)
+            self._end(exchange)
+
+    def conclude(self, exchange: Exchange, request: Request, outcome: Reply | BaseException) -> None:
+        """Answer the one request of a message that has left the short way, with what came of it."""
+        try:
+            self._answered(exchange, request, dispatch.concluded(request, outcome))
+            self._finish(exchange)
+        except NonceExhaustedError as error:
+            self.give_up(error)
+        finally:
+            self._end(exchange)
+
+    def _answered(self, exchange: Exchange, request: Request, reply: Reply) -> None:
+        # A cancellation that came too late for this request is not meant for the next of the compound.
+        exchange.task.forget(CancelledByClient)
+        if exchange.timer is not None:
             exchange.stop_timer()
+        exchange.replies.append((request, reply))
+        exchange.previous = request
 
     def _finish(self, exchange: Exchange) -> None:
-        if self.closed:
-            return
-        self._queue_replies(exchange)
-        if not self._in_batch and self._outgoing:
-            self.flush()
+        if not self.closed:
+            self._queue_replies(exchange)
+            self.out.flush_unless_batched()
+
+    def _end(self, exchange: Exchange) -> None:
+        self.running.discard(exchange)
+        if exchange.current is not None and exchange.current.async_id:
+            self.parked.pop(exchange.current.async_id, None)
+        exchange.stop_timer()
 
     # -- replies out --------------------------------------------------------------------------------------------
 
@@ -247,12 +261,10 @@ class Connection:
             sign.sign(frame[HEADROOM:])
         if request.header.command <= _PREAUTH_COMMANDS:
             dispatch.after_setup(request, reply, frame[HEADROOM:])
-        self._queue_frame(frame, sealed, memoryview(buffer)[: size + SPARE] if reply.buffer is not None else None)
-        if reply.buffer is not None:
-            self._reusable.append(buffer)
-        if self._gathered > _GATHER:
-            # What is still in the processor's cache is cheaper to send; and the client need not wait for the rest.
-            self.flush()
+        if reply.buffer is None:
+            self._queue_frame(frame, sealed)
+        else:
+            self._queue_frame(frame, sealed, memoryview(buffer)[: size + SPARE], buffer)
 
     def _queue_compound(self, replies: list[tuple[Request, Reply]], sealed: SmbSession | None) -> None:
         """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3).
@@ -280,7 +292,13 @@ class Connection:
             offset += padded[index]
         self._queue_frame(memoryview(buffer), sealed)
 
-    def _queue_frame(self, frame: memoryview, sealed: SmbSession | None, roomy: memoryview | None = None) -> None:
+    def _queue_frame(
+        self,
+        frame: memoryview,
+        sealed: SmbSession | None,
+        roomy: memoryview | None = None,
+        reusable: bytearray | None = None,
+    ) -> None:
         """Seal what must be sealed, and put the length before it; `frame` has its headroom in front.
 
         `roomy` is the same with SPARE bytes behind, where there are such: sealing then copies nothing.
@@ -291,12 +309,10 @@ class Connection:
             else:
                 sealed.sealer.seal_in_place(frame, sealed.session_id, 4)
             _FRAME.pack_into(frame, 0, len(frame) - 4)
-            self._outgoing.append(frame)
         else:
             _FRAME.pack_into(frame, HEADROOM - 4, len(frame) - HEADROOM)
             frame = frame[HEADROOM - 4 :]
-            self._outgoing.append(frame)
-        self._gathered += len(frame)
+        self.out.add(frame, reusable)
 
     def send_interim(self, exchange: Exchange) -> None:
         """Tell the client that the current request is pending (3.3.4.2), together with the replies before it."""
@@ -308,8 +324,7 @@ class Connection:
         self.parked[request.async_id] = exchange
         exchange.replies.append((request, Reply(NtStatus.PENDING, ERROR_BODY)))
         self._queue_replies(exchange)
-        if not self._in_batch and self._outgoing:
-            self.flush()
+        self.out.flush_unless_batched()
 
     def _queue_replies(self, exchange: Exchange) -> None:
         replies, exchange.replies = exchange.replies, []
@@ -320,24 +335,7 @@ class Connection:
 
     def end_of_batch(self) -> None:
         """All that one receive brought has run or is parked: send the replies that have gathered."""
-        self._in_batch = False
-        if self._outgoing:
-            self.flush()
-        elif self._reusable and not self.transport.unsent():
-            self._give_back()
-
-    def flush(self) -> None:
-        """Send what is queued in one gathering write; buffers that the kernel has taken go back to the pool."""
-        outgoing, self._outgoing = self._outgoing, []
-        self._gathered = 0
-        if self.transport.send(outgoing) and self._reusable:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        """Nothing waits to be sent: the buffers of the replies so far are nobody's any more."""
-        for buffer in self._reusable:
-            self.server.buffers.give(buffer)
-        self._reusable.clear()
+        self.out.end_of_batch()
 
     def send_notification(self, command: int, body: bytes, sealed: SmbSession | None) -> bool:
         """Send a message that answers nothing (3.3.4.6, 3.3.4.7), encrypted with the key of `sealed`; never signed.
@@ -352,15 +350,15 @@ class Connection:
         buffer = bytearray(HEADROOM + HEADER) + body
         pack_header_into(buffer, HEADROOM, command=command, message_id=_NO_MESSAGE_ID, flags=FLAGS_SERVER_TO_REDIR)
         self._queue_frame(memoryview(buffer), sealed)
-        if not self._in_batch and self._outgoing:
-            self.flush()
+        self.out.flush_unless_batched()
         return True
 
-    def bytes_queued(self) -> int:
-        """How many bytes have been given to the transport, or will be at the end of the batch."""
-        return self.transport.bytes_sent + self._gathered
-
     # -- end ----------------------------------------------------------------------------------------------------
+
+    def give_up(self, error: Exception) -> None:
+        """End the connection, for what the error says."""
+        self.malformed(str(error))
+        self.transport.abort()
 
     def malformed(self, explanation: str) -> None:
         """The peer broke the protocol: one line that says why, then the connection ends."""

@@ -32,7 +32,7 @@ from lamina.core.commands import (
 )
 from lamina.core.crypto import preauth
 from lamina.core.request import ERROR_BODY, CancelledByClient, Reply, Request
-from lamina.core.session import SessionState, SmbSession
+from lamina.core.session import SessionState, SmbOpen, SmbSession
 from lamina.core.settings import Dialect
 from lamina.core.wire.constants import FLAGS_RELATED_OPERATIONS, FLAGS_SIGNED, Command
 from lamina.core.wire.error import encode_error_for
@@ -88,25 +88,42 @@ def execute(request: Request) -> Reply:
         _resolve(request, entry)
         result = entry.handle(request)
         return Reply(_SUCCESS, result) if type(result) is bytes else result  # type: ignore[return-value]
-    except NtStatusError as error:
-        return _failed(request, error.status, error.data)
-    except WireError:
-        return _failed(request, NtStatus.INVALID_PARAMETER)
-    except CancelledByClient as cancelled:
-        return _failed(request, cancelled.status)
-    except OSError as error:
-        return _failed(request, status_of(error))
-    except (RequestCancelled, GreenletExit):
-        raise
     except BaseException as error:  # a module's sys.exit() is no reason to leave a client without an answer
-        log_unexpected(error, f"command {request.header.command}")
-        return _failed(request, NtStatus.INTERNAL_ERROR)
+        return _refused(request, error)
     finally:
-        open_ = request.open
-        if open_ is not None:
-            if request.sequenced:
-                open_.sequence.finished(request.header.status & 0xFFFF)
-            open_.release()
+        if request.open is not None:
+            _let_go(request, request.open)
+
+
+def concluded(request: Request, outcome: Reply | BaseException) -> Reply:
+    """The reply to a request that was begun elsewhere, with its open held; as `execute` in all else."""
+    try:
+        return outcome if isinstance(outcome, Reply) else _refused(request, outcome)
+    finally:
+        if request.open is not None:
+            _let_go(request, request.open)
+
+
+def _let_go(request: Request, open_: SmbOpen) -> None:
+    if request.sequenced:
+        open_.sequence.finished(request.header.status & 0xFFFF)
+    open_.release()
+
+
+def _refused(request: Request, error: BaseException) -> Reply:
+    """What the client is told of an error; raises it again where the request was ended and nobody is told."""
+    if isinstance(error, NtStatusError):
+        return _failed(request, error.status, error.data)
+    if isinstance(error, WireError):
+        return _failed(request, NtStatus.INVALID_PARAMETER)
+    if isinstance(error, CancelledByClient):
+        return _failed(request, error.status)
+    if isinstance(error, OSError):
+        return _failed(request, status_of(error))
+    if isinstance(error, RequestCancelled | GreenletExit):
+        raise error
+    log_unexpected(error, f"command {request.header.command}")
+    return _failed(request, NtStatus.INTERNAL_ERROR)
 
 
 def _failed(request: Request, status: NtStatus, data: bytes = b"") -> Reply:

@@ -123,12 +123,18 @@ class Exchange:
     )
 
     def __init__(
-        self, connection: "Connection", messages: list[tuple[memoryview, Header]], sealed: "SmbSession | None"
+        self,
+        connection: "Connection",
+        messages: list[tuple[memoryview, Header]],
+        sealed: "SmbSession | None",
+        task: Task | None = None,
     ) -> None:
+        """`task`: what runs it already, if anything does."""
         self.connection = connection
         self.messages = messages
         self.sealed = sealed
-        self.task = Task(self.on_park)
+        self.task = task or Task()
+        self.task.on_park = self.on_park
         self.replies: list[tuple[Request, Reply]] = []
         self.current: Request | None = None
         self.previous: Request | None = None

@@ -33,7 +33,7 @@ class MessageSink(Protocol):
     message_limit: int
 
     def receive(self, message: memoryview) -> bool:
-        """Take one message; True if a parked request still refers to its bytes."""
+        """Take one message, and any number of those behind it; True if parked requests still refer to their bytes."""
         ...
 
     def end_of_batch(self) -> None:
@@ -123,17 +123,23 @@ class TcpTransport(asyncio.BufferedProtocol):
     def _hand_over(self, sink: MessageSink) -> None:
         kept = False
         self._handing_over = True
-        while not (self._ended or self._paused) and (end := self._complete(sink)) is not None:
-            message = self._view[self._start + 4 : end]
-            self._start = end
-            if len(message):
-                kept = sink.receive(message) or kept
+        while (message := self.next_message()) is not None:
+            kept = sink.receive(message) or kept
         sink.end_of_batch()
         self._handing_over = False
         if self._paused:
             # What has arrived may be several messages, which all must be kept.
             self._needed = max(self._needed, self._end - self._start)
         self._make_room(kept)
+
+    def next_message(self) -> memoryview | None:
+        """The next message of those that have arrived, if all of it is there; for the sink, in a batch."""
+        sink = self._sink
+        while not (self._ended or self._paused or sink is None) and (end := self._complete(sink)) is not None:
+            start, self._start = self._start + 4, end
+            if end > start:
+                return self._view[start:end]
+        return None
 
     def _complete(self, sink: MessageSink) -> int | None:
         """Where the message at `_start` ends if all of it is there; sets `_needed` if not."""

@@ -2,11 +2,12 @@
 
 from struct import Struct
 from struct import error as struct_error
+from typing import Final
 
 from lamina.core.wire.constants import FLAGS_ASYNC_COMMAND, HEADER_SIZE, PROTOCOL_ID, Command
 from lamina.core.wire.errors import WireError
 
-_PROTOCOL_NUMBER = int.from_bytes(PROTOCOL_ID, "little")
+PROTOCOL_NUMBER: Final = int.from_bytes(PROTOCOL_ID, "little")
 
 # ProtocolId, StructureSize, CreditCharge, Status or ChannelSequence, Command, Credits, Flags, NextCommand, MessageId,
 # Reserved and TreeId or AsyncId, SessionId; the signature follows.
@@ -71,7 +72,7 @@ def decode_header(message: memoryview) -> Header:
         )
     except struct_error:
         raise WireError(f"message of {len(message)} bytes is shorter than a header") from None
-    if protocol != _PROTOCOL_NUMBER or size != HEADER_SIZE or len(message) < HEADER_SIZE:
+    if protocol != PROTOCOL_NUMBER or size != HEADER_SIZE or len(message) < HEADER_SIZE:
         raise _not_a_header(message, size)
     header = Header(command, message_id, session_id, 0, flags)
     if flags & FLAGS_ASYNC_COMMAND:
@@ -117,7 +118,7 @@ def pack_header_into(  # noqa: PLR0913 - a header has these fields, and an objec
     _ENCODED.pack_into(
         buffer,
         offset,
-        _PROTOCOL_NUMBER,
+        PROTOCOL_NUMBER,
         HEADER_SIZE,
         credit_charge,
         status or channel_sequence,

@@ -1,0 +1,126 @@
+"""What a connection is about to send: frames that gather while a batch is worked on, and leave in one gathering write.
+
+Small replies are written one behind the other into one buffer, the `page`, which is borrowed from the pool for the time
+of a batch: no reply has a buffer of its own. What the kernel does not take at once is left to the transport together
+with its buffers; they come back when all has gone out.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from lamina.core.buffers import BufferPool
+    from lamina.core.transport import TcpTransport
+
+PAGE: Final = 128 * 1024
+"""Bytes of small replies that gather before they are sent without waiting for the end of a batch."""
+
+_GATHER: Final = 256 * 1024
+"""The same for all replies together."""
+
+_NOTHING: Final = bytearray()
+
+
+class Outgoing:
+    """The frames of one connection that were not given to its transport yet, in the order in which they are to go.
+
+    `page` and `view`, a memoryview of it, are where `room` was made; `used` is where the next small reply begins, and
+    whoever has written one says so by setting it.
+    """
+
+    __slots__ = ("_begun", "_frames", "_gathered", "_in_batch", "_pool", "_reusable", "_transport", "page", "used",
+                 "view")  # fmt: skip
+
+    def __init__(self, transport: "TcpTransport", pool: "BufferPool") -> None:
+        self._transport = transport
+        self._pool = pool
+        self._frames: list[memoryview] = []
+        self._gathered = 0
+        self._reusable: list[bytearray] = []
+        self._in_batch = False
+        self.page = _NOTHING
+        self.view = memoryview(_NOTHING)
+        self.used = 0
+        self._begun = 0
+
+    def begin_batch(self) -> None:
+        """What is added from now on waits for the end of the batch, or until there is much of it."""
+        self._in_batch = True
+        if self._reusable and not self._frames and not self._transport.unsent():
+            self._give_back()
+
+    def room(self, size: int) -> int:
+        """Where up to `size` bytes may be written into `page`, at most PAGE."""
+        if self.used + size > PAGE:
+            self.flush()
+        if self.page is _NOTHING:
+            self.page = self._pool.take(PAGE)
+            self.view = memoryview(self.page)
+        return self.used
+
+    def add(self, frame: memoryview, buffer: bytearray | None = None) -> None:
+        """Add a frame; `buffer` is what it lies in, where that may be used again when it has gone out."""
+        if self.used != self._begun:
+            self._end_part()
+        self._frames.append(frame)
+        if buffer is not None:
+            self._reusable.append(buffer)
+        self._gathered += len(frame)
+        if self._gathered > _GATHER:
+            # What is still in the processor's cache is cheaper to send; and the client need not wait for the rest.
+            self.flush()
+
+    def _end_part(self) -> None:
+        self._frames.append(self.view[self._begun : self.used])
+        self._gathered += self.used - self._begun
+        self._begun = self.used
+
+    def leave_page(self) -> None:
+        """Somebody goes on writing into the page: what comes next is written into another one."""
+        if self.used != self._begun:
+            self._end_part()
+        self._forget_page()
+
+    def _forget_page(self) -> None:
+        self.page = _NOTHING
+        self.view = memoryview(_NOTHING)
+        self.used = self._begun = 0
+
+    def flush_unless_batched(self) -> None:
+        """Send what is there, unless the end of a batch does."""
+        if not self._in_batch and self._frames:
+            self.flush()
+
+    def end_of_batch(self) -> None:
+        """Send what has gathered."""
+        self._in_batch = False
+        if self._frames or self.used != self._begun:
+            self.flush()
+        elif self._reusable and not self._transport.unsent():
+            self._give_back()
+        if self.page is not _NOTHING:
+            self._pool.give(self.page)
+            self._forget_page()
+
+    def flush(self) -> None:
+        """Send what is there in one gathering write; buffers that the kernel has taken go back to the pool."""
+        if self.used != self._begun:
+            self._end_part()
+        frames, self._frames = self._frames, []
+        self._gathered = 0
+        if self._transport.send(frames):
+            self.used = self._begun = 0
+            if self._reusable:
+                self._give_back()
+        elif self.page is not _NOTHING:
+            self._reusable.append(self.page)
+            self._forget_page()
+
+    def _give_back(self) -> None:
+        """Nothing waits to be sent: the buffers of the replies so far are nobody's any more."""
+        for buffer in self._reusable:
+            self._pool.give(buffer)
+        self._reusable.clear()
+
+    def bytes_queued(self) -> int:
+        """How many bytes have been given to the transport, or will be at the end of the batch."""
+        return self._transport.bytes_sent + self._gathered + self.used - self._begun

@@ -1,0 +1,343 @@
+"""The short way of what clients ask for most: ECHO, and READ and WRITE of files, alone in their messages.
+
+What such a request means and which checks it must pass is said in `dispatch`, `open_lookup` and `commands`. Here the
+same is done in one go and without their objects, for requests that pass all the checks: whatever is unusual about one
+makes it go the long way, before anything was done for it. A test sends the same requests both ways.
+
+All the messages that arrived together are worked on in one greenlet, one behind the other. When one of them begins to
+wait it becomes an ordinary `Exchange`, which ends as all of those do; the messages behind it are left to the next
+greenlet. Replies are written into the page of `Outgoing`.
+"""
+
+from struct import Struct
+from struct import error as struct_error
+from typing import TYPE_CHECKING, Final
+
+from lamina.core.commands.write import WRITE_THROUGH
+from lamina.core.crypto.sealing import SPARE, TRANSFORM_HEADER_LENGTH, NonceExhaustedError
+from lamina.core.open_lookup import NO_FILE_ID
+from lamina.core.request import HEADER, HEADROOM, Exchange, Reply, Request
+from lamina.core.session import SessionState
+from lamina.core.settings import Dialect
+from lamina.core.wire.constants import FLAGS_SIGNED, Command
+from lamina.core.wire.errors import WireError
+from lamina.core.wire.header import PROTOCOL_NUMBER, decode_header
+from lamina.core.wire.read import READ_RESPONSE_HEADER_SIZE, pack_read_response_into
+from lamina.core.wire.short import (
+    ECHO_REPLY,
+    ECHO_REQUEST_SIZE,
+    PLAIN_FLAGS,
+    READ_REPLY,
+    READ_REQUEST_SIZE,
+    WRITE_DATA_OFFSET,
+    WRITE_REPLY,
+    WRITE_REQUEST_SIZE,
+    Fields,
+    pack_echo,
+    pack_read,
+    pack_write,
+    unpack_echo,
+    unpack_header,
+    unpack_read,
+    unpack_write,
+)
+from lamina.core.wire.write import encode_write_response
+from lamina.ntfsa.content import data
+from lamina.ntfsa.durability.rules import Kind
+from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules.engine import Task
+
+if TYPE_CHECKING:
+    from lamina.core.connection import Connection
+    from lamina.core.crypto.signing import Signer
+    from lamina.core.session import Channel, SmbOpen, SmbSession
+    from lamina.vfs_modules.services.request_view import RequestView
+
+LONGEST: Final = 32 * 1024
+"""Bytes of a read or write beyond which what is saved here does not count, and a buffer of its own is better."""
+
+Rest = tuple[memoryview, "SmbSession | None"]
+"""A message that goes the long way, decrypted, and the session whose key it came with."""
+
+_COMMAND: Final = Struct("<H").unpack_from
+_FRAME: Final = Struct(">I").pack_into
+_ECHO: Final = int(Command.ECHO)
+_READ: Final = int(Command.READ)
+_WRITE: Final = int(Command.WRITE)
+_UNUSUAL: Final = 0xFFFFFFFF & ~PLAIN_FLAGS
+_SEALED: Final = 0xFD
+_VALID: Final = SessionState.VALID
+_PERSISTENT: Final = Kind.PERSISTENT
+_SMB_2_1: Final = int(Dialect.SMB_2_1)
+_SMB_3_0: Final = int(Dialect.SMB_3_0)
+_SUCCESS: Final = NtStatus.SUCCESS
+_BEFORE: Final = 4
+_BEFORE_SEALED: Final = 4 + TRANSFORM_HEADER_LENGTH
+_SMALL: Final = _BEFORE_SEALED + READ_REPLY + SPARE
+
+_Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None"]
+"""A request: its message and channel, the session whose key it came with, and what its reply is to be signed with."""
+
+
+def may_be_short(message: memoryview) -> bool:
+    """Whether a message is worth a try: its first command is one of those that go the short way."""
+    return len(message) >= HEADER and _COMMAND(message, 12)[0] in _HANDLERS
+
+
+class ShortWay:
+    """The short way of one connection."""
+
+    __slots__ = ("_connection", "_drained", "_now", "_open", "_rest", "_task")
+
+    _now: _Now
+    _open: "SmbOpen"
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._task = Task(self.on_park)
+        self._rest: Rest | None = None
+        self._drained = False
+
+    def serve(self, message: memoryview, sealed: "SmbSession | None") -> tuple[bool, Rest | None]:
+        """Answer this message, and those behind it as far as they go the short way.
+
+        Whether one of them waits and still needs its bytes; and the first that must go the long way. With neither,
+        there are no more. To be called outside of requests.
+        """
+        self._drained = False
+        self._connection.server.engine.spawn(self._task, self._run, message, sealed)
+        rest, self._rest = self._rest, None
+        return not self._drained and rest is None, rest
+
+    def _run(self, message: memoryview | None, sealed: "SmbSession | None") -> None:
+        """Work on messages until there are no more, one must go the long way, or one has waited (in a greenlet)."""
+        connection, task = self._connection, self._task
+        next_message = connection.transport.next_message
+        try:
+            while message is not None:
+                if len(message) < HEADER or not self._answer(message, sealed):
+                    self._rest = message, sealed
+                    return
+                if self._task is not task:
+                    return
+                message, sealed = next_message(), None
+                if message is not None and message[0] == _SEALED:
+                    message, sealed = connection.opened(message)
+            self._drained = True
+        except (WireError, NonceExhaustedError) as error:
+            connection.give_up(error)
+
+    # -- is it usual? -------------------------------------------------------------------------------------------
+
+    def _answer(self, message: memoryview, sealed: "SmbSession | None") -> bool:
+        """Answer one request; False if it must go the long way, and nothing has been done for it."""
+        asked: Fields = unpack_header(message)
+        protocol, size, _, _, command, _, flags, following, _, _, session_id = asked
+        handle = _HANDLERS.get(command)
+        if handle is None or protocol != PROTOCOL_NUMBER or size != HEADER or following or flags & _UNUSUAL:
+            return False
+        channel = self._connection.channels.get(session_id)
+        if channel is None or channel.binding:
+            return False
+        session = channel.session
+        if session.state is not _VALID or session.expires_at is not None:
+            return False
+        signer = channel.signer if sealed is None and flags & FLAGS_SIGNED else None
+        if not _is_protected(message, flags, session, sealed, signer):
+            return False
+        self._now = message, channel, sealed, signer
+        return handle(self, message, asked, session)
+
+    def _may_use(self, open_: "SmbOpen", persistent: int, asked: Fields) -> bool:
+        """Whether an open can be used as it is: see `open_lookup.open_of`, which takes care of all others."""
+        if open_.closing or persistent not in (open_.file_id, NO_FILE_ID):
+            return False
+        sealed, tree, durable = self._now[2], open_.tree, open_.durable
+        if tree.tree_id != asked[9] >> 32 or tree.session.trees.get(tree.tree_id) is not tree:
+            return False
+        if sealed is None and tree.share.encrypt:
+            return False
+        if durable is not None and durable.replayable and durable.kind is not _PERSISTENT:
+            return False
+        if self._connection.dialect >= _SMB_3_0 and open_.sequence.current != asked[3] & 0xFFFF:
+            return False
+        self._open = open_
+        return True
+
+    def _pays(self, asked: Fields) -> bool:
+        """Take the credits that the request costs; False if they are not the client's to use."""
+        connection = self._connection
+        if not connection.window.consume(asked[8], (asked[2] or 1) if connection.multi_credit else 1):
+            return False
+        connection.requests += 1
+        return True
+
+    # -- the commands -------------------------------------------------------------------------------------------
+
+    def _echo(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
+        if len(message) < ECHO_REPLY or unpack_echo(message, HEADER)[0] != ECHO_REQUEST_SIZE or not self._pays(asked):
+            return False
+        out = self._connection.out
+        at = out.room(_SMALL) + self._headroom()
+        pack_echo(out.page, at, asked, self._connection.window.grant(asked[5]), self._flags())
+        self._send(at, at + ECHO_REPLY)
+        return True
+
+    def _read(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
+        try:
+            size, _, _, length, offset, persistent, volatile, minimum, rdma, _, _, _ = unpack_read(message, HEADER)
+        except struct_error:
+            return False
+        if size != READ_REQUEST_SIZE or rdma or length > LONGEST:
+            return False
+        open_ = session.opens.get(volatile)
+        if (
+            open_ is None
+            or (nt := open_.nt) is None
+            or not self._may_use(open_, persistent, asked)
+            or not self._pays(asked)
+        ):
+            return False
+        task, out = self._task, self._connection.out
+        room = out.room(_SMALL + length)
+        page, start = out.page, room + self._headroom() + READ_REPLY
+        target = out.view[start : start + length]
+        try:
+            count = data.read(open_.tree.context, nt, target, offset)
+            if count < minimum:
+                raise NtStatusError(NtStatus.END_OF_FILE)
+        except BaseException as error:
+            self._leave(task, error)
+            return True
+        if self._task is not task or out.used != room or out.page is not page:
+            # It has waited, or something else was sent meanwhile.
+            self._leave(task, _late_read(target[:count]))
+            return True
+        at = start - READ_REPLY
+        pack_read(page, at, asked, self._connection.window.grant(asked[5]), self._flags(), count)
+        self._send(at, start + count)
+        return True
+
+    def _write(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
+        try:
+            size, at, length, offset, persistent, volatile, rdma, _, _, _, flags = unpack_write(message, HEADER)
+        except struct_error:
+            return False
+        if (
+            size != WRITE_REQUEST_SIZE
+            or rdma
+            or length > LONGEST
+            or not WRITE_DATA_OFFSET <= at <= len(message) - length
+        ):
+            return False
+        open_ = session.opens.get(volatile)
+        if (
+            open_ is None
+            or (nt := open_.nt) is None
+            or not self._may_use(open_, persistent, asked)
+            or not self._pays(asked)
+        ):
+            return False
+        task, out = self._task, self._connection.out
+        through = flags & WRITE_THROUGH != 0 and self._connection.dialect >= _SMB_2_1
+        try:
+            count = data.write(open_.tree.context, nt, message[at : at + length], offset, through)
+        except BaseException as error:
+            self._leave(task, error)
+            return True
+        if self._task is not task:
+            self._leave(task, Reply(_SUCCESS, encode_write_response(count)))
+            return True
+        at = out.room(_SMALL) + self._headroom()
+        pack_write(out.page, at, asked, self._connection.window.grant(asked[5]), self._flags(), count)
+        self._send(at, at + WRITE_REPLY)
+        return True
+
+    # -- the replies --------------------------------------------------------------------------------------------
+
+    def _headroom(self) -> int:
+        return _BEFORE if self._now[2] is None else _BEFORE_SEALED
+
+    def _flags(self) -> int:
+        return 0 if self._now[3] is None else FLAGS_SIGNED
+
+    def _send(self, at: int, end: int) -> None:
+        """Sign or seal the reply from `at` to `end` of the page, and put its length before it."""
+        out = self._connection.out
+        _, _, sealed, signer = self._now
+        if sealed is not None:
+            at -= TRANSFORM_HEADER_LENGTH
+            assert sealed.sealer is not None
+            sealed.sealer.seal_in_place(out.view[at : end + SPARE], sealed.session_id, spare=True)
+        elif signer is not None:
+            signer.sign(out.view[at:end])
+        _FRAME(out.page, at - _BEFORE, end - at)
+        out.used = end
+
+    # -- back to the long way -----------------------------------------------------------------------------------
+
+    def on_park(self, indefinite: bool) -> None:
+        """The current request begins to wait: it becomes an exchange (the engine calls this)."""
+        exchange = self._begin_exchange(self._task)
+        self._task = Task(self.on_park)
+        self._connection.out.leave_page()
+        exchange.on_park(indefinite)
+
+    def view(self) -> "RequestView | None":
+        """The current request as modules see it (`services.request_view` finds this by the task)."""
+        return self._exchange(Task()).view()
+
+    def _leave(self, task: Task, outcome: Reply | BaseException) -> None:
+        """Let the current request end as all do; it has become an exchange if it has waited."""
+        exchange = self._begin_exchange(Task()) if self._task is task else _exchange_of(task)
+        assert exchange.current is not None
+        self._connection.conclude(exchange, exchange.current, outcome)
+
+    def _begin_exchange(self, task: Task) -> Exchange:
+        """The current request as an exchange that is being worked on, with its open held."""
+        exchange = self._exchange(task)
+        request, open_ = exchange.current, self._open
+        assert request is not None
+        open_.busy += 1
+        if self._connection.dialect >= _SMB_3_0:
+            request.sequenced = open_.sequence.admit(request.header.channel_sequence, False)
+        self._connection.running.add(exchange)
+        return exchange
+
+    def _exchange(self, task: Task) -> Exchange:
+        message, channel, sealed, signer = self._now
+        header = decode_header(message)
+        exchange = Exchange(self._connection, [(message, header)], sealed, task)
+        exchange.position = 1
+        request = exchange.current = Request(exchange, message, header)
+        request.channel, request.session, request.signed = channel, channel.session, signer is not None
+        request.open, request.tree, request.file_id = self._open, self._open.tree, self._open.file_id
+        return exchange
+
+
+_HANDLERS: Final = {_ECHO: ShortWay._echo, _READ: ShortWay._read, _WRITE: ShortWay._write}
+
+
+def _exchange_of(task: Task) -> Exchange:
+    exchange = getattr(task.on_park, "__self__", None)
+    assert isinstance(exchange, Exchange)
+    return exchange
+
+
+def _is_protected(
+    message: memoryview, flags: int, session: "SmbSession", sealed: "SmbSession | None", signer: "Signer | None"
+) -> bool:
+    """Whether a message is as safe as its session wants it: see `dispatch`, which refuses all others."""
+    if sealed is not None:
+        return sealed is session
+    if session.encrypt_data:
+        return False
+    if not flags & FLAGS_SIGNED:
+        return not session.signing_required
+    return signer is not None and signer.verify(message)
+
+
+def _late_read(found: memoryview) -> Reply:
+    buffer = bytearray(HEADROOM + READ_REPLY) + found + bytes(SPARE)
+    pack_read_response_into(buffer, HEADROOM + HEADER, len(found))
+    return Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + len(found))
