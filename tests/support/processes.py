@@ -59,7 +59,9 @@ class Layout:
 
     `settings` are fields of Lamina's `ServerSettings`, `auth` of its `AuthSettings`, `smbd` global settings of smbd.
     `machine_sid`: of Lamina's users, where they are to be the same at the next start.
+    `python_path`: folders in which more modules are installed.
     `torture`: smbtorture may block channels of Lamina (see `tests.smbtorture.blocked_channels`), as it may of smbd.
+    `workers`: how many processes Lamina is.
     """
 
     shares: Mapping[str, Folder]
@@ -69,6 +71,8 @@ class Layout:
     smbd: Mapping[str, str] = field(default_factory=dict)
     torture: bool = False
     machine_sid: str = ""
+    python_path: Sequence[str] = ()
+    workers: int = 1
 
 
 class ServerProcess:
@@ -210,7 +214,8 @@ def start_lamina(layout: Layout, state: Path, port: int = 0) -> ServerProcess:
     """Start Lamina in a process of its own; returns when it accepts connections."""
     log = state / "lamina.log"
     port = port or free_port()
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    python_path = os.pathsep.join([str(REPOSITORY), *layout.python_path])
+    environment = {**os.environ, "PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
     with log.open("a") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.lamina_process", json.dumps(asdict(layout)), str(port)],
