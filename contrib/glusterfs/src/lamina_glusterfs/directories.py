@@ -1,0 +1,71 @@
+"""How the backend lists folders: many entries at a time, each with its attributes."""
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.names import decode_name
+from lamina.vfs_modules.operations import DirectoryEntry
+from lamina.vfs_modules.token import ImpersonationToken
+
+from lamina_glusterfs.binding import file_stat
+from lamina_glusterfs.opened import Opened
+from lamina_glusterfs.share import GlusterShare
+
+_BATCH: Final = 512
+_SELF = (b".", b"..")
+
+
+class GlusterDirectories(GlusterShare):
+    """The part of the backend that lists folders."""
+
+    def readdir(
+        self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
+    ) -> Iterator[DirectoryEntry]:
+        """The entries of a folder, from a descriptor of its own."""
+        if not handle.is_directory:
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return self._entries(token, handle.private, with_attributes)
+
+    def _entries(self, token: ImpersonationToken, folder: Opened, with_attributes: bool) -> Iterator[DirectoryEntry]:
+        lib = self._volume.api.lib
+        descriptor = self._call(token, self._open_list, folder, late=lib.glfs_closedir)
+        whole = True
+        try:
+            more = True
+            while more:
+                whole = False
+                batch, more = self._call(token, self._batch, descriptor, with_attributes)
+                whole = True
+                yield from batch
+        finally:
+            # One that somebody may still be reading from is left to the end of the process.
+            if whole:
+                lib.glfs_closedir(descriptor)
+
+    def _open_list(self, folder: Opened) -> Any:
+        with folder.in_use():
+            descriptor = self._volume.api.lib.glfs_h_opendir(self._volume.fs, folder.object)
+        if descriptor == self._volume.api.ffi.NULL:
+            raise self._volume.failure()
+        return descriptor
+
+    def _batch(self, descriptor: Any, with_attributes: bool) -> tuple[list[DirectoryEntry], bool]:
+        api = self._volume.api
+        status, entry = api.ffi.new("struct stat *"), api.ffi.new("struct dirent *")
+        found = api.ffi.new("struct dirent **")
+        raw, string = api.ffi.buffer(status), api.ffi.string
+        batch: list[DirectoryEntry] = []
+        for _ in range(_BATCH):
+            if api.lib.glfs_readdirplus_r(descriptor, status, entry, found):
+                raise self._volume.failure()
+            if found[0] == api.ffi.NULL:
+                return batch, False
+            name = string(entry.d_name)
+            if name not in _SELF:
+                told = file_stat(api.form, raw) if with_attributes else None
+                # Of a file that is just going, or on a brick that is away, nothing is told.
+                batch.append(DirectoryEntry(decode_name(name), told if told is not None and told.mode else None))
+        return batch, True
