@@ -71,9 +71,6 @@ int glfs_fallocate(glfs_fd_t *fd, int keep_size, int64_t offset, size_t len);
 int glfs_discard(glfs_fd_t *fd, int64_t offset, size_t len);
 int glfs_zerofill(glfs_fd_t *fd, int64_t offset, int64_t len);
 int64_t glfs_lseek(glfs_fd_t *fd, int64_t offset, int whence);
-ssize_t glfs_copy_file_range(glfs_fd_t *glfd_in, int64_t *off_in, glfs_fd_t *glfd_out, int64_t *off_out, size_t len,
-                             unsigned int flags, struct glfs_stat *statbuf, struct glfs_stat *prestat,
-                             struct glfs_stat *poststat);
 int glfs_readdirplus_r(glfs_fd_t *fd, struct stat *stat, struct dirent *dirent, struct dirent **result);
 int glfs_fd_set_lkowner(glfs_fd_t *glfd, void *data, int len);
 int glfs_posix_lock(glfs_fd_t *fd, int cmd, struct flock *flock);
