@@ -345,9 +345,14 @@ def test_a_file_system_without_nowait_is_asked_once(
     assert threads.seen == ["loop", where, where]
 
 
-@pytest.mark.parametrize(("size", "where"), [(100, "loop"), (101, "worker")])
-def test_large_writes_go_to_a_worker(size: int, where: str, share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("size", "in_memory", "where"), [(100, False, "loop"), (101, False, "worker"), (101, True, "loop")]
+)
+def test_large_writes_go_to_a_worker_unless_the_file_system_is_in_memory(
+    size: int, in_memory: bool, where: str, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads = Threads(monkeypatch, "pwrite")
+    monkeypatch.setattr(syscalls, "is_memory", lambda fd: in_memory)
     chain = local_chain(share, PosixBackend(PosixOptions(inline_write=100)))
 
     def write() -> None:

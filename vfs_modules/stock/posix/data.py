@@ -20,16 +20,15 @@ class PosixData(PosixShare):
         """Fill `buffer`, from memory where it is there and on a worker thread where it is not."""
         fd = handle.fd
         file: PosixFile = handle.private
+        got = 0
         if file.nowait:
             try:
                 got = os.preadv(fd, (buffer,), offset, _NOWAIT)
             except OSError as error:
-                got = self._not_now(fd, handle, error)
-            if got == len(buffer):
-                return got
-        else:
-            got = 0
-        return self._read_rest(token, handle, buffer, offset, got)
+                self._not_now(fd, handle, error)
+        elif not file.waits:
+            got = os.preadv(fd, (buffer,), offset)
+        return got if got == len(buffer) else self._read_rest(token, handle, buffer, offset, got)
 
     def _read_rest(
         self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int, got: int
@@ -47,20 +46,30 @@ class PosixData(PosixShare):
             got += more
         return got
 
-    def _not_now(self, fd: int, handle: VfsHandle, error: OSError) -> int:
+    def _not_now(self, fd: int, handle: VfsHandle, error: OSError) -> None:
         if error.errno == errno.EOPNOTSUPP:
-            # This file system cannot say whether it would wait; one that lives in memory never does.
-            waits = self.options.offload != "never" and not syscalls.is_memory(fd)
-            handle.private = self._devices[os.fstat(fd).st_dev] = PosixFile(False, False, waits)
+            self._cannot_say(fd, handle)
         elif error.errno != errno.EAGAIN:
             raise error
-        return 0
+
+    def _cannot_say(self, fd: int, handle: VfsHandle) -> None:
+        """This file system cannot say whether it would wait; one that lives in memory never does."""
+        waits = self.options.offload != "never" and not syscalls.is_memory(fd)
+        handle.private = self._devices[os.fstat(fd).st_dev] = PosixFile(False, False, waits)
 
     def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
-        """Write all of `data`."""
-        if len(data) > self.options.inline_write and handle.private.waits:
-            return offload(token, _write_all, handle.fd, data, offset)
-        return _write_all(handle.fd, data, offset)
+        """Write all of `data`: what is not too large on the loop's thread, the rest where it may sleep."""
+        fd = handle.fd
+        if len(data) > self._inline_write and self._write_waits(fd, handle):
+            return offload(token, _write_all, fd, data, offset)
+        written = os.pwrite(fd, data, offset)
+        return written if written == len(data) else _write_all(fd, data, offset, written)
+
+    def _write_waits(self, fd: int, handle: VfsHandle) -> bool:
+        if handle.private is self._ready and syscalls.is_memory(fd):
+            # Nobody has read from this file system yet, which finds out what it can say.
+            self._cannot_say(fd, handle)
+        return bool(handle.private.waits)
 
     def fsync(self, token: ImpersonationToken, handle: VfsHandle, data_only: bool = False) -> None:
         """Wait for stable storage, on a worker thread."""
@@ -89,8 +98,7 @@ class PosixData(PosixShare):
         syscalls.fallocate(token, handle.fd, offset, length)
 
 
-def _write_all(fd: int, data: memoryview, offset: int) -> int:
-    written = os.pwrite(fd, data, offset)
+def _write_all(fd: int, data: memoryview, offset: int, written: int = 0) -> int:
     while written < len(data):
         written += os.pwrite(fd, data[written:], offset + written)
     return written

@@ -21,7 +21,7 @@ class PosixOptions(OutsideOptions):
         description="whether reading changes a file's access time: as the file system is mounted, or never",
     )
     inline_write: int = Field(
-        default=262_144, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
+        default=1_048_576, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
     )
     watches: int = Field(
         default=16_384, ge=1, description="directories of the share that may be watched for changes at a time"
@@ -58,4 +58,5 @@ class PosixShare(Backend):
         self._notifier = Notifier(self.options.watches)
         self._devices: dict[int, PosixFile] = {}
         self._ready = PosixFile(False, True, self.options.offload != "never")
+        self._inline_write = self.options.inline_write
         self._quiet = self.options.access_time == "never"
