@@ -119,11 +119,11 @@ class Connection:
         return not exchange.task.done
 
     def opened(self, message: memoryview) -> tuple[memoryview, SmbSession]:
-        """What an encrypted message holds, and the session whose key it came with. Raises WireError."""
+        """What the encrypted message that came last holds, and the session whose key it came with. Raises WireError."""
         channel = self.channels.get(decode_transform_header(message).session_id)
         if channel is None or channel.session.opener is None:
             raise WireError("encrypted message for a session that does not encrypt")
-        plain = channel.session.opener.open_in_place(message)
+        plain = channel.session.opener.open_in_place(self.transport.with_spare(), spare=True)
         if plain is None or len(plain) < HEADER:
             raise WireError("encrypted message that cannot be decrypted")
         return plain, channel.session

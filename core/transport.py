@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from lamina.core.buffers import BufferPool
+from lamina.core.crypto.sealing import SPARE
 
 _LENGTH = struct.Struct(">I")
 IDLE_BUFFER = 16 * 1024
-"""Bytes of receive buffer that an idle connection holds."""
+"""Bytes that an idle connection can receive at once."""
 
 _INT = struct.Struct("i")
 _TCP_INFO_RTO = struct.Struct("8xI")
@@ -54,8 +55,8 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
-        self._buffer = bytearray(IDLE_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._use(bytearray(IDLE_BUFFER + SPARE))
+        self._last = 0
         self._start = 0
         self._end = 0
         self._needed = 0
@@ -71,6 +72,12 @@ class TcpTransport(asyncio.BufferedProtocol):
         self.local: tuple[str, int] = ("", 0)
         self.bytes_received = 0
         self.bytes_sent = 0
+
+    def _use(self, buffer: bytearray) -> None:
+        """Receive into `buffer` from now on, but for its last SPARE bytes."""
+        self._buffer = buffer
+        self._whole = memoryview(buffer)
+        self._view = self._whole[:-SPARE]
 
     def attach(self, sink: MessageSink) -> None:
         """Give the messages to `sink` from now on."""
@@ -136,10 +143,15 @@ class TcpTransport(asyncio.BufferedProtocol):
         """The next message of those that have arrived, if all of it is there; for the sink, in a batch."""
         sink = self._sink
         while not (self._ended or self._paused or sink is None) and (end := self._complete(sink)) is not None:
-            start, self._start = self._start + 4, end
+            start = self._last = self._start + 4
+            self._start = end
             if end > start:
                 return self._view[start:end]
         return None
+
+    def with_spare(self) -> memoryview:
+        """The message that `next_message` gave last, and SPARE bytes behind it, which must be as before when it is left."""
+        return self._whole[self._last : self._start + SPARE]
 
     def _complete(self, sink: MessageSink) -> int | None:
         """Where the message at `_start` ends if all of it is there; sets `_needed` if not."""
@@ -158,13 +170,13 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def _make_room(self, kept: bool) -> None:
         rest = self._end - self._start
-        fits = self._start + self._needed <= len(self._buffer)
+        fits = self._start + self._needed <= len(self._view)
         if not kept and rest and fits and self._needed > 4:
             return
         if (
             kept
-            or self._needed > len(self._buffer)
-            or (len(self._buffer) > IDLE_BUFFER and self._needed <= IDLE_BUFFER)
+            or self._needed > len(self._view)
+            or (len(self._view) > IDLE_BUFFER and self._needed <= IDLE_BUFFER)
         ):
             self._replace_buffer(kept, rest)
         elif rest:
@@ -174,9 +186,7 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def _replace_buffer(self, kept: bool, rest: int) -> None:
         old, old_view = self._buffer, self._view
-        size = max(IDLE_BUFFER, self._needed)
-        self._buffer = self._pool.take(size) if size > IDLE_BUFFER else bytearray(IDLE_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._use(self._pool.take(max(IDLE_BUFFER, self._needed) + SPARE))
         self._view[:rest] = old_view[self._start : self._end]
         if not kept:
             self._pool.give(old)
