@@ -28,7 +28,7 @@ def options(**more: object) -> GlusterOptions:
     volume, at, server = os.environ.get(VARIABLE, "").partition("@")
     if not at:
         raise LookupError(f"set {VARIABLE}=volume@server to a volume whose folder {FOLDER!r} may be used")
-    return GlusterOptions.model_validate({"volume": volume, "servers": [server], "upcalls": False, **more})
+    return GlusterOptions.model_validate({"volume": volume, "servers": [server], "posix_locking": True, **more})
 
 
 def folder_for(scratch: Path) -> str:

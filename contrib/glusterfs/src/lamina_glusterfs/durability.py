@@ -16,7 +16,7 @@ from lamina_glusterfs.opening import GlusterOpening
 
 _MAGIC: Final = b"LGC1"
 _COOKIE: Final = Struct(f"<4sI{HANDLE_LENGTH}s")
-_PATH: Final = b"glusterfs.ancestry.path"
+_PATHS: Final = b"glusterfs.gfidtopath"
 _LONGEST_PATH: Final = 65536
 
 
@@ -53,19 +53,40 @@ class GlusterDurability(GlusterOpening):
             _refuse(errno.ESTALE if error.errno in {errno.ENOENT, errno.EINVAL} else error.errno or errno.EIO)
         found = Opened(self._volume, object_, None, OpenHow().access, False)
         told = file_stat(api.form, api.ffi.buffer(status))
-        if not stat.S_ISREG(told.mode) or not told.nlink or not self._is_in_share(found):
+        if not stat.S_ISREG(told.mode) or not told.nlink or not self._is_in_share(found, gfid):
             found.close()
             _refuse(errno.ESTALE)
         return found
 
-    def _is_in_share(self, found: Opened) -> bool:
-        """Whether one of the file's names is beneath the share's root: the bricks know its folders."""
-        return True
+    def _is_in_share(self, found: Opened, gfid: bytes) -> bool:
+        """Whether one of the file's names is beneath the share's root: the bricks know them (`storage.gfid2path`)."""
+        if self.options.root == "/":
+            return True
+        root = os.fsencode(self.options.root) + b"/"
+        api = self._volume.api
+        room = api.ffi.new(f"char[{_LONGEST_PATH}]")
+        length = api.lib.glfs_h_getxattrs(self._volume.fs, found.object, _PATHS, room, _LONGEST_PATH)
+        if length < 0:
+            return False
+        # They are told in a row, with ":" between them, which a name may have: so each is looked at.
+        told = bytes(api.ffi.buffer(room, length)).rstrip(b"\0").split(b":/")
+        paths = [path if path.startswith(b"/") else b"/" + path for path in told]
+        return any(self._leads_to(path.removeprefix(root), gfid) for path in paths if path.startswith(root))
+
+    def _leads_to(self, path: bytes, gfid: bytes) -> bool:
+        try:
+            with self._walk(self._root, path) as walk:
+                found = walk.end(False)
+                return found.stat is not None and self._volume.gfid(found.object) == gfid
+        except OSError:
+            return False
 
     def _open_found(self, found: Opened, how: OpenHow) -> Opened:
         api = self._volume.api
         with found.in_use():
             object_ = api.lib.glfs_object_copy(found.object)
+            if object_ == api.ffi.NULL:
+                raise self._volume.failure()
             opened = Opened(self._volume, object_, None, how.access, False)
             if how.access:
                 descriptor = api.lib.glfs_h_open(self._volume.fs, found.object, FLAGS[how.access])

@@ -12,13 +12,14 @@ from lamina_glusterfs.attributes import GlusterAttributes
 from lamina_glusterfs.data import GlusterData
 from lamina_glusterfs.directories import GlusterDirectories
 from lamina_glusterfs.durability import GlusterDurability
+from lamina_glusterfs.locks import GlusterLocks
 from lamina_glusterfs.names import GlusterNames
 from lamina_glusterfs.options import GlusterOptions
 
 _BLOCK = 4096
 
 
-class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttributes, GlusterDurability):
+class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttributes, GlusterLocks, GlusterDurability):
     """Serves a GlusterFS volume."""
 
     Options = GlusterOptions
@@ -37,9 +38,9 @@ class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttri
             | Capability.XATTRS
             | Capability.DURABLE_HANDLES
         )
-        if self._call(SERVER_TOKEN, self._has_holes):
-            found |= Capability.SPARSE
-        return found
+        if self.options.posix_locking:
+            found |= Capability.RANGE_LOCKS
+        return found | Capability.SPARSE if self._call(SERVER_TOKEN, self._has_holes) else found
 
     def _has_holes(self) -> bool:
         """Whether the bricks' file systems can give space back, tried on a file that is there for that moment."""
@@ -62,9 +63,5 @@ class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttri
         null = api.ffi.NULL
         if api.lib.glfs_ftruncate(descriptor, 2 * _BLOCK, null, null):
             return False
-        punched = api.lib.glfs_discard(descriptor, 0, _BLOCK) == 0 or api.ffi.errno not in {
-            errno.ENOTSUP,
-            errno.ENOSYS,
-            errno.EINVAL,
-        }
-        return punched
+        refused = errno.ENOTSUP, errno.ENOSYS, errno.EINVAL
+        return api.lib.glfs_discard(descriptor, 0, _BLOCK) == 0 or api.ffi.errno not in refused

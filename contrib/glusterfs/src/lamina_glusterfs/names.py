@@ -65,12 +65,9 @@ class GlusterNames(GlusterOpening):
                 refuse(errno.EBUSY, path)
             if stat.S_ISDIR(found.stat.mode) is not is_directory:
                 refuse(errno.ENOTDIR if is_directory else errno.EISDIR, path)
-            self._pin(found)
+            self._volume.pins.pin(found.stat)
             if self._volume.api.lib.glfs_h_unlink(self._volume.fs, found.parent, found.name):
                 raise self._volume.failure(path)
-
-    def _pin(self, found: Found) -> None:
-        """Called before a name of `found` goes."""
 
     def rename(
         self,
@@ -106,7 +103,7 @@ class GlusterNames(GlusterOpening):
                 if (new.stat.dev, new.stat.ino) == (old.stat.dev, old.stat.ino):
                     return
                 _refuse_replacing(old.stat, new.stat, target)
-                self._pin(new)
+                self._volume.pins.pin(new.stat)
             self._move(old, new, target)
 
     def _move(self, old: Found, new: Found, path: bytes) -> None:
@@ -187,4 +184,3 @@ def _refuse_replacing(source: FileStat, target: FileStat, path: bytes) -> None:
         refuse(errno.EISDIR, path)
     if stat.S_ISDIR(source.mode) and not stat.S_ISDIR(target.mode):
         refuse(errno.ENOTDIR, path)
-

@@ -20,9 +20,16 @@ FLAGS = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)
 
 
 class Opened:
-    """An open file or directory. `object` and `descriptor` are the library's; the latter is None for `Access.PATH`."""
+    """An open file or directory. `object` and `descriptor` are the library's; the latter is None for `Access.PATH`.
 
-    __slots__ = ("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "object", "stale", "volume")
+    `stale`: the descriptor is to be opened anew. `number`: by which `Pins` knows it. `owner`: of its locks, once it has
+    had any.
+    """
+
+    __slots__ = (
+        *("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "number", "object", "owner", "stale"),
+        "volume",
+    )
 
     def __init__(self, volume: Volume, object_: Any, descriptor: Any, access: Access, is_directory: bool) -> None:
         self.volume = volume
@@ -31,6 +38,8 @@ class Opened:
         self.access = access
         self.is_directory = is_directory
         self.stale = False
+        self.number = 0
+        self.owner = b""
         self._lock = threading.Lock()
         self._users = 0
         self._closed = False
@@ -83,6 +92,18 @@ class Opened:
         if failed is not None and failed.errno not in {errno.ENOTCONN, errno.EBADF}:
             raise failed
 
+    def pin(self) -> None:
+        """Have a descriptor of what is open for PATH, so that it stays when its last name goes; as the server."""
+        if self.descriptor is not None:
+            return
+        lib, ffi = self.volume.api.lib, self.volume.api.ffi
+        if self.is_directory:
+            found = lib.glfs_h_opendir(self.volume.fs, self.object)
+        else:
+            found = lib.glfs_h_open(self.volume.fs, self.object, os.O_RDONLY)
+        # A link, say, cannot be opened: its handle goes with its name.
+        self.descriptor = None if found == ffi.NULL else found
+
     def forget_descriptor(self) -> None:
         """Have it open for PATH only."""
         descriptor, self.descriptor = self.descriptor, None
@@ -101,6 +122,8 @@ class Opened:
             # Who may still be in a call with the old one needs it: it is closed where nobody is.
             alone = self._users <= 1
             old, self.descriptor, self.stale = self.descriptor, found, False
+        # Its locks went with the brick: the next one is taken as the same owner's again.
+        self.owner = b""
         if alone:
             lib.glfs_close(old)
 

@@ -3,13 +3,14 @@
 import errno
 import os
 import stat
-from typing import Final
+from typing import Any, Final
 
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.names import encode_name
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
+from lamina_glusterfs.binding import file_stat
 from lamina_glusterfs.opened import FLAGS, Opened
 from lamina_glusterfs.share import GlusterShare
 from lamina_glusterfs.walk import Found, Walk, refuse
@@ -33,9 +34,7 @@ class GlusterOpening(GlusterShare):
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open or create what `path` names beneath `directory`."""
-        return self._handle(
-            self._call(token, self._open, directory.private, encode_name(path), how, late=Opened.close)
-        )
+        return self._handle(self._call(token, self._open, directory.private, encode_name(path), how, late=Opened.close))
 
     @staticmethod
     def _handle(opened: Opened) -> VfsHandle:
@@ -47,15 +46,15 @@ class GlusterOpening(GlusterShare):
                 try:
                     with self._walk(start, path) as walk:
                         found = walk.end(how.follow and not (how.create and how.exclusive))
-                        return self._make(walk, found, path, how) if found.stat is None else self._reach(
-                            walk, found, found.stat, path, how
-                        )
+                        if found.stat is None:
+                            return self._make(found, path, how)
+                        return self._reach(walk, found, found.stat, path, how)
                 except FileExistsError:
                     if how.exclusive:
                         raise  # somebody has made it between the two calls
         refuse(errno.EBUSY, path)
 
-    def _make(self, walk: Walk, found: Found, path: bytes, how: OpenHow) -> Opened:
+    def _make(self, found: Found, path: bytes, how: OpenHow) -> Opened:
         if not how.create:
             refuse(errno.ENOENT, path)
         if how.directory:
@@ -72,7 +71,12 @@ class GlusterOpening(GlusterShare):
         opened = Opened(self._volume, object_, descriptor[0], how.access, False)
         if how.access is Access.PATH:
             opened.forget_descriptor()
+            self._volume.pins.remember(self._number(status), opened)
         return opened
+
+    def _number(self, status: Any) -> int:
+        api = self._volume.api
+        return file_stat(api.form, api.ffi.buffer(status)).ino
 
     def _reach(self, walk: Walk, found: Found, status: FileStat, path: bytes, how: OpenHow) -> Opened:
         if how.create and how.exclusive:
@@ -81,7 +85,9 @@ class GlusterOpening(GlusterShare):
         if how.directory and not is_directory:
             refuse(errno.ENOTDIR, path)
         if not how.access:
-            return Opened(self._volume, walk.keep(found.object), None, how.access, is_directory)
+            opened = Opened(self._volume, walk.keep(found.object), None, how.access, is_directory)
+            self._volume.pins.remember(status.ino, opened)
+            return opened
         if is_directory and how.access & Access.WRITE:
             refuse(errno.EISDIR, path)
         if stat.S_ISLNK(status.mode):
@@ -107,6 +113,7 @@ class GlusterOpening(GlusterShare):
     def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
         """Give a handle back."""
         opened: Opened = handle.private
+        self._volume.pins.forget(opened)
         if opened.descriptor is None:
             # What no brick knows of is forgotten without asking one.
             opened.close()

@@ -54,8 +54,11 @@ class GlusterOptions(ModuleOptions):
     log_file: str = Field(default="/dev/null", description="where the GlusterFS library logs")
     log_level: Literal[LOG_LEVELS] = Field(default="warning", description="what it logs")  # type: ignore[valid-type]
     threads: int = Field(
-        default=16, ge=1, le=256, description="calls on the volume that may be under way at a time, beside reads, "
-        "writes and syncs, of which there may be any number"
+        default=16,
+        ge=1,
+        le=256,
+        description="calls on the volume that may be under way at a time, beside reads, "
+        "writes and syncs, of which there may be any number",
     )
     timeout: float = Field(
         default=30.0,
@@ -65,8 +68,11 @@ class GlusterOptions(ModuleOptions):
         "before it fails",
     )
     ping_timeout: int = Field(
-        default=10, ge=0, le=1013, description="seconds after which a silent brick is taken for gone; 0: as the volume "
-        "has it (network.ping-timeout, 42 seconds unless it is set)"
+        default=10,
+        ge=0,
+        le=1013,
+        description="seconds after which a silent brick is taken for gone; 0: as the volume "
+        "has it (network.ping-timeout, 42 seconds unless it is set)",
     )
     client_caches: Literal["none", "volume"] = Field(
         default="none",

@@ -1,4 +1,4 @@
-"""What every part of the backend stands on: the volume, the share's root, and how a handle's file is asked something."""
+"""What every part of the backend stands on: the volume, the share's root, and how the file of a handle is asked."""
 
 import errno
 import os
@@ -84,9 +84,7 @@ class GlusterShare(Backend):
         else:
             self.health.ok()
 
-    def _ask(
-        self, token: ImpersonationToken, handle: VfsHandle, function: Callable[..., _T], *arguments: Any
-    ) -> _T:
+    def _ask(self, token: ImpersonationToken, handle: VfsHandle, function: Callable[..., _T], *arguments: Any) -> _T:
         """`function(opened, …)` as `token`, where `opened` is that of the handle, and stays open meanwhile."""
         return self._call(token, _with, handle.private, function, arguments)
 

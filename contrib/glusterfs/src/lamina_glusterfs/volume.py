@@ -10,7 +10,8 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from lamina.vfs_modules.engine import sleep
@@ -19,6 +20,7 @@ from lamina.vfs_modules.workers import Workers
 
 from lamina_glusterfs.binding import HANDLE_LENGTH, NUMBER, Gfapi, error_of, gfapi
 from lamina_glusterfs.options import LOG_LEVELS, GlusterOptions, Place, place_of
+from lamina_glusterfs.pins import Pins
 
 _T = TypeVar("_T")
 _PAUSE: Final = 0.25
@@ -32,6 +34,7 @@ _ALWAYS_OFF: Final = ("write-behind", "open-behind", "io-threads")
 
 class _Identity(threading.local):
     cache_id = -1
+    token: ImpersonationToken | None = None
 
 
 _identity = _Identity()
@@ -50,7 +53,7 @@ def act_as(api: Gfapi, token: ImpersonationToken) -> None:
     lib = api.lib
     if lib.glfs_setfsgroups(len(groups), list(groups)) or lib.glfs_setfsgid(token.gid) or lib.glfs_setfsuid(token.uid):
         raise PermissionError(errno.EPERM, f"cannot act for uid {token.uid} on a volume")
-    _identity.cache_id = token.cache_id
+    _identity.cache_id, _identity.token = token.cache_id, token
 
 
 class _Key(NamedTuple):
@@ -78,6 +81,7 @@ class Volume:
         self.workers = Workers(key.threads, f"gluster-{key.volume}")
         self.fs = self._connect(key)
         self.number = self._volume_number()
+        self.pins = Pins(self)
 
     @classmethod
     def of(cls, options: GlusterOptions) -> "Volume":
@@ -175,6 +179,16 @@ class Volume:
     def become(self, token: ImpersonationToken) -> None:
         """Let the calls of this thread be those of `token`."""
         act_as(self.api, token)
+
+    @contextmanager
+    def as_server(self) -> Iterator[None]:
+        """For the time of a with block, in the middle of what is done for somebody."""
+        token = _identity.token or SERVER_TOKEN
+        act_as(self.api, SERVER_TOKEN)
+        try:
+            yield
+        finally:
+            act_as(self.api, token)
 
     def gfid(self, object_: Any) -> bytes:
         """The number of a file in its volume, which no other ever has."""
