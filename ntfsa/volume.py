@@ -96,6 +96,7 @@ class NtVolume:
         "emptied",
         "extensions",
         "guid",
+        "has_security",
         "has_streams",
         "identities",
         "indexes",
@@ -141,6 +142,7 @@ class NtVolume:
         self.posix_extensions = settings.posix_extensions and Capability.CASE_SENSITIVE in chain.capabilities
         self.durable_handles = settings.durable_handles and Capability.DURABLE_HANDLES in chain.capabilities
         self.has_streams = Capability.STREAMS in chain.capabilities
+        self.has_security = Capability.SECURITY in chain.capabilities
         self.root = chain.open_root(SERVER_TOKEN)
         self.root_stat = chain.fstat(SERVER_TOKEN, self.root)
         self.root_key = (self.root_stat.dev, self.root_stat.ino)

@@ -200,6 +200,9 @@ def is_reparse_directory(volume: "NtVolume", token: "ImpersonationToken", path: 
     """Whether a directory is a reparse point: nothing may be made in one, nor is there anything in it."""
     if not path:
         return False
+    dos = volume.indexes.attributes_of(stat)
+    if dos is not None:
+        return bool(dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT)
     try:
         handle = volume.chain.open(token, volume.root, path, _PATH_HOW)
     except OSError:

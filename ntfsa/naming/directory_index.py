@@ -17,7 +17,7 @@ from lamina.ntfsa.naming.short_names import ShortNameIndex
 from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.extensions import ShortNameRule
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.operations import Access, FileStat, OpenHow, Watch
+from lamina.vfs_modules.operations import Access, DosAttributes, FileStat, OpenHow, Watch
 from lamina.vfs_modules.token import SERVER_TOKEN
 from lamina.vfs_modules.turn import Turn
 
@@ -98,15 +98,29 @@ class DirectoryIndex:
         self._bring_up_to_date()
         return self._shorts.short_of if self._shorts is not None else None
 
+    def attributes(self, stat: FileStat) -> DosAttributes:
+        """The NT attributes of the directory, whose `stat` the caller has."""
+        self._begin_use()
+        try:
+            return self._chain.get_dos_attributes(SERVER_TOKEN, self._handle, stat)
+        finally:
+            self._end_use()
+
     def _bring_up_to_date(self) -> None:
-        self._users += 1
+        self._begin_use()
         try:
             with self._turn:
                 self._refresh()
         finally:
-            self._users -= 1
-            if self._closed and not self._users:
-                self._release()
+            self._end_use()
+
+    def _begin_use(self) -> None:
+        self._users += 1
+
+    def _end_use(self) -> None:
+        self._users -= 1
+        if self._closed and not self._users:
+            self._release()
 
     def close(self) -> None:
         """Stop watching and close the directory, once nobody is using it any more."""
@@ -210,6 +224,14 @@ class DirectoryIndexes:
         found = index.find(fold(name), name)
         self.missed_in_empty = found is None and not index.count
         return found
+
+    def attributes_of(self, stat: FileStat) -> DosAttributes | None:
+        """The NT attributes of a directory that has an index, None where it has none, or they cannot be read."""
+        index = self._indexes.get((stat.dev, stat.ino))
+        try:
+            return index.attributes(stat) if index is not None else None
+        except OSError:
+            return None
 
     def new_name(self, stat: FileStat, name: str) -> str:
         """What a new file is called on disk that a client calls `name`, which there is not: see `find_gone`."""

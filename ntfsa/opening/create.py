@@ -24,6 +24,7 @@ from lamina.ntfsa.opening.create_check import Request, check_request, is_posix
 from lamina.ntfsa.opening.create_existing import admit_existing
 from lamina.ntfsa.opening.create_new import create_new
 from lamina.ntfsa.opening.create_stream import admit_stream
+from lamina.ntfsa.opening.quick_open import quick_open
 from lamina.ntfsa.posix.posix_extensions import POSIX_CONTEXT, answer_posix_context
 from lamina.ntfsa.posix.posix_names import parse_as, resolve_as
 from lamina.ntfsa.security.access import opens_by_privilege
@@ -65,6 +66,19 @@ class CreateParameters:
     module_contexts: Mapping[bytes, bytes] | None = None
     posix_mode: int | None = None
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether it asks for nothing that comes in a create context, but perhaps of modules."""
+        return (
+            self.lease is None
+            and self.posix_mode is None
+            and not self.want_maximal_access
+            and self.timewarp is None
+            and self.extended_attributes is None
+            and self.security_descriptor is None
+            and not self.allocation_size
+        )
+
 
 class CreateResult(NamedTuple):
     """What became of a CREATE. `action` is FILE_SUPERSEDED … FILE_OVERWRITTEN; `oplock_level`, `lease`: what it got.
@@ -91,21 +105,18 @@ _LED_NOWHERE: Final = frozenset({NtStatus.OBJECT_NAME_NOT_FOUND, NtStatus.OBJECT
 def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameters) -> CreateResult:
     """Open or create a file or directory. Raises NtStatusError with the status MS-FSA 2.1.5.1 gives."""
     try:
-        if parameters.path.startswith("$") and is_quota_file(volume, parameters.path):
-            parameters = as_root(parameters)
-        request = check_request(context, volume, parameters)
-        if parameters.lease is not None:
-            request.lease = lease_identity(context, parameters.lease.key)
-        open_, action, information, maximal = _open_or_create(request)
+        quick = quick_open(context, volume, parameters)
+        if quick is None or quick == "missing":
+            open_, action, information, maximal = _open_carefully(context, volume, parameters, quick is not None)
+        else:
+            open_, action, information, maximal = quick
     except OSError as error:
         raise nt_error(error) from error
     except NtStatusError as error:
         if error.status not in _LED_NOWHERE:
             raise
         raise _where_it_stopped(context, volume, parameters, error) from error
-    shown = None
-    if parameters.want_maximal_access:
-        shown = (request.maximal or maximal) & ~c.ACCESS_SYSTEM_SECURITY
+    shown = maximal & ~c.ACCESS_SYSTEM_SECURITY if parameters.want_maximal_access else None
     if context.client.traits is not NO_TRAITS and ClientTrait.ZERO_FILE_IDS in context.client.traits:
         open_.file_id = 0
     answers = NO_ANSWERS
@@ -113,8 +124,21 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         answers = _ask_modules(context, open_, parameters)
     lease, level = None, 0
     if parameters.lease is not None or parameters.oplock_level:
-        lease, level = _request_grant(context, open_, request.lease, parameters)
+        lease, level = _request_grant(context, open_, parameters)
     return CreateResult(open_, action, information, shown, level, lease, answers)
+
+
+def _open_carefully(
+    context: "NtContext", volume: "NtVolume", parameters: CreateParameters, missing: bool
+) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
+    """Open or create with every check; `missing`: the name, as it was given, has just been found not to be there."""
+    if parameters.path.startswith("$") and is_quota_file(volume, parameters.path):
+        parameters = as_root(parameters)
+    request = check_request(context, volume, parameters)
+    if parameters.lease is not None:
+        request.lease = lease_identity(context, parameters.lease.key)
+    open_, action, information, maximal = _open_or_create(request, missing)
+    return open_, action, information, request.maximal or maximal
 
 
 def _ask_modules(context: "NtContext", open_: NtOpen, parameters: CreateParameters) -> Mapping[bytes, bytes]:
@@ -143,11 +167,12 @@ def _where_it_stopped(
 
 
 def _request_grant(
-    context: "NtContext", open_: NtOpen, identity: bytes, parameters: CreateParameters
+    context: "NtContext", open_: NtOpen, parameters: CreateParameters
 ) -> tuple[LeaseGranted | None, int]:
     """The lease, or the level of the oplock, that a new open has got."""
     try:
         if parameters.lease is not None:
+            identity = lease_identity(context, parameters.lease.key)
             return open_.volume.leases.request(context.token, open_, identity, parameters.lease), 0
         return None, request_oplock(open_, parameters.oplock_level)
     except BaseException as error:
@@ -162,13 +187,14 @@ def _close_untold(context: "NtContext", open_: NtOpen, error: BaseException) -> 
         raise nt_error(error) from error
 
 
-def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
+def _open_or_create(request: Request, missing: bool) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
     # What is found can be gone, and what is missing can come, before the next step: then from the beginning.
     components = request.path.components
     for _ in range(_ATTEMPTS):
         path = exact_path(components)
         request.moves = request.volume.moves
-        handle = None if request.must_be_new else _try_open(request, path)
+        handle = None if request.must_be_new or missing else _try_open(request, path)
+        missing = False
         if handle is None:
             where = resolve_as(request.posix, request.volume, request.token, components)
             if where.found and where.vfs_path != path:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
     from lamina.ntfsa.opening.create import CreateParameters
     from lamina.ntfsa.volume import NtVolume
-    from lamina.vfs_modules.token import ImpersonationToken
 
 _NEVER_GRANTED: Final = 0x0CE0FE00
 _MEANT_ATTRIBUTES: Final = 0x00007FB7
@@ -126,8 +125,14 @@ def is_posix(volume: "NtVolume", parameters: "CreateParameters") -> bool:
 
 def check_request(context: "NtContext", volume: "NtVolume", parameters: "CreateParameters") -> Request:
     """Refuse what cannot be meant, whatever the file; otherwise the request with its path parsed."""
-    _check_access(context.token, parameters)
-    _check_numbers(parameters)
+    check_access(context.token.privileges, parameters.desired_access)
+    check_numbers(
+        parameters.desired_access,
+        parameters.file_attributes,
+        parameters.share_access,
+        parameters.disposition,
+        parameters.options,
+    )
     text = at_time(parameters.path, parameters.timewarp) if parameters.timewarp else parameters.path
     path = parse_as(is_posix(volume, parameters), text)
     _check_path(volume, parameters, path)
@@ -138,27 +143,27 @@ def _invalid(why: str) -> NtStatusError:
     return NtStatusError(NtStatus.INVALID_PARAMETER, why)
 
 
-def _check_numbers(parameters: "CreateParameters") -> None:
-    options, disposition = parameters.options, parameters.disposition
-    if parameters.share_access & ~c.FILE_SHARE_ALL or disposition > c.FILE_OVERWRITE_IF:
+def check_numbers(desired: int, attributes: int, share: int, disposition: int, options: int) -> None:
+    """Refuse numbers of a request that mean nothing, alone or together."""
+    if share & ~c.FILE_SHARE_ALL or disposition > c.FILE_OVERWRITE_IF:
         raise _invalid("share access or disposition that means nothing")
-    if parameters.file_attributes & ~_MEANT_ATTRIBUTES:
+    if attributes & ~_MEANT_ATTRIBUTES:
         raise _invalid("file attributes that mean nothing")
     if options & ~c.VALID_CREATE_OPTIONS:
         raise _invalid("create options that mean nothing")
     if options & _UNSUPPORTED:
         raise NtStatusError(NtStatus.NOT_SUPPORTED)
-    if options & c.FILE_DELETE_ON_CLOSE and not parameters.desired_access & _CAN_DELETE:
+    if options & c.FILE_DELETE_ON_CLOSE and not desired & _CAN_DELETE:
         raise _invalid("delete on close without DELETE access")
     if options & c.FILE_DIRECTORY_FILE and (options & c.FILE_NON_DIRECTORY_FILE or disposition in _OVERWRITES):
         raise _invalid("a directory that is none, or that is to be overwritten")
 
 
-def _check_access(token: "ImpersonationToken", parameters: "CreateParameters") -> None:
-    desired = parameters.desired_access
+def check_access(privileges: frozenset[str], desired: int) -> None:
+    """Refuse rights that there are not, or that only a privilege gives."""
     if desired & _NEVER_GRANTED or not desired:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "no access, or one that does not exist")
-    if desired & c.ACCESS_SYSTEM_SECURITY and SE_SECURITY not in token.privileges:
+    if desired & c.ACCESS_SYSTEM_SECURITY and SE_SECURITY not in privileges:
         raise NtStatusError(NtStatus.PRIVILEGE_NOT_HELD)
 
 

@@ -36,7 +36,7 @@ _Admit = Callable[[Request, "VfsHandle", str, str], _Admitted | None]
 _SUCCESS: Final = NtStatus.SUCCESS
 _PENDING: Final = NtStatus.PENDING
 _OPLOCK_BREAK_IN_PROGRESS: Final = NtStatus.OPLOCK_BREAK_IN_PROGRESS
-_MODE_OPTIONS: Final = (
+MODE_OPTIONS: Final = (
     c.FILE_WRITE_THROUGH
     | c.FILE_SEQUENTIAL_ONLY
     | c.FILE_NO_INTERMEDIATE_BUFFERING
@@ -44,6 +44,7 @@ _MODE_OPTIONS: Final = (
     | c.FILE_SYNCHRONOUS_IO_NONALERT
     | c.FILE_DELETE_ON_CLOSE
 )
+"""What of the create options stays with the open (MS-FSCC 2.4.31 FileModeInformation)."""
 _BY_DIRECTORY: Final = c.DELETE | c.FILE_READ_ATTRIBUTES
 _OVERWRITTEN: Final = n.FILE_NOTIFY_CHANGE_ATTRIBUTES | n.FILE_NOTIFY_CHANGE_SIZE | n.FILE_NOTIFY_CHANGE_LAST_WRITE
 _HIDDEN_OR_SYSTEM: Final = c.FILE_ATTRIBUTE_HIDDEN | c.FILE_ATTRIBUTE_SYSTEM
@@ -223,7 +224,7 @@ def register(
     open_.granted_access = granted
     open_.share_access = share
     open_.options = request.options
-    open_.mode = request.options & _MODE_OPTIONS
+    open_.mode = request.options & MODE_OPTIONS
     open_.delete_on_close = flags != 0
     open_.posix = request.posix
     lease = request.parameters.lease

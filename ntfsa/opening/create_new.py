@@ -3,6 +3,7 @@
 import contextlib
 import errno
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -99,7 +100,7 @@ def _make_file(request: Request, token: "ImpersonationToken", change: "NameChang
     volume = request.volume
     # A new file may be written through the handle that made it, whatever its mode will be.
     mode = _first_mode(request, volume.settings.file_mode, 0o600)
-    how = OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=mode)
+    how = _new_file(mode)
     try:
         handle = volume.chain.open(token, volume.root, path, how)
     except PermissionError:
@@ -108,6 +109,11 @@ def _make_file(request: Request, token: "ImpersonationToken", change: "NameChang
         handle = volume.chain.open(token, volume.root, path, replace(how, access=Access.WRITE))
     change.added(path, False, _parent_key(request))
     return handle
+
+
+@lru_cache(maxsize=512)
+def _new_file(mode: int) -> OpenHow:
+    return OpenHow(Access.READ_WRITE, create=True, exclusive=True, mode=mode)
 
 
 def _make_directory(request: Request, token: "ImpersonationToken", change: "NameChange", path: str) -> "VfsHandle":

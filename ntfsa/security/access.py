@@ -20,7 +20,7 @@ from lamina.ntfsa.security.audit import NOT_AUDITED, Audited, audited, tell
 from lamina.ntfsa.security.posix_security import maximal_posix_access
 from lamina.ntfsa.security.security_descriptor import parse_security_descriptor
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow
+from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -49,7 +49,7 @@ def rights_to(
     volume: "NtVolume", token: "ImpersonationToken", handle: "VfsHandle", stat: FileStat, backup_intent: bool = False
 ) -> Rights:
     """The rights of `token` to an open file."""
-    stored = volume.chain.get_security(token, handle, stat) if Capability.SECURITY in volume.capabilities else None
+    stored = volume.chain.get_security(token, handle, stat) if volume.has_security else None
     return _rights(token, stored, stat, backup_intent)
 
 
@@ -81,7 +81,7 @@ def opens_by_privilege(token: "ImpersonationToken", access: Access, backup_inten
 
 def stored_at(volume: "NtVolume", token: "ImpersonationToken", vfs_path: str, stat: FileStat) -> bytes | None:
     """The descriptor that is stored for what a chain path leads to, or None."""
-    if Capability.SECURITY not in volume.capabilities:
+    if not volume.has_security:
         return None
     if not vfs_path:
         return volume.chain.get_security(token, volume.root, stat)
@@ -144,7 +144,7 @@ def require_child_creation(
     needed = c.FILE_ADD_SUBDIRECTORY if new_directory else c.FILE_ADD_FILE
     if volume.settings.read_only or not context.share_access & needed:
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share is read-only")
-    if Capability.SECURITY not in volume.capabilities:
+    if not volume.has_security:
         return None
     stored = stored_at(volume, context.token, directory, stat)
     rights, wanted = _rights(context.token, stored, stat, backup_intent)

@@ -47,7 +47,7 @@ from lamina.vfs_modules.syscalls.ranges import (
     set_compressed,
     zero_range,
 )
-from lamina.vfs_modules.syscalls.xattrs import getxattr, listxattr, removexattr, setxattr
+from lamina.vfs_modules.syscalls.xattrs import find_xattr, getxattr, listxattr, removexattr, setxattr
 
 __all__ = [
     "FileFeatures",
@@ -58,6 +58,7 @@ __all__ = [
     "fchmod",
     "fchown",
     "filesystem_type",
+    "find_xattr",
     "forget_lease",
     "fstatx",
     "get_quota",

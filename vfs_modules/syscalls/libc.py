@@ -22,10 +22,11 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 
-_OPENAT2 = 437  # the same number on every architecture
+_OPENAT2 = ctypes.c_long(437)  # the same number on every architecture
 GETXATTRAT = ctypes.c_long(464)
 LISTXATTRAT = ctypes.c_long(465)
 _OPEN_HOW = struct.Struct("=QQQ")
+_OPEN_HOW_SIZE = ctypes.c_size_t(_OPEN_HOW.size)
 _XATTR_ARGUMENTS = struct.Struct("=QII")
 XATTR_ARGUMENTS_SIZE = ctypes.c_size_t(_XATTR_ARGUMENTS.size)
 _INT, _UINT, _LONG, _BYTES, _POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p
@@ -45,6 +46,9 @@ statx = _library["statx"]
 getxattrat = _library["syscall"]
 getxattrat.restype = _LONG
 listxattrat = getxattrat
+fgetxattr = _library["fgetxattr"]
+getxattr = _library["getxattr"]
+fgetxattr.restype = getxattr.restype = ctypes.c_ssize_t
 renameat2 = _function("renameat2", _INT, _BYTES, _INT, _BYTES, _UINT)
 utimensat = _function("utimensat", _INT, _BYTES, _POINTER, _INT)
 fallocate = _function("fallocate64", _INT, _INT, ctypes.c_int64, ctypes.c_int64)
@@ -54,7 +58,7 @@ inotify_add_watch = _function("inotify_add_watch", _INT, _BYTES, ctypes.c_uint32
 inotify_rm_watch = _function("inotify_rm_watch", _INT, _INT)
 quotactl = _function("syscall", _LONG, _INT, _UINT, _INT, _POINTER, restype=_LONG)
 signalfd = _function("signalfd", _INT, _BYTES, _INT)
-_openat2 = _function("syscall", _LONG, _INT, _BYTES, _POINTER, ctypes.c_size_t, restype=_LONG)
+_openat2 = _library["syscall"]
 
 
 def _pointer_to(buffer: bytearray) -> ctypes.c_void_p:
@@ -73,10 +77,11 @@ class _Buffers(threading.local):
         value = bytearray(256)
         self._arguments = bytearray(_XATTR_ARGUMENTS.pack(_pointer_to(value).value or 0, len(value), 0))
         self.xattr = value, _pointer_to(self._arguments)
+        self.value = value, _pointer_to(value), ctypes.c_size_t(len(value))
         names = bytearray(1024)
         self.xattr_names = names, _pointer_to(names), ctypes.c_size_t(len(names))
-        self.how = ctypes.create_string_buffer(_OPEN_HOW.size)
-        self.how_address = ctypes.addressof(self.how)
+        how = bytearray(_OPEN_HOW.size)
+        self.how = how, _pointer_to(how)
 
 
 buffers = _Buffers()
@@ -91,10 +96,10 @@ def fail(path: bytes | str | None = None) -> NoReturn:
 
 def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
     """Make the system call as it is; EAGAIN, which a rename during resolution may cause, is retried a few times."""
-    own = buffers
+    how, address = buffers.how
+    _OPEN_HOW.pack_into(how, 0, flags | os.O_CLOEXEC, mode, resolve)
     for _ in range(16):
-        _OPEN_HOW.pack_into(own.how, 0, flags | os.O_CLOEXEC, mode, resolve)
-        fd: int = _openat2(_OPENAT2, directory, path, own.how_address, _OPEN_HOW.size)
+        fd: int = _openat2(_OPENAT2, directory, path, address, _OPEN_HOW_SIZE)
         if fd >= 0:
             return fd
         if ctypes.get_errno() != errno.EAGAIN:

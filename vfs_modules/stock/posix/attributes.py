@@ -7,7 +7,7 @@ from lamina.vfs_modules.stock.posix.file import PosixShare
 from lamina.vfs_modules.token import ImpersonationToken
 
 
-class PosixAttributes(PosixShare):
+class PosixAttributes(PosixShare, public=("find_xattr",)):
     """The part of `posix` that handles attributes."""
 
     def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
@@ -34,6 +34,10 @@ class PosixAttributes(PosixShare):
     def getxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bytes:
         """The value of an extended attribute."""
         return syscalls.getxattr(token, handle.fd, name, handle.private.by_path)
+
+    def find_xattr(self, token: ImpersonationToken, handle: VfsHandle, name: bytes) -> bytes:
+        """As `getxattr`, but b"" where there is none: for the module that asks for one at every open."""
+        return syscalls.find_xattr(token, handle.fd, name, handle.private.by_path)
 
     def setxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str, value: bytes) -> None:
         """Create or replace an extended attribute."""

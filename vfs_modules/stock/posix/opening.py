@@ -27,30 +27,42 @@ class PosixOpening(PosixShare):
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open or create what `path` names beneath `directory`."""
         raw = encode_name(path)
-        by_path = not how.access
-        if by_path:
-            fd = self._open_path(token, directory.fd, raw, how)
-        else:
-            flags = _DATA_FLAGS[how.access]
-            if how.directory:
-                flags |= os.O_DIRECTORY
-            if how.create:
-                flags |= os.O_CREAT | os.O_EXCL if how.exclusive else os.O_CREAT
-            fd = self._open(token, directory.fd, raw, flags, how)
-            if self._quiet:
-                syscalls.keep_access_time(fd)
+        if not how.access:
+            return self._open_for_path(token, directory.fd, raw, how)
+        flags = _DATA_FLAGS[how.access]
         if how.directory:
-            return VfsHandle(fd, True, BY_PATH if by_path else self._ready)
+            flags |= os.O_DIRECTORY
+        if how.create:
+            flags |= os.O_CREAT | os.O_EXCL if how.exclusive else os.O_CREAT
+        fd = self._open(token, directory.fd, raw, flags, how)
+        if self._quiet:
+            syscalls.keep_access_time(fd)
+        if how.directory:
+            return VfsHandle(fd, True, self._ready)
+        if how.create and how.exclusive:
+            # It has just been made, and by nobody else.
+            device = os.fstat(fd).st_dev if self._devices else 0
+            return VfsHandle(fd, False, self._devices.get(device, self._ready))
         status = os.fstat(fd)
         kind = status.st_mode & _S_IFMT
-        if by_path:
-            return VfsHandle(fd, kind == _S_IFDIR, BY_PATH)
         if kind == _S_IFREG:
             return VfsHandle(fd, False, self._devices.get(status.st_dev, self._ready))
         if kind == _S_IFDIR:
             return VfsHandle(fd, True, self._ready)
         os.close(fd)
         raise OSError(errno.EACCES, "not a regular file or directory", path)
+
+    def _open_for_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> VfsHandle:
+        fd = self._open_path(token, directory, raw, how)
+        if how.directory:
+            return VfsHandle(fd, True, BY_PATH)
+        kind = os.fstat(fd).st_mode & _S_IFMT
+        if kind == _S_IFLNK and how.follow:
+            # A single component has been opened itself.
+            os.close(fd)
+            fd = self._open_far(token, directory, raw, os.O_PATH, how)
+            kind = os.fstat(fd).st_mode & _S_IFMT
+        return VfsHandle(fd, kind == _S_IFDIR, BY_PATH)
 
     def _open_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> int:
         flags = os.O_PATH | os.O_DIRECTORY if how.directory else os.O_PATH
@@ -78,16 +90,12 @@ class PosixOpening(PosixShare):
         if b"/" in raw or raw == b"..":
             return self._open_far(token, directory, raw, flags, how)
         try:
-            fd = syscalls.open_component(token, directory, raw or b".", flags, how.mode)
+            return syscalls.open_component(token, directory, raw or b".", flags, how.mode)
         except OSError as error:
             # A symbolic link shows as ELOOP, or as ENOTDIR where a directory is wanted.
             if not how.follow or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise
             return self._open_far(token, directory, raw, flags, how)
-        if flags & os.O_PATH and how.follow and not how.directory and os.fstat(fd).st_mode & _S_IFMT == _S_IFLNK:
-            os.close(fd)
-            return self._open_far(token, directory, raw, flags, how)
-        return fd
 
     def _open_far(self, token: ImpersonationToken, directory: int, raw: bytes, flags: int, how: OpenHow) -> int:
         if not how.follow:
