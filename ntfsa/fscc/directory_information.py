@@ -33,6 +33,9 @@ _STRUCTS: Final = {
     c.FILE_ID_EXTD_BOTH_DIRECTORY_INFORMATION: _ID_EXTD_BOTH,
 }
 
+_ID_BOTH_CLASS: Final = c.FILE_ID_BOTH_DIRECTORY_INFORMATION
+_PADDING: Final = bytes(7)
+
 # What follows the length of the name in an entry of _ID_BOTH, before the file id.
 _RICH: Final = Struct("<IBx24sH")
 _EA_SIZE_AT: Final = _DIRECTORY.size
@@ -102,15 +105,16 @@ class DirectoryBuffer:
         """
         encoded = name.encode("utf-16-le", "surrogatepass")
         length = len(encoded)
-        data = self._data
-        start = (len(data) + 7) & ~7
-        if start + self._fixed + length > self._max_length:
+        data, fixed = self._data, self._fixed
+        end = len(data)
+        start = (end + 7) & -8
+        if start + fixed + length > self._max_length:
             return False
-        if start != len(data):
-            data += b"\0\0\0\0\0\0\0"[: start - len(data)]
-        following = (self._fixed + length + 7) & ~7
+        if start != end:
+            data += _PADDING[: start - end]
+        following = (fixed + length + 7) & -8
         info_class = self._info_class
-        if info_class == c.FILE_ID_BOTH_DIRECTORY_INFORMATION:
+        if info_class == _ID_BOTH_CLASS:
             data += self._pack(
                 following, 0, *times, end_of_file, allocation_size, attributes, length,
                 reparse_tag or ea_size, file_id,

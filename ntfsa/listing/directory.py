@@ -11,6 +11,7 @@ from lamina.ntfsa.fscc.directory_information import NEEDS_STAT, DirectoryBuffer
 from lamina.ntfsa.fscc.posix_information import PosixDirectoryBuffer
 from lamina.ntfsa.listing.enumeration import Enumeration, Listed, look_at
 from lamina.ntfsa.listing.pause import LISTED_AT_ONCE, pause
+from lamina.ntfsa.listing.quick_entries import quickly
 from lamina.ntfsa.listing.rich_entries import enriching
 from lamina.ntfsa.metadata.extended_attributes import ea_size_at
 from lamina.ntfsa.metadata.reparse import tag_of
@@ -120,7 +121,7 @@ def _appending(
     """What puts an entry into `buffer`, with all that its class tells; False where it has no room."""
     if info_class not in NEEDS_STAT:
         return lambda entry: buffer.append(entry[0])
-    append = partial(_append, context.token, open_, buffer)
+    append = quickly(open_.volume, buffer, partial(_append, context.token, open_, buffer))
     enrich = enriching(context, open_, buffer, info_class)
     short_of = short_names_in(context.token, open_) if buffer.has_short_names else None
     if enrich is None and short_of is None:
