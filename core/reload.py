@@ -160,5 +160,9 @@ def _comparable(plan: ServerPlan) -> dict[str, Any]:
 
 def restart_notes(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """What a new configuration changes that only a restart can."""
-    notes = [("accounts", old.accounts != new.accounts), ("state", old.plan.state != new.plan.state)]
+    notes = [
+        ("accounts", old.accounts != new.accounts),
+        ("state", old.plan.state != new.plan.state),
+        ("workers", old.server.workers != new.server.workers),
+    ]
     return tuple(f"server.{key} takes a restart" for key, changed in notes if changed)

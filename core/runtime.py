@@ -11,7 +11,7 @@ import logging
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -43,6 +43,9 @@ from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from lamina.core.workers.crew import Crew
+
 
 _SWEEP_SECONDS = 5.0
 
@@ -71,12 +74,23 @@ class _Retired(NamedTuple):
 class Runtime:
     """A running server. Made by `start`, changed by `apply`, ended by `close`; all on one event loop."""
 
-    def __init__(self, engine: Engine, server: SmbServer, accounts: AccountStore, plan: ServerPlan) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        server: SmbServer,
+        accounts: AccountStore,
+        plan: ServerPlan,
+        crew: "Crew | None" = None,
+    ) -> None:
+        """`crew`: the other workers, where several processes are one server."""
         self.engine = engine
         self.server = server
         self.accounts = accounts
         self.plan = plan
-        self.registry: Registry = MemoryRegistry()
+        self.crew = crew
+        self.registry: Registry = MemoryRegistry() if crew is None else crew.registry
+        if crew is not None:
+            server.be_worker(crew.number)
         self.leases = LeaseTable()
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
@@ -101,12 +115,14 @@ class Runtime:
         *,
         forgiving: bool = False,
     ) -> "Runtime":
+        crew: "Crew | None" = None,
         """Open every share of `plan`, then listen. Raises StartError or OSError, with everything given back.
 
-        `forgiving`: a share that cannot be opened is told of and left out, as long as another one can.
+        `forgiving`: a share that cannot be opened is told of and left out, as long as another one can. `crew`: where
+        this is one of several workers.
         """
         authenticator = Authenticator(accounts, auth)
-        runtime = cls(engine, SmbServer(engine, plan.settings, authenticator, {}, events), accounts, plan)
+        runtime = cls(engine, SmbServer(engine, plan.settings, authenticator, {}, events), accounts, plan, crew)
         try:
             await runtime._open_shares(plan.shares, plan.shares if forgiving else {})
             runtime.server.set_shares(runtime.shares())
@@ -260,6 +276,8 @@ class Runtime:
         self._retired += [item for item in waiting if item not in idle]
         await self._close_unused([item.volume for item in idle])
 
+            if self.crew is not None:
+                self.crew.volumes.enter(volume)
     async def _close_unused(self, volumes: Collection[NtVolume]) -> None:
         serving = _volumes(self._open)
         for volume in dict.fromkeys(volumes):
@@ -287,6 +305,8 @@ class Runtime:
 
 def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:
     return [item.share.volume for item in shares.values() if item.share.volume is not None]
+        if self.crew is not None:
+            self.crew.volumes.leave(volume)
 
 
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Final
 
 from lamina.core import dispatch
+from lamina.core.accepted_transport import AcceptedTransport
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
@@ -34,6 +35,7 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
+from lamina.ntfsa.workers.numbers import WORKER_BITS
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
 _LAST_REQUESTS_SECONDS: Final = 0.01
-_KEEPALIVE_PROBES: Final = 3
+_WORKER_OF_FILE_ID: Final = 48
 _ENDS_OF_WAITS: Final[dict[int, NtStatus]] = {
     Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
     Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
@@ -94,6 +96,9 @@ class SmbServer:
         self._next_file_id = 1 + secrets.randbits(30)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
+        # Of several workers: this one's number, and where others accept connections for it.
+        self.worker = 0
+        self.heard_elsewhere: tuple[tuple[str, int], ...] = ()
         self._ending: set[asyncio.Future[None]] = set()
         self.set_shares(shares)
 
@@ -159,9 +164,22 @@ class SmbServer:
         server = await loop.create_server(self._make_transport, address or None, port, backlog=1024)
         bound = int(server.sockets[0].getsockname()[1])
         self._listeners[address, bound] = server
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._begin_sweeping()
         return bound
+
+    def _begin_sweeping(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def be_worker(self, number: int) -> None:
+        """Be one of several processes that are one server: ids are no other worker's. Before there is any."""
+        self.worker = number
+        self._next_file_id |= number << _WORKER_OF_FILE_ID
+
+    async def adopt(self, connection: socket.socket, ended: Callable[[], None]) -> None:
+        """Serve a connection that somebody else has accepted; `ended` is called when it is gone."""
+        self._begin_sweeping()
+        await self.engine.loop.connect_accepted_socket(lambda: AcceptedTransport(self, ended), connection)
 
     def stop_listening(self, address: str, port: int) -> None:
         """Accept no more connections where `listen` bound this port; those that are open stay."""
@@ -170,11 +188,11 @@ class SmbServer:
     def listens_on(self, address: str, port: int) -> bool:
         """Whether a client that connects to an address of this machine, at that port, comes here."""
         every = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared, not bound
-        names = (listening.getsockname() for server in self._listeners.values() for listening in server.sockets)
-        return any(name[0] in (address, every) and name[1] == port for name in names)
+        own = (listening.getsockname() for server in self._listeners.values() for listening in server.sockets)
+        return any(name[0] in (address, every) and name[1] == port for name in chain(own, self.heard_elsewhere))
 
     def _make_transport(self) -> TcpTransport:
-        return _AcceptedTransport(self)
+        return AcceptedTransport(self)
 
     def accepted(self, transport: TcpTransport) -> None:
         """A client has connected."""
@@ -264,6 +282,8 @@ class SmbServer:
         session_id = 0
         while not session_id or session_id in self.sessions:
             session_id = secrets.randbits(63)
+            if self.worker:
+                session_id = session_id >> WORKER_BITS << WORKER_BITS | self.worker
         session = self.sessions[session_id] = SmbSession(session_id, connection)
         self.statistics["sessions"] += 1
         return session
@@ -426,25 +446,3 @@ class SmbServer:
 def _end_of_wait(request: Request) -> NtStatus:
     """What a request that waits is answered when its open goes away."""
     return _ENDS_OF_WAITS.get(request.header.command, NtStatus.CANCELLED)
-
-
-class _AcceptedTransport(TcpTransport):
-    """A transport that reports to its server as soon as it is connected."""
-
-    def __init__(self, server: SmbServer) -> None:
-        super().__init__(server.buffers)
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Set the socket up and enter the connection. Called by the event loop."""
-        super().connection_made(transport)
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        seconds = self._server.settings.keepalive
-        if seconds:
-            # A client whose network is gone says no goodbye, and each channel it has lost counts.
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 10))
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
-        self._server.accepted(self)

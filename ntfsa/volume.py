@@ -1,6 +1,6 @@
 """NtVolume: one share as a volume of the NT level (MS-FSA 2.1.1.1 Per Volume)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lamina.ntfsa.notify.watchers import Watchers
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.security.audit import AuditEvent
+    from lamina.ntfsa.workers.volume_peers import VolumePeers
     from lamina.vfs_modules.chain import Chain
 
 
@@ -80,9 +81,9 @@ class NtVolume:
     directory: then changes are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
     volumes of a server. `emptied`: opens of named streams that were cut to nothing by clients for whom these then
-    vanish. `extensions`: what modules add to the protocol. `posix_extensions`: whether opens may have POSIX
-    semantics. Made inside a request: opening the root may
-    wait.
+    vanish. `peers`: the same share on other workers; None where one process serves it. `extensions`: what modules add
+    to the protocol. `posix_extensions`: whether opens may have POSIX semantics. Made inside a request:
+    opening the root may wait.
     """
 
     __slots__ = (
@@ -108,6 +109,7 @@ class NtVolume:
         "name_changes",
         "offload_tokens",
         "outside",
+        "peers",
         "posix_extensions",
         "registry",
         "root",
@@ -151,7 +153,8 @@ class NtVolume:
         self.indexes = DirectoryIndexes(chain, self.root, settings.indexed_names, chain.extensions.short_names)
         self.lock_ticket = 0
         self.moves = 0
-        self.doomed: dict[FileKey, Doomed] = {}
+        self.peers: VolumePeers | None = None
+        self.doomed: MutableMapping[FileKey, Doomed] = {}
         self.emptied: set[int] = set()
         self.offload_tokens = OffloadTokens()
         self.audit: Callable[[AuditEvent], None] | None = None

@@ -154,6 +154,14 @@ class VfsModule(ModuleServices, Operations):
         """What the chain can do from here up, given what it can do below. Asked after `connect`."""
         return below
 
+    def one_process(self) -> str:
+        """Why a share with this module must be served by one process, in words that go on after its name; "" if not.
+
+        Several worker processes each have a module of their own, and serve the same files with them at once. It may be
+        among those that do where all it keeps is in the files, or need not be agreed upon. Asked before `connect`.
+        """
+        return "does not say that several worker processes may serve its files at once"
+
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         """The function to use for `operation` at this height.
 

@@ -93,10 +93,11 @@ async def _start(
     except StartError as error:
         raise CliError(str(error)) from error
     except OSError as error:
-        raise CliError(_why_not_listening(plan, error)) from error
+        raise CliError(why_not_listening(plan, error)) from error
 
 
-def _why_not_listening(plan: ServerPlan, error: OSError) -> str:
+def why_not_listening(plan: ServerPlan, error: OSError) -> str:
+    """Which of the addresses of a plan cannot be listened on, and why, in a line."""
     for listener in plan.listeners:
         found = probe(listener.address, listener.port)
         if found is not None:

@@ -57,6 +57,12 @@ def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Paramete
     reporter = Reporter(sink(json))
     with instance:
         accounts = open_accounts(configuration.accounts)
+        if configuration.server.workers > 1:
+            # What only several workers need is not there where one is enough.
+            from lamina.core.cli.supervising import supervise
+
+            supervise(instance, configuration, reporter, json)
+            return
         started = _control(instance, configuration, reporter, not json)
         serve_until_stopped(configuration.plan, accounts, configuration.authentication, reporter, started)
 

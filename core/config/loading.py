@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ class _Reader:
             self.report.add(("server", "encryption"), 'cannot be "required": max_dialect is older than 3.0')
         if server.keytab is not None and not os.access(self._path(str(server.keytab)), os.R_OK):
             self.report.add(("server", "keytab"), f"{self._path(str(server.keytab))} cannot be read")
+        if server.workers > 1 and find_spec("lmdb") is None:
+            self.report.add(("server", "workers"), "need the package lmdb: install lamina[workers]")
         self._check_listeners(server.listen)
 
     def _check_listeners(self, listen: Sequence[str]) -> None:
@@ -230,6 +233,8 @@ class _Reader:
         for name, kind in zip(names, kinds, strict=True):
             if kind is not None:
                 self._model(kind.Options, options.get(name, {}), (*path, name))
+        if server is not None and server.workers > 1:
+            self._check_workers(path, chain)
         judgement = judge([declared(kind, name) for name, kind in zip(names, kinds, strict=True) if kind is not None])
         if judgement.faults and len(self.report.problems) == before and names:
             self.report.add((*path, "chain"), str(judgement))
@@ -265,6 +270,17 @@ class _Reader:
 
 def _all_chain_names(raw: object) -> dict[str, tuple[str, ...]]:
     shares = raw if isinstance(raw, dict) else {}
+    def _check_workers(self, path: KeyPath, specs: Sequence[ModuleSpec]) -> None:
+        """Whether several workers can serve a share: what each of its modules says of that."""
+        try:
+            chain = make_chain(str(path[-1]), ShareSpec(Path(), chain=specs))
+        except Exception:  # reported where the chain is composed
+            return
+        for module in chain.modules:
+            why = module.one_process()
+            if why:
+                self.report.add((*path, "chain"), f"module {module.title!r} {why}: set workers = 1 in [server]")
+
     return {name: tuple(_chain_names(table)) for name, table in shares.items() if isinstance(table, dict)}
 
 

@@ -7,7 +7,8 @@ from lamina.ntfsa.file_state import is_directory
 from lamina.ntfsa.fscc.notify_information import FILE_NOTIFY_CHANGE_ATTRIBUTES, FILE_NOTIFY_CHANGE_CREATION
 from lamina.ntfsa.grants.caching import SHARING_CONFLICT
 from lamina.ntfsa.grants.grant_breaks import name_changes, wait_for_break
-from lamina.ntfsa.naming.lookup import Resolved, join, nt_path, stat_or_none
+from lamina.ntfsa.naming.lookup import Resolved, join, stat_or_none
+from lamina.ntfsa.naming.moving import move_opens
 from lamina.ntfsa.naming.names import NtPath, to_posix
 from lamina.ntfsa.opening.sharing import sharing_conflict
 from lamina.ntfsa.posix.posix_names import parse_as, resolve_as
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lamina.ntfsa.fscc.set_information import RenameInformation
     from lamina.ntfsa.notify.name_changes import NameChange
     from lamina.ntfsa.open_state import NtOpen
-    from lamina.ntfsa.record import FileRecord
+    from lamina.ntfsa.record import FileKey, FileRecord
 
 _SHARE_BUT_DELETE: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE
 _PATH_HOW: Final = OpenHow(Access.PATH)
@@ -119,9 +120,15 @@ def _require_source(context: "NtContext", open_: "NtOpen") -> None:
 
 def _has_open_children(open_: "NtOpen") -> bool:
     # Who keeps a closed file open only to cache it closes it when asked.
-    for key in {child.file_key for child in open_.volume.opens_beneath(open_.vfs_path)}:
+    for key in _open_beneath(open_):
         name_changes(open_, key)
-    return next(iter(open_.volume.opens_beneath(open_.vfs_path)), None) is not None
+    return bool(_open_beneath(open_))
+
+
+def _open_beneath(open_: "NtOpen") -> "set[FileKey]":
+    volume = open_.volume
+    found = {child.file_key for child in volume.opens_beneath(open_.vfs_path)}
+    return found if volume.peers is None else found | volume.peers.opens_beneath(open_.vfs_path)
 
 
 def require_open_parent(open_: "NtOpen", where: Resolved) -> None:
@@ -227,23 +234,6 @@ def _move(
 def _move_opens(open_: "NtOpen", source: str, target: str) -> None:
     """Let every open of the name, and of what is beneath it, know its new path."""
     volume = open_.volume
-    volume.moves += 1
-    beneath = list(volume.opens_beneath(source)) if open_.is_directory else []
-    for other in (*volume.opens_of(open_.file_key), *volume.stream_opens_of(open_.file_key)):
-        if other.vfs_path == source:
-            _moved(other, target)
-    for key, doomed in volume.doomed.items():
-        if doomed.path == source or (open_.is_directory and doomed.path.startswith(source + "/")):
-            volume.doomed[key] = doomed._replace(path=target + doomed.path[len(source) :])
-    for other in beneath:
-        _moved(other, target + other.vfs_path[len(source) :])
-
-
-def _moved(open_: "NtOpen", vfs_path: str) -> None:
-    open_.vfs_path, open_.path = vfs_path, nt_path(vfs_path)
-    if open_.stream:
-        open_.path += f":{open_.stream}"
-    if open_.watcher is not None and open_.volume.watchers is not None:
-        open_.volume.watchers.moved(open_.watcher, vfs_path)
-    if open_.lease is not None and open_.lease.watcher is not None and open_.volume.watchers is not None:
-        open_.volume.watchers.moved(open_.lease.watcher, vfs_path)
+    move_opens(volume, open_.file_key, (source, target), open_.is_directory)
+    if volume.peers is not None:
+        volume.peers.moved(open_.file_key, source, target, open_.is_directory)

@@ -63,10 +63,12 @@ def begin_watching(token: "ImpersonationToken", open_: "NtOpen", watcher: Watche
     """Tell `watcher` of changes in the directory that is open; may wait. What it raises leaves it watching."""
     volume = open_.volume
     if volume.watchers is None:
-        volume.watchers = Watchers()
+        volume.watchers = Watchers(volume.peers)
         if sees_local_changes(volume):
             volume.watchers.local = LocalChanges(volume, volume.watchers)
     volume.watchers.add(watcher)
+    if volume.peers is not None and volume.watchers.local is None:
+        volume.peers.begin_watching()
     if volume.watchers.local is not None:
         volume.watchers.local.begin(token, open_, watcher)
 
@@ -103,5 +105,17 @@ def end_watching(volume: "NtVolume", watcher: Watcher) -> None:
         return
     volume.watchers.remove(watcher)
     if not volume.watchers:
+        if volume.peers is not None:
+            volume.peers.end_watching()
+            if volume.peers.is_watched:
+                return
         # So that nothing is spent on changes that nobody watches.
+        volume.watchers = None
+
+
+def watched_elsewhere(volume: "NtVolume", begins: bool) -> None:
+    """Somebody watches the share on another worker, or nobody does any more: changes are told there, too."""
+    if begins and volume.watchers is None:
+        volume.watchers = Watchers(volume.peers)
+    elif not begins and volume.watchers is not None and not volume.watchers:
         volume.watchers = None

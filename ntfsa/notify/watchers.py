@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from lamina.ntfsa.notify.local_changes import LocalChanges
+    from lamina.ntfsa.workers.volume_peers import VolumePeers
 
 MAX_KEPT: Final = 65536
 """Bytes of records kept for a watcher between two requests, however long its first request was."""
@@ -145,9 +146,11 @@ class Watchers:
     Paths are chain paths from the share's root, as the changed file is or was named. `local` finds out what others do.
     """
 
-    __slots__ = ("_by_path", "local")
+    __slots__ = ("_by_path", "_peers", "local")
 
-    def __init__(self) -> None:
+    def __init__(self, peers: "VolumePeers | None" = None) -> None:
+        """`peers`: other workers, where somebody may watch the same directories."""
+        self._peers = peers
         self._by_path: dict[str, list[Watcher]] = {}
         self.local: LocalChanges | None = None
 
@@ -226,6 +229,12 @@ class Watchers:
 
     def stream_changed(self, path: str, stream: str, action: int, changed: int, by: bytes = b"") -> None:
         """A named stream of a file was added, removed or modified: FILE_ACTION_*_STREAM."""
+        if self._peers is not None:
+            self._peers.stream_changed(path, stream, action, changed, by)
+        self.stream_changed_here(path, stream, action, changed, by)
+
+    def stream_changed_here(self, path: str, stream: str, action: int, changed: int, by: bytes) -> None:
+        """`stream_changed`, for who watches in this process."""
         for watcher in self.watching(path):
             if watcher.completion_filter & changed:
                 start = len(watcher.path) + 1 if watcher.path else 0
@@ -233,6 +242,12 @@ class Watchers:
 
     def _report(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
         """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
+        if self._peers is not None:
+            self._peers.report(changed, by, events)
+        self.report_here(changed, by, *events)
+
+    def report_here(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
+        """Tell who watches in this process."""
         for watcher in self.watching(events[0][1]):
             if watcher.completion_filter & changed:
                 start = len(watcher.path) + 1 if watcher.path else 0

@@ -10,7 +10,7 @@ from lamina.ntfsa.grants.grant_breaks import closing_deletes_file
 from lamina.ntfsa.grants.grant_holders import forget_grants
 from lamina.ntfsa.notify.change_notify import unwatch
 from lamina.ntfsa.opening.deletion import deletes_now, remove_name, tell_watchers
-from lamina.ntfsa.opening.sharing import close_file
+from lamina.ntfsa.opening.sharing import CloseResult, close_file
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_deletion import end_stream
 from lamina.ntfsa.streams.stream_opens import detach
@@ -41,24 +41,25 @@ def close(context: "NtContext", open_: "NtOpen", post_query: bool = False) -> Ne
 def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOpenInformation | None:
     volume, token = open_.volume, context.token
     registry, key = volume.registry, open_.file_key
+    removed = False
     try:
         if open_.enumeration is not None:
             open_.enumeration.close()
-        if open_.waiting_locks is not None:
-            _refuse_waiting_locks(open_)
-        if open_.watcher is not None:
-            unwatch(open_)
+        if open_.waiting_locks is not None or open_.watcher is not None:
+            _end_waiting(open_)
         if open_.has_written:
             note_last_write(token, open_, post_query)
         if open_.stream:
             end_stream(token, open_)
         elif open_.delete_on_close or registry.read(key).delete_pending:
-            _delete(token, open_)
+            removed = _delete(token, open_)
         elif open_.told_at_close and volume.watchers is not None:
             volume.watchers.modified(open_.vfs_path, open_.told_at_close, open_.parent_key)
         return information_of(token, open_) if post_query else None
     finally:
-        registry.update(key, close_file, open_.owner)
+        result = registry.update(key, close_file, open_.owner).result
+        if volume.peers is not None and not removed:
+            _delete_after_all(token, open_, result)
         if open_.oplock is not None or open_.lease is not None:
             forget_grants(open_)
         volume.remove_open(open_)
@@ -67,11 +68,27 @@ def _close(context: "NtContext", open_: "NtOpen", post_query: bool) -> NetworkOp
         volume.chain.close(token, open_.handle)
 
 
-def _delete(token: "ImpersonationToken", open_: "NtOpen") -> None:
+def _delete_after_all(token: "ImpersonationToken", open_: "NtOpen", result: CloseResult) -> None:
+    # Another worker closed the file in the same moment, and each found the other's open still there.
+    if result.delete and not open_.stream:
+        remove_name(token, open_)
+
+
+def _delete(token: "ImpersonationToken", open_: "NtOpen") -> bool:
+    """Whether the name of the file has gone."""
     tell_watchers(open_)
     closing_deletes_file(open_)
-    if deletes_now(open_):
-        remove_name(token, open_)
+    if not deletes_now(open_):
+        return False
+    remove_name(token, open_)
+    return True
+
+
+def _end_waiting(open_: "NtOpen") -> None:
+    if open_.waiting_locks is not None:
+        _refuse_waiting_locks(open_)
+    if open_.watcher is not None:
+        unwatch(open_)
 
 
 def _refuse_waiting_locks(open_: "NtOpen") -> None:

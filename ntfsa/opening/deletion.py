@@ -61,6 +61,8 @@ def _set_on_close(open_: "NtOpen", delete: bool) -> None:
 
 def tell_watchers(open_: "NtOpen") -> None:
     """Whoever waits for changes in a directory that is to be deleted waits in vain (MS-FSA 2.1.5.15.3)."""
+    if open_.volume.peers is not None and open_.is_directory:
+        open_.volume.peers.directory_goes(open_.file_key)
     if open_.volume.watchers is not None and open_.is_directory:
         for other in open_.volume.opens_of(open_.file_key):
             if other.watcher is not None:
@@ -97,7 +99,12 @@ def deletes_now(open_: "NtOpen") -> bool:
         return True
     if not record.delete_pending:
         return False
-    return open_.posix_delete or all(other.posix or other is open_ for other in volume.opens_of(key))
+    if open_.posix_delete:
+        return True
+    if volume.peers is not None and volume.peers.has_others(record):
+        # Whether those are opens of the POSIX extensions is not known here: the last one takes the name away.
+        return False
+    return all(other.posix or other is open_ for other in volume.opens_of(key))
 
 
 def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:

@@ -12,6 +12,8 @@ from lamina.vfs_modules.operations import DosAttributes
 
 if TYPE_CHECKING:
     from lamina.ntfsa.open_state import NtOpen
+    from lamina.ntfsa.record import FileKey
+    from lamina.ntfsa.volume import NtVolume
     from lamina.vfs_modules.token import ImpersonationToken
 
 
@@ -27,5 +29,12 @@ def mark_archive(token: "ImpersonationToken", open_: "NtOpen") -> None:
 
 def note_attributes(open_: "NtOpen", attributes: int) -> None:
     """The file has these attributes from now on: whoever writes next has to mark it, or not."""
-    for other in open_.volume.opens_of(open_.file_key):
+    note_locally(open_.volume, open_.file_key, attributes)
+    if open_.volume.peers is not None:
+        open_.volume.peers.attributes_changed(open_.file_key, attributes)
+
+
+def note_locally(volume: "NtVolume", key: "FileKey", attributes: int) -> None:
+    """The same, for the opens of this process."""
+    for other in volume.opens_of(key):
         other.unarchived = not attributes & FILE_ATTRIBUTE_ARCHIVE

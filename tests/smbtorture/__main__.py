@@ -27,6 +27,8 @@ def main() -> int:
     options = _options()
     tests = select(load(), [*options.tests, *options.families.split()])
     wanted = [test for test in tests if test.expect in options.expect.split(",")]
+    if options.workers > 1:
+        wanted = [test for test in wanted if test.share not in setup.ONE_PROCESS]
     print(f"{len(wanted)} tests", file=sys.stderr)
     with _server(options) as (target, clean):
         outcomes = _run_all(wanted, target, clean, options)
@@ -46,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--user", default="", help="name%%password")
     parser.add_argument("--clean", type=Path, help="with --port: the share's folder, to be emptied between tests")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="how many processes Lamina is")
     parser.add_argument("--timeout", type=float, default=setup.TIMEOUT, help="seconds for one test")
     parser.add_argument("--logs", type=Path, help="a folder for what each test printed, and the server's log")
     parser.add_argument("--option", action="append", default=[], help="an argument for smbtorture itself")
@@ -66,7 +69,7 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[Target, Callable[[str
         )
         return
     with shared_scratch() as scratch, btrfs(scratch / "btrfs"):
-        layout = setup.layout(scratch, options.jobs, options.server)
+        layout = setup.layout(scratch, options.jobs, options.server, options.workers)
         with serving(layout, scratch / "state", options.server) as server:
             yield setup.target(server, arguments), lambda share: setup.fresh(server, share)
         _keep_log(server, options.logs)

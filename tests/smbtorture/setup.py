@@ -116,16 +116,22 @@ CHAINS = {
 """The same of other shares that have one of their own."""
 
 
-def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
+ONE_PROCESS = frozenset({"persistent", "local_programs", "fruit"})
+"""Shares that no server of several workers can have."""
+
+
+def layout(folder: Path, shares: int = 1, kind: str | None = None, workers: int = 1) -> Layout:
     """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's.
 
-    `btrfs` is among them where somebody has mounted one at that name.
+    `btrfs` is among them where somebody has mounted one at that name. `workers`: how many processes Lamina is.
     """
     users = two_users(kind)
     names = ["share", *(f"share{number}" for number in range(1, shares))]
     if os.path.ismount(folder / "btrfs"):
         names.append("btrfs")
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
+    if workers > 1:
+        wanted = {name: settings for name, settings in wanted.items() if name not in ONE_PROCESS}
     folders = {
         name: Folder(
             str(owned_folder(folder / FOLDERS.get(name, name), users[0])),
@@ -141,7 +147,7 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None) -> Layout:
     # smbtorture speaks unsigned and as nobody here and there, and uses wrong passwords on purpose.
     auth = {"allow_anonymous": True, "throttle": False}
     smbd = {"vfs objects": "acl_xattr streams_xattr xattr_tdb", "xattr_tdb:file": str(folder / "xattr.tdb")}
-    return Layout(folders, users, {"require_signing": False}, auth, smbd, torture=True)
+    return Layout(folders, users, {"require_signing": False}, auth, smbd, torture=True, workers=workers)
 
 
 def fresh(server: ServerProcess, share: str) -> None:

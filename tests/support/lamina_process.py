@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import greenlet
 
 from lamina.core.auth.accounts import MemoryAccounts
 from lamina.core.auth.settings import AuthSettings, ThrottleSettings
+from lamina.core.identity.settings import DomainSettings, IdentitySettings
 from lamina.core.plan import DEFAULT_CHAIN, Listener, ModuleSpec, ServerPlan, ShareSpec
 from lamina.core.runtime import Runtime
 from lamina.core.server import new_event_loop
 from lamina.core.server_core import ServerEvents
 from lamina.core.settings import ServerSettings
+from lamina.core.workers.supervisor import Supervisor
 from lamina.vfs_modules.engine import Engine
 from tests.smbtorture import blocked_channels, slow_controls
 
@@ -35,8 +38,32 @@ def main() -> None:
     if layout["torture"]:
         blocked_channels.install()
         slow_controls.install()
+    work = serve_by_workers(layout, port) if layout.get("workers", 1) > 1 else serve(layout, port)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(layout, port))
+        runner.run(work)
+
+
+async def serve_by_workers(layout: dict[str, Any], port: int) -> None:
+    """The same by several processes. Questions are answered by none of them, but for `workers`: their process ids."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # All workers must give their users the same SIDs.
+    layout["machine_sid"] = layout.get("machine_sid") or MemoryAccounts().machine_sid
+    command = [sys.executable, "-m", "tests.support.lamina_worker", json.dumps(layout)]
+    supervisor = Supervisor(command, layout["workers"], ServerSettings(**layout["settings"]).limits)
+    try:
+        await supervisor.start()
+        answering = asyncio.create_task(_answer_all({"workers": lambda: _pids(supervisor)}, stop))
+        _say({"port": await supervisor.listen("127.0.0.1", port)})
+        await stop.wait()
+        answering.cancel()
+    finally:
+        await supervisor.stop()
+
+
+def _pids(supervisor: Supervisor) -> dict[str, int]:
+    return {str(number): worker.process.pid for number, worker in supervisor.workers.items()}
 
 
 async def serve(layout: Mapping[str, Any], port: int) -> None:
@@ -49,7 +76,8 @@ async def serve(layout: Mapping[str, Any], port: int) -> None:
         runtime = await Runtime.start(
             engine, plan(layout, port), accounts(layout), authentication(layout), ServerEvents()
         )
-        questions = asyncio.create_task(_answer_all(runtime, stop))
+        answers = {question: partial(answer, runtime) for question, answer in _ANSWERS.items()}
+        questions = asyncio.create_task(_answer_all(answers, stop))
         _say({"port": runtime.bound[0].port})
         await stop.wait()
         questions.cancel()
@@ -68,6 +96,9 @@ def authentication(layout: Mapping[str, Any]) -> AuthSettings:
     """The settings of authentication that a layout describes; `throttle` False turns the throttle off."""
     settings = dict(layout["auth"])
     throttle = ThrottleSettings(enabled=settings.pop("throttle", True))
+    if (identity := settings.pop("identity", None)) is not None:
+        domains = tuple(DomainSettings(**domain) for domain in identity.pop("domains", ()))
+        settings["identity"] = IdentitySettings(domains, **identity)
     return AuthSettings(throttle=throttle, **settings)
 
 
@@ -133,12 +164,12 @@ _ANSWERS: Mapping[str, Callable[[Runtime], Mapping[str, Any]]] = {
 }
 
 
-async def _answer_all(runtime: Runtime, stop: asyncio.Event) -> None:
+async def _answer_all(answers: Mapping[str, Callable[[], Mapping[str, Any]]], stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while question := await reader.readline():
-        _say(_ANSWERS[question.decode().strip()](runtime))
+        _say(answers[question.decode().strip()]())
     stop.set()
 
 

@@ -15,12 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 30.0
 """How long a server may take until it accepts connections, on a loaded machine."""
+
+WORKERS = os.environ.get("LAMINA_TEST_WORKERS", "")
+"""How many processes Lamina is where a layout says nothing else."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -213,6 +216,8 @@ def serving(layout: Layout, state: Path, kind: str | None = None, port: int = 0)
 def start_lamina(layout: Layout, state: Path, port: int = 0) -> ServerProcess:
     """Start Lamina in a process of its own; returns when it accepts connections."""
     log = state / "lamina.log"
+    if layout.workers == 1 and WORKERS:
+        layout = replace(layout, workers=int(WORKERS))
     port = port or free_port()
     python_path = os.pathsep.join([str(REPOSITORY), *layout.python_path])
     environment = {**os.environ, "PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}

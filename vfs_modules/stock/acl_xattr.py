@@ -118,6 +118,10 @@ class AclXattrModule(VfsModule):
         self._has_posix_acls = False
         self._checks = self.options.notice_local_changes and not self.options.ignore_system_acls
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Find out which attribute can be written."""
         if self.options.attribute is None:

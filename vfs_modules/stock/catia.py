@@ -109,6 +109,10 @@ class CatiaModule(VfsModule):
 
     options: CatiaOptions
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Make the tables, in both directions."""
         pairs = parse_mappings(self.options.mappings)

@@ -45,6 +45,10 @@ class DelayModule(VfsModule, public=("hold", "release", "parked")):
         self._held = False
         self._parked: list[asyncio.Future[None]] = []
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     @property
     def parked(self) -> int:
         """How many operations are held just now."""

@@ -60,6 +60,10 @@ class DosAttributesModule(VfsModule):
     _below: Any = None
     _find: Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None = None
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     def capabilities(self, below: Capability) -> Capability:
         """Attributes, creation and change times, where there are extended attributes to keep them in."""
         if Capability.XATTRS not in below:

@@ -62,6 +62,10 @@ class ShadowCopyModule(VfsModule):
             provider = kind(self.options)
         self._provider = provider or make_provider(self.options.provider, self.options.provider_options)
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Hold the root of the share."""
         self._known: dict[str, Snapshot] = {}

@@ -58,6 +58,10 @@ class ShortNamesModule(VfsModule):
 
     options: ShortNamesOptions
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     @short_names
     def short_name(self, name: str, number: int) -> str | None:
         """The short name of a name, None where it has none.

@@ -16,7 +16,7 @@ from lamina.vfs_modules.operations import Access, Capability, OpenHow, StreamEnt
 from lamina.vfs_modules.private_attributes import PrivateAttributes
 from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
-from lamina.vfs_modules.turn import Turn
+from lamina.vfs_modules.turn import Turn, several_turns
 
 _TURNS: Final = 64
 
@@ -35,7 +35,11 @@ class StreamsXattrModule(PrivateAttributes):
 
     def __init__(self, options: StreamsXattrOptions | None = None) -> None:
         super().__init__(options)
-        self._turns = tuple(Turn() for _ in range(_TURNS))
+        self._turns = several_turns(_TURNS)
+
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
 
     def connect(self, share: ShareInfo) -> None:
         """Know what is below."""

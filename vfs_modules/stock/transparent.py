@@ -25,6 +25,10 @@ class TransparentModule(VfsModule):
     Options, name = TransparentOptions, "transparent"
     options: TransparentOptions
 
+    def one_process(self) -> str:
+        """All that it keeps is in the files."""
+        return ""
+
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         """One frame in between for the chosen operations, none for the others."""
         if operation.name not in self.options.operations:

@@ -33,6 +33,8 @@ _NEVER_WRAPPED = WAITS_BY_ITSELF | frozenset(
     | {"set_lease"}
 )
 
+_FOR_OTHERS = "takes other workers for local programs where it has kernel_oplocks"
+
 
 class PosixBackend(PosixNames, PosixDirectories, PosixData, PosixAttributes, PosixRanges, PosixOutside, PosixQuotas):
     """A folder of this machine's file systems, put together from the groups of the contract."""
@@ -52,6 +54,10 @@ class PosixBackend(PosixNames, PosixDirectories, PosixData, PosixAttributes, Pos
         self._notifier.close()
         root, self._root = self._root, -1
         os.close(root)
+
+    def one_process(self) -> str:
+        """All that it keeps is in the files, but for the leases it has of the kernel, which know processes."""
+        return _FOR_OTHERS if self.options.kernel_oplocks else ""
 
     def capabilities(self, below: Capability) -> Capability:
         """What the file system of the folder has."""

@@ -1,0 +1,42 @@
+"""The transport of a connection that a server has accepted: its socket's options, and who is told of it."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from lamina.core.transport import TcpTransport
+
+if TYPE_CHECKING:
+    from lamina.core.server_core import SmbServer
+
+_KEEPALIVE_PROBES: Final = 3
+
+
+class AcceptedTransport(TcpTransport):
+    """A transport that reports to its server as soon as it is connected."""
+
+    def __init__(self, server: "SmbServer", ended: Callable[[], None] | None = None) -> None:
+        super().__init__(server.buffers)
+        self._server = server
+        self._when_ended = ended
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up and enter the connection. Called by the event loop."""
+        super().connection_made(transport)
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        seconds = self._server.settings.keepalive
+        if seconds:
+            # A client whose network is gone says no goodbye, and each channel it has lost counts.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // 10))
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+        self._server.accepted(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Say so. Called by the event loop."""
+        super().connection_lost(exc)
+        if self._when_ended is not None:
+            self._when_ended()

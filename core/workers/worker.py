@@ -1,0 +1,148 @@
+"""One worker process: a server like any other, but that its connections come from the supervisor.
+
+It ends when the supervisor does, however that was, or asks it to.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lamina.core.auth.accounts import AccountStore
+from lamina.core.auth.settings import AuthSettings
+from lamina.core.control import Command, answering
+from lamina.core.handles import handle_commands
+from lamina.core.plan import ServerPlan
+from lamina.core.runtime import Runtime
+from lamina.core.server import new_event_loop
+from lamina.core.server_core import ServerEvents
+from lamina.core.stalls import Watchdog
+from lamina.core.status import status_command
+from lamina.core.tracing import trace_command
+from lamina.core.workers.crew import Crew
+from lamina.core.workers.link import Link
+from lamina.core.workers.seat import Seat
+from lamina.ntfsa.workers.peers import Peers
+from lamina.ntfsa.workers.shared_registry import MESSAGE, SharedRegistry
+from lamina.ntfsa.workers.shared_state import Letter, SharedState
+from lamina.ntfsa.workers.volume_peers import VolumesOfPeers
+from lamina.vfs_modules.engine import Engine
+from lamina.vfs_modules.turn import share_turns
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker serves; as for a server of one process, but that nothing is listened on.
+
+    `more` are commands that its control socket answers to beside those that all have.
+    """
+
+    plan: ServerPlan
+    accounts: AccountStore
+    authentication: AuthSettings
+    events: ServerEvents
+    more: Callable[[Runtime], Mapping[str, Command]] = lambda _: {}
+
+
+def run_worker(seat: Seat, work: Work) -> None:
+    """Serve until the supervisor ends or says so. Raises StartError, OSError."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(seat, work))
+
+
+async def _serve(seat: Seat, work: Work) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        # The terminal sends them to every process; what they mean is the supervisor's to say.
+        signal.signal(ignored, signal.SIG_IGN)
+    share_turns(Path(seat.folder) / "turns")
+    engine = Engine(loop)
+    state = SharedState(Path(seat.folder), seat.number, seat.bells)
+    try:
+        crew = _crew(seat, state, engine)
+        settings = replace(work.plan.settings, server_guid=bytes.fromhex(seat.guid))
+        plan = replace(work.plan, settings=settings, listeners=())
+        async with _reading_letters(state, crew, loop):
+            runtime = await Runtime.start(
+                engine, plan, work.accounts, work.authentication, work.events, forgiving=True, crew=crew
+            )
+            try:
+                async with _linked(seat, runtime, stop), _controlled(seat, runtime, work):
+                    with contextlib.closing(Watchdog(loop, limit=plan.settings.limits.seconds_blocking)):
+                        await stop.wait()
+            finally:
+                await runtime.close()
+    finally:
+        engine.close()
+        state.close()
+
+
+def _crew(seat: Seat, state: SharedState, engine: Engine) -> Crew:
+    peers = Peers(state, engine, seat.count)
+    return Crew(seat.number, SharedRegistry(state), peers, VolumesOfPeers(peers, state), state)
+
+
+@contextlib.asynccontextmanager
+async def _reading_letters(state: SharedState, crew: Crew, loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
+    def read(letter: Letter) -> None:
+        (crew.registry if letter[0] == MESSAGE else crew.peers).receive(letter)
+
+    state.answer_bell(loop, read)
+    try:
+        yield
+    finally:
+        state.leave_bell(loop)
+
+
+def _controlled(seat: Seat, runtime: Runtime, work: Work) -> AbstractAsyncContextManager[None]:
+    commands = {
+        "status": status_command(runtime),
+        **handle_commands(runtime),
+        "trace": trace_command(runtime.tracing),
+        **work.more(runtime),
+    }
+    return answering(seat.control, commands)
+
+
+@contextlib.asynccontextmanager
+async def _linked(seat: Seat, runtime: Runtime, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Take connections from the supervisor inside."""
+    loop = asyncio.get_running_loop()
+    adopting: set[asyncio.Future[None]] = set()
+    server = runtime.server
+
+    def heard(message: Mapping[str, Any], passed: socket.socket | None) -> None:
+        if message["what"] == "listening":
+            server.heard_elsewhere = tuple((str(address), int(port)) for address, port in message["names"])
+        elif passed is not None:
+            number = message["number"]
+            adopted = loop.create_task(_adopt(runtime, passed, lambda: link.send({"what": "ended", "number": number})))
+            adopting.add(adopted)
+            adopted.add_done_callback(adopting.discard)
+
+    link = Link(loop, socket.socket(fileno=seat.link), heard, stop.set)
+    link.send({"what": "ready"})
+    try:
+        yield
+    finally:
+        link.send({"what": "stopped", "statistics": dict(server.statistics)})
+        link.close()
+
+
+async def _adopt(runtime: Runtime, connection: socket.socket, ended: Callable[[], None]) -> None:
+    try:
+        await runtime.server.adopt(connection, ended)
+    except OSError as error:
+        log.info("a connection has ended before it was taken over: %s", error)
+        connection.close()
+        ended()

@@ -1,0 +1,150 @@
+"""The state that the workers of one server share: an LMDB environment in memory that all of them map.
+
+One write transaction is one step that all workers see whole or not at all, whoever is killed in the middle of it. What
+a step has to tell another worker is part of it: a letter in that worker's box. So letters come in the order of the
+steps, none is lost, and none tells of what did not happen. A bell (eventfd(2)) says that there is one.
+
+Worker 0 is the supervisor, which has no box.
+"""
+
+import asyncio
+import contextlib
+import marshal
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from lamina.ntfsa.record import FileKey
+from lamina.ntfsa.status import NtStatus, NtStatusError
+
+_MAP_SIZE: Final = 1 << 34  # of address space; what is not used takes no memory
+_MAX_READERS: Final = 1024
+_NAME_IN_KEY: Final = 300
+_FILE: Final = struct.Struct(">QQ")
+_LETTER: Final = struct.Struct(">BQI")
+_MASK: Final = (1 << 64) - 1
+
+Letter = tuple[Any, ...]
+"""What one worker tells another: plain values that marshal knows."""
+
+
+def packed_key(key: FileKey) -> bytes:
+    """The key of a record in the environment, which takes no more than 511 bytes."""
+    dev, ino, stream = key
+    name = stream.encode("utf-8", "surrogatepass")
+    if len(name) > _NAME_IN_KEY:
+        name = b"\0" + blake2b(name, digest_size=32).digest()
+    return _FILE.pack(dev & _MASK, ino & _MASK) + name
+
+
+class SharedState:
+    """One worker's hold on the environment in `folder`. `bells`: the descriptors of all bells, by worker number."""
+
+    def __init__(self, folder: Path, number: int, bells: Mapping[int, int]) -> None:
+        self.number = number
+        self._bells = bells
+        self._env = lmdb.open(
+            str(folder),
+            map_size=_MAP_SIZE,
+            max_dbs=4,
+            max_readers=_MAX_READERS,
+            sync=False,
+            metasync=False,
+            meminit=False,
+            mode=0o600,
+        )
+        self.records = self._env.open_db(b"records")
+        self.doomed = self._env.open_db(b"doomed")
+        self._letters = self._env.open_db(b"letters")
+
+    def reading(self, db: Any) -> Any:
+        """A transaction that reads."""
+        return self._env.begin(db=db)
+
+    @contextlib.contextmanager
+    def changing(self, db: Any) -> "Iterator[Step]":
+        """A step. Raises INSUFFICIENT_RESOURCES where there is no memory for it; nothing has changed then."""
+        step = Step()
+        try:
+            with self._env.begin(write=True, db=db) as step.transaction:
+                yield step
+        except (lmdb.MapFullError, lmdb.DiskError) as error:
+            raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "no memory for what workers share") from error
+        for worker in step.rung:
+            self.ring(worker)
+
+    def put_letter(self, step: "Step", worker: int, letter: Letter) -> None:
+        """Have a letter in a worker's box as part of a step."""
+        key = _LETTER.pack(worker, step.transaction.id(), step.letters)
+        step.transaction.put(key, marshal.dumps(letter), db=self._letters)
+        step.letters += 1
+        step.rung.add(worker)
+
+    def post(self, workers: Iterable[int], letter: Letter) -> None:
+        """Put a letter into the boxes of workers."""
+        with self.changing(self._letters) as step:
+            for worker in workers:
+                self.put_letter(step, worker, letter)
+
+    def ring(self, worker: int) -> None:
+        """Say that there are letters."""
+        bell = self._bells.get(worker)
+        if bell is not None:
+            with contextlib.suppress(OSError):
+                os.eventfd_write(bell, 1)
+
+    def collect(self) -> list[Letter]:
+        """Take the letters out of this worker's box, the oldest first."""
+        return self._empty(self.number)
+
+    def discard_letters(self, worker: int) -> None:
+        """Nobody is there to read them."""
+        self._empty(worker)
+
+    def _empty(self, worker: int) -> list[Letter]:
+        found = []
+        prefix = bytes((worker,))
+        with self._env.begin(write=True, db=self._letters) as transaction:
+            cursor = transaction.cursor()
+            there = cursor.set_range(prefix)
+            while there and cursor.key()[:1] == prefix:
+                found.append(marshal.loads(cursor.value()))  # noqa: S302 - what this server's workers wrote
+                there = cursor.delete() and bool(cursor.key())
+        return found
+
+    def answer_bell(self, loop: asyncio.AbstractEventLoop, read: Callable[[Letter], None]) -> None:
+        """Have each letter read on the loop from now on."""
+        bell = self._bells[self.number]
+
+        def rung() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(bell)
+            for letter in self.collect():
+                read(letter)
+
+        loop.add_reader(bell, rung)
+        loop.call_soon(rung)
+
+    def leave_bell(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Letters stay in the box."""
+        loop.remove_reader(self._bells[self.number])
+
+    def close(self) -> None:
+        """Let go of the environment."""
+        self._env.close()
+
+
+class Step:
+    """One write transaction while it is being made, and whom it has letters for."""
+
+    __slots__ = ("letters", "rung", "transaction")
+
+    def __init__(self) -> None:
+        self.letters = 0
+        self.rung: set[int] = set()
+        self.transaction: Any = None

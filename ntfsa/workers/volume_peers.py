@@ -1,0 +1,226 @@
+"""One share's volume among those of the same share on other workers: what a record does not tell of their opens.
+
+Names: which opens are beneath a directory, and that a rename has moved them; under which name a file goes that several
+have open. Changes: what is told to those who watch a directory on another worker. And what an open has noted of a file
+that another changes.
+"""
+
+import marshal
+from collections.abc import Callable, Iterator, MutableMapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from lamina.ntfsa.naming.moving import move_opens
+from lamina.ntfsa.notify.change_notify import watched_elsewhere
+from lamina.ntfsa.status import NtStatus
+from lamina.ntfsa.times.archive import note_locally
+from lamina.ntfsa.volume import Doomed
+from lamina.ntfsa.workers.numbers import worker_of
+from lamina.ntfsa.workers.peers import Peers
+from lamina.ntfsa.workers.shared_state import SharedState, packed_key
+
+if TYPE_CHECKING:
+    from lamina.ntfsa.notify.watchers import Watchers
+    from lamina.ntfsa.record import FileKey, FileRecord
+    from lamina.ntfsa.volume import NtVolume
+
+_BENEATH: Final = "opens beneath"
+_MOVED: Final = "moved"
+_ATTRIBUTES: Final = "attributes"
+_DIRECTORY_GOES: Final = "directory goes"
+_WATCHING: Final = "watching"
+_WATCHES: Final = "watches"
+_REPORT: Final = "report"
+_STREAM: Final = "stream changed"
+
+
+class VolumesOfPeers:
+    """The volumes of this worker, by their shares, and what is done about what others tell of them."""
+
+    def __init__(self, peers: Peers, state: SharedState) -> None:
+        self.peers = peers
+        self.state = state
+        self._volumes: dict[str, list[NtVolume]] = {}
+        handlers: dict[str, Callable[..., object]] = {
+            _BENEATH: self._beneath,
+            _MOVED: self._moved,
+            _ATTRIBUTES: self._attributes,
+            _DIRECTORY_GOES: self._directory_goes,
+            _WATCHING: self._watching,
+            _WATCHES: self._watches,
+            _REPORT: self._report,
+            _STREAM: self._stream,
+        }
+        for topic, handler in handlers.items():
+            peers.handle(topic, handler)
+        peers.lost.append(self._lost)
+
+    def enter(self, volume: "NtVolume") -> None:
+        """A volume is there from now on. Runs as a request, which waits for the others."""
+        volume.peers = VolumePeers(self, volume)
+        volume.doomed = SharedDoomed(self.state, volume.name)
+        self._volumes.setdefault(volume.name, []).append(volume)
+        for worker in self.peers.ask(_WATCHES, volume.name):
+            volume.peers.watched_by(worker, True)
+
+    def leave(self, volume: "NtVolume") -> None:
+        """A volume is closed."""
+        self._volumes[volume.name].remove(volume)
+
+    def _of(self, name: str) -> "list[NtVolume]":
+        return self._volumes.get(name, [])
+
+    def _beneath(self, name: str, path: str) -> "list[FileKey]":
+        return list({open_.file_key for volume in self._of(name) for open_ in volume.opens_beneath(path)})
+
+    def _moved(self, name: str, key: "FileKey", source: str, target: str, directory: bool) -> bool:
+        for volume in self._of(name):
+            move_opens(volume, key, (source, target), directory)
+        return True
+
+    def _attributes(self, name: str, key: "FileKey", attributes: int) -> None:
+        for volume in self._of(name):
+            note_locally(volume, key, attributes)
+
+    def _directory_goes(self, name: str, key: "FileKey") -> None:
+        watchers = [open_.watcher for volume in self._of(name) for open_ in volume.opens_of(key)]
+        for watcher in watchers:
+            if watcher is not None:
+                watcher.end(NtStatus.DELETE_PENDING)
+
+    def _watching(self, name: str, worker: int, begins: bool) -> bool:
+        for volume in self._of(name):
+            if volume.peers is not None:
+                volume.peers.watched_by(worker, begins)
+        return True
+
+    def _watches(self, name: str) -> int | None:
+        watches = any(volume.peers is not None and volume.peers.watches for volume in self._of(name))
+        return self.peers.number if watches else None
+
+    def _report(self, name: str, changed: int, by: bytes, events: tuple[tuple[int, str], ...]) -> None:
+        for watchers in self._watchers(name):
+            watchers.report_here(changed, by, *events)
+
+    def _stream(self, name: str, path: str, stream: str, action: int, changed: int, by: bytes) -> None:
+        for watchers in self._watchers(name):
+            watchers.stream_changed_here(path, stream, action, changed, by)
+
+    def _watchers(self, name: str) -> "Iterator[Watchers]":
+        for volume in self._of(name):
+            if volume.watchers is not None:
+                yield volume.watchers
+
+    def _lost(self, worker: int) -> None:
+        for volumes in self._volumes.values():
+            for volume in volumes:
+                if volume.peers is not None:
+                    volume.peers.watched_by(worker, False)
+
+
+class VolumePeers:
+    """What a volume asks of and tells the same share on other workers. `watches`: somebody watches here."""
+
+    def __init__(self, volumes: VolumesOfPeers, volume: "NtVolume") -> None:
+        self._peers = volumes.peers
+        self._volume = volume
+        self._name = volume.name
+        self._watching: set[int] = set()
+        self.watches = False
+
+    # -- names ----------------------------------------------------------------------------------------------------
+
+    def opens_beneath(self, path: str) -> "set[FileKey]":
+        """The files beneath a directory that are open elsewhere. Waits."""
+        answers = self._peers.ask(_BENEATH, self._name, path)
+        return {tuple(key) for keys in answers for key in keys}
+
+    def moved(self, key: "FileKey", source: str, target: str, directory: bool) -> None:
+        """A rename is done: wait until all know of it who have something open by the old name, or are about to."""
+        self._peers.ask(_MOVED, self._name, key, source, target, directory)
+
+    def has_others(self, record: "FileRecord") -> bool:
+        """Whether other workers have a file open."""
+        number = self._peers.number
+        return any(worker_of(entry.owner) != number for entry in record.opens)
+
+    def attributes_changed(self, key: "FileKey", attributes: int) -> None:
+        """A file that others may have open has got these attributes."""
+        if self.has_others(self._volume.registry.read(key)):
+            self._peers.tell(_ATTRIBUTES, self._name, key, attributes)
+
+    def directory_goes(self, key: "FileKey") -> None:
+        """A directory is to be deleted: who watches it elsewhere waits in vain."""
+        if self.has_others(self._volume.registry.read(key)):
+            self._peers.tell(_DIRECTORY_GOES, self._name, key)
+
+    # -- changes --------------------------------------------------------------------------------------------------
+
+    def begin_watching(self) -> None:
+        """From now on changes that are made elsewhere are told here; waits until that is so."""
+        if not self.watches:
+            self.watches = True
+            self._peers.ask(_WATCHING, self._name, self._peers.number, True)
+
+    def end_watching(self) -> None:
+        """Nobody watches here any more."""
+        if self.watches:
+            self.watches = False
+            self._peers.tell(_WATCHING, self._name, self._peers.number, False)
+
+    def watched_by(self, worker: int, begins: bool) -> None:
+        """Whether somebody watches on another worker."""
+        (self._watching.add if begins else self._watching.discard)(worker)
+        watched_elsewhere(self._volume, bool(self._watching))
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody watches on another worker."""
+        return bool(self._watching)
+
+    def report(self, changed: int, by: bytes, events: tuple[tuple[int, str], ...]) -> None:
+        """Tell who watches elsewhere; see `Watchers`."""
+        if self._watching:
+            self._peers.tell(_REPORT, self._name, changed, by, events, to=self._watching)
+
+    def stream_changed(self, path: str, stream: str, action: int, changed: int, by: bytes) -> None:
+        """The same of a stream."""
+        if self._watching:
+            self._peers.tell(_STREAM, self._name, path, stream, action, changed, by, to=self._watching)
+
+
+class SharedDoomed(MutableMapping["FileKey", Doomed]):
+    """`NtVolume.doomed` of a share that several workers serve: whoever closes last knows which name goes."""
+
+    def __init__(self, state: SharedState, share: str) -> None:
+        self._state = state
+        self._share = blake2b(share.encode(), digest_size=8).digest()
+
+    def _key(self, key: "FileKey") -> bytes:
+        return packed_key((key[0], key[1], "")) + self._share
+
+    def __getitem__(self, key: "FileKey") -> Doomed:
+        with self._state.reading(self._state.doomed) as transaction:
+            raw = transaction.get(self._key(key))
+        if raw is None:
+            raise KeyError(key)
+        _, path, parent_key = marshal.loads(raw)  # noqa: S302 - what this server's workers wrote
+        return Doomed(path, parent_key)
+
+    def __setitem__(self, key: "FileKey", doomed: Doomed) -> None:
+        with self._state.changing(self._state.doomed) as step:
+            step.transaction.put(self._key(key), marshal.dumps((tuple(key), *doomed)))
+
+    def __delitem__(self, key: "FileKey") -> None:
+        with self._state.changing(self._state.doomed) as step:
+            there = step.transaction.delete(self._key(key))
+        if not there:
+            raise KeyError(key)
+
+    def __iter__(self) -> "Iterator[FileKey]":
+        with self._state.reading(self._state.doomed) as transaction:
+            found = [marshal.loads(raw)[0] for key, raw in transaction.cursor() if key.endswith(self._share)]  # noqa: S302
+        return iter(found)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
