@@ -1,0 +1,122 @@
+"""What `ceph` keeps of a file beside its data: sizes, times, mode, owner, extended attributes."""
+
+import errno
+from ctypes import byref, c_size_t, create_string_buffer
+from typing import Final
+
+from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.names import decode_name, encode_name
+from lamina.vfs_modules.operations import FileStat, Times, VolumeStatistics
+from lamina.vfs_modules.token import ImpersonationToken
+
+from lamina_ceph.errors import checked
+from lamina_ceph.files import Opened, file_stat
+from lamina_ceph.library import SET_ATIME, SET_GID, SET_MODE, SET_MTIME, SET_UID, WANT, Statvfs, Statx, Timespec
+from lamina_ceph.mount import Mount
+from lamina_ceph.permissions import UserPermissions
+from lamina_ceph.share import CephShare
+
+_USUAL: Final = 1024
+_BILLION: Final = 1_000_000_000
+_OURS: Final = b"ceph."
+"""What the names of attributes begin with that Ceph answers for, and that are not kept."""
+
+
+class CephAttributes(CephShare):
+    """The part of `ceph` that handles attributes."""
+
+    def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
+        """Sizes of the data pool, or of the quota that the share's root is under."""
+        return self._of(handle, _statfs)
+
+    def fstat(self, token: ImpersonationToken, handle: VfsHandle) -> FileStat:
+        """Look at the file of a handle."""
+        return self._of(handle, _fstat)
+
+    def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
+        """Set last access and last write; the birth time stays what it is."""
+        values, what = {}, 0
+        if times.access_ns is not None:
+            values["atime"] = Timespec(*divmod(times.access_ns, _BILLION))
+            what |= SET_ATIME
+        if times.write_ns is not None:
+            values["mtime"] = Timespec(*divmod(times.write_ns, _BILLION))
+            what |= SET_MTIME
+        if what:
+            self._of(handle, _set, Statx(**values), what, self._permissions(token))
+
+    def fchmod(self, token: ImpersonationToken, handle: VfsHandle, mode: int) -> None:
+        """Set the permission bits."""
+        self._of(handle, _set, Statx(mode=mode & 0o7777), SET_MODE, self._permissions(token))
+
+    def fchown(self, token: ImpersonationToken, handle: VfsHandle, uid: int, gid: int) -> None:
+        """Set owner and group."""
+        what = (0 if uid == -1 else SET_UID) | (0 if gid == -1 else SET_GID)
+        if what:
+            self._of(handle, _set, Statx(uid=max(uid, 0), gid=max(gid, 0)), what, self._permissions(token))
+
+    def getxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> bytes:
+        """The value of an extended attribute; `ceph.*` are Ceph's answers, such as `ceph.file.layout`."""
+        return self._of(handle, _getxattr, encode_name(name), self._permissions(token))
+
+    def setxattr(self, token: ImpersonationToken, handle: VfsHandle, name: str, value: bytes) -> None:
+        """Create or replace an extended attribute."""
+        self._of(handle, _setxattr, encode_name(name), bytes(value), self._permissions(token))
+
+    def removexattr(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
+        """Remove an extended attribute."""
+        self._of(handle, _removexattr, encode_name(name), self._permissions(token), again=False)
+
+    def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
+        """The names of the extended attributes that are kept."""
+        names = self._of(handle, _listxattr, self._permissions(token))
+        return [decode_name(name) for name in names if name and not name.startswith(_OURS)]
+
+
+def _statfs(mount: Mount, opened: Opened) -> VolumeStatistics:
+    raw = Statvfs()
+    checked(mount.library.ceph_ll_statfs(mount.pointer, opened.inode, byref(raw)))
+    block = raw.frsize or raw.bsize
+    return VolumeStatistics(block, raw.blocks * block, raw.bfree * block, raw.bavail * block, mount.device)
+
+
+def _fstat(mount: Mount, opened: Opened) -> FileStat:
+    raw = Statx()
+    checked(mount.library.ceph_ll_getattr(mount.pointer, opened.inode, byref(raw), WANT, 0, mount.server.pointer))
+    return file_stat(raw, mount.device)
+
+
+def _set(mount: Mount, opened: Opened, raw: Statx, what: int, permissions: UserPermissions) -> None:
+    checked(mount.library.ceph_ll_setattr(mount.pointer, opened.inode, byref(raw), what, permissions.pointer))
+
+
+def _getxattr(mount: Mount, opened: Opened, name: bytes, permissions: UserPermissions) -> bytes:
+    call = mount.library.ceph_ll_getxattr
+    value = create_string_buffer(_USUAL)
+    while True:
+        length = call(mount.pointer, opened.inode, name, value, len(value), permissions.pointer)
+        if length != -errno.ERANGE:
+            return value.raw[: checked(length)]
+        needed = checked(call(mount.pointer, opened.inode, name, None, 0, permissions.pointer))
+        value = create_string_buffer(max(needed, 2 * len(value)))
+
+
+def _setxattr(mount: Mount, opened: Opened, name: bytes, value: bytes, permissions: UserPermissions) -> None:
+    checked(
+        mount.library.ceph_ll_setxattr(mount.pointer, opened.inode, name, value, len(value), 0, permissions.pointer)
+    )
+
+
+def _removexattr(mount: Mount, opened: Opened, name: bytes, permissions: UserPermissions) -> None:
+    checked(mount.library.ceph_ll_removexattr(mount.pointer, opened.inode, name, permissions.pointer))
+
+
+def _listxattr(mount: Mount, opened: Opened, permissions: UserPermissions) -> list[bytes]:
+    call, size = mount.library.ceph_ll_listxattr, c_size_t()
+    names = create_string_buffer(_USUAL)
+    while True:
+        result = call(mount.pointer, opened.inode, names, len(names), byref(size), permissions.pointer)
+        if result != -errno.ERANGE:
+            checked(result)
+            return names.raw[: size.value].split(b"\0")
+        names = create_string_buffer(2 * len(names))
