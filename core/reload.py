@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from lamina.core.auth.authenticator import Authenticator
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, Tolerates, load
 from lamina.core.control import Command, NotRunningError, Say, ask, private_folder, runtime_folder
@@ -114,15 +113,18 @@ class Reloader:
 
     async def _reload(self) -> ReloadResult:
         try:
-            new = await asyncio.to_thread(_load_as_server, self._current.file, self._is_as_before)
+            old, new = self._current, await asyncio.to_thread(_load_as_server, self._current.file, self._is_as_before)
+            authenticator = None
+            if new.authentication != old.authentication:
+                authenticator = self._runtime.authenticator_for(new.authentication)
             await self._runtime.apply(new.plan)
         except ConfigurationError as error:
             return ReloadResult(errors=tuple(map(str, error.problems)))
         except (StartError, OSError) as error:
             return ReloadResult(errors=(str(error),))
-        old, self._current = self._current, new
-        if new.authentication != old.authentication:
-            self._runtime.server.authenticator = Authenticator(self._runtime.accounts, new.authentication)
+        self._current = new
+        if authenticator is not None:
+            self._runtime.authenticate_by(authenticator)
         return ReloadResult(changes(old.plan, new.plan), (*restart_notes(old, new), *refusals(new)))
 
     def _is_as_before(self, share: str, modules: tuple[str, ...]) -> bool:

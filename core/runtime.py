@@ -22,6 +22,7 @@ from lamina.core.auth.settings import AuthSettings
 from lamina.core.blame import raised_by
 from lamina.core.composition import make_chain
 from lamina.core.event_queue import EventQueue
+from lamina.core.identity.identities import Identities
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.recovery import recover
 from lamina.core.request import Exchange
@@ -42,10 +43,10 @@ from lamina.vfs_modules.module import ModuleError
 from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import SERVER_TOKEN
 
-log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from lamina.core.workers.crew import Crew
 
+log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 5.0
 
@@ -114,8 +115,8 @@ class Runtime:
         events: ServerEvents,
         *,
         forgiving: bool = False,
-    ) -> "Runtime":
         crew: "Crew | None" = None,
+    ) -> "Runtime":
         """Open every share of `plan`, then listen. Raises StartError or OSError, with everything given back.
 
         `forgiving`: a share that cannot be opened is told of and left out, as long as another one can. `crew`: where
@@ -132,6 +133,25 @@ class Runtime:
             await runtime.close()
             raise
         return runtime
+
+    def authenticator_for(self, auth: AuthSettings) -> Authenticator:
+        """What logons with other settings would be decided by; the failures of guessers stay counted. Raises OSError.
+
+        `authenticate_by` puts it into effect.
+        """
+        old = self.server.authenticator
+        old.identities.prepare(auth.identity)
+        return Authenticator(self.accounts, auth, old.throttle, old.identities)
+
+    def authenticate_by(self, authenticator: Authenticator) -> None:
+        """Decide who logs on from now on with this one."""
+        self.identities.apply(authenticator.settings.identity)
+        self.server.authenticator = authenticator
+
+    @property
+    def identities(self) -> Identities:
+        """Who a SID, a uid or a name is on this server."""
+        return self.server.authenticator.identities
 
     def _announce(self, kind: str, details: Mapping[str, Any]) -> None:
         self._events.put(self.hooks.event, kind, details)
@@ -226,7 +246,7 @@ class Runtime:
     async def _open_share(self, name: str, spec: ShareSpec, old: _OpenShare | None) -> None:
         volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
         volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
-        self._open[name] = _OpenShare(spec, _make_share(name, spec, volume, self.accounts))
+        self._open[name] = _OpenShare(spec, _make_share(name, spec, volume, self.identities))
         if old is None:
             await self._recover(self._open[name])
 
@@ -253,7 +273,7 @@ class Runtime:
             for module in chain.modules:
                 self.hooks.register(module, f"{listener_name(module)}#{generation}")
             self.hooks.share_connected(chain.share)
-            volume = NtVolume(name, chain, self.registry, self.accounts, _volume_settings(spec), self.leases)
+            volume = NtVolume(name, chain, self.registry, self.identities, _volume_settings(spec), self.leases)
             volume.audit = self._audit.add
             self.tracing.volume_opened(volume)
             return volume
@@ -303,6 +323,7 @@ class Runtime:
         await asyncio.to_thread(self.surroundings.stores.close)
 
 
+        await asyncio.to_thread(self.identities.close)
 def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:
     return [item.share.volume for item in shares.values() if item.share.volume is not None]
         if self.crew is not None:
@@ -334,8 +355,8 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
     )
 
 
-def _make_share(name: str, spec: ShareSpec, volume: NtVolume, accounts: AccountStore) -> Share:
-    security = ShareSecurity(spec.access, spec.allow, spec.deny, accounts.sid_of_name, accounts.sid_of_uid)
+def _make_share(name: str, spec: ShareSpec, volume: NtVolume, identities: Identities) -> Share:
+    security = ShareSecurity(spec.access, spec.allow, spec.deny, identities.sid_of_name, identities.sid_of_uid)
     for unknown in security.unknown_names():
         log.warning("share %s: nobody is called %r: what its access list says of him has no effect yet", name, unknown)
     return Share(

@@ -46,6 +46,20 @@ _NO_CLAIMS: Final[Mapping[str, tuple[int | str | bytes, ...]]] = MappingProxyTyp
 _NAME: Final = re.compile(r'[^\x00-\x1f"/\\\[\]:;|=,+*?<>]{1,256}')
 
 
+class OwnIdentities(Protocol):
+    """What a token of an account is made with; an AccountStore is one."""
+
+    @property
+    def machine_sid(self) -> str:
+        """The SID that the server's own accounts are relative to."""
+
+    def sid_of_uid(self, uid: int) -> str:
+        """The SID of the account with this uid, or S-1-22-1-uid."""
+
+    def sid_of_gid(self, gid: int) -> str:
+        """The SID of the group with this gid, or S-1-22-2-gid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A user as a store knows him.
@@ -70,7 +84,7 @@ class Account:
     claims: Mapping[str, tuple[int | str | bytes, ...]] = field(default_factory=lambda: _NO_CLAIMS)
 
     def make_token(
-        self, identities: "AccountStore", substitutions: Mapping[str, str] | None = None
+        self, identities: OwnIdentities, substitutions: Mapping[str, str] | None = None
     ) -> ImpersonationToken:
         """The token that requests of this user run with; `identities` gives the SIDs of his POSIX groups.
 
@@ -90,7 +104,7 @@ class Account:
             substitutions=dict(substitutions or {}),
         )
 
-    def _group_sids(self, identities: "AccountStore", groups: tuple[int, ...]) -> frozenset[str]:
+    def _group_sids(self, identities: OwnIdentities, groups: tuple[int, ...]) -> frozenset[str]:
         sids = {f"{identities.machine_sid}-{USERS_RID}", EVERYONE, NETWORK, AUTHENTICATED_USERS, BUILTIN_USERS}
         sids.update(self.group_sids)
         for gid in (self.gid, *groups):

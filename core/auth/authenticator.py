@@ -18,6 +18,7 @@ from lamina.core.auth.ntlm import NtlmAcceptor
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.auth.spnego_acceptor import Mechanism, SpnegoAcceptor
 from lamina.core.auth.throttle import Throttle
+from lamina.core.identity.identities import Identities
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 log = logging.getLogger(__name__)
@@ -65,16 +66,24 @@ class Authenticator:
     # Clients look for Kerberos under the name that Windows puts first.
     _KERBEROS: Final = (tokens.MS_KERBEROS_OID, tokens.KERBEROS_OID)
 
-    def __init__(self, accounts: AccountStore, settings: AuthSettings, throttle: Throttle | None = None) -> None:
-        """`throttle`: that of an authenticator which this one replaces, so that its failures stay counted.
+    def __init__(
+        self,
+        accounts: AccountStore,
+        settings: AuthSettings,
+        throttle: Throttle | None = None,
+        identities: Identities | None = None,
+    ) -> None:
+        """`throttle`, `identities`: those of an authenticator which this one replaces: its failures stay counted.
 
         Raises KerberosUnavailableError, an OSError, if `settings.keytab` is set and cannot be used.
         """
         self.accounts = accounts
         self.settings = settings
         self.throttle = throttle or Throttle(settings.throttle, monotonic)
+        self.identities = identities or Identities(accounts, settings.identity)
         self._kerberos = KerberosService(settings) if settings.keytab else None
-        self._hint = tokens.make_hint((*self._KERBEROS, tokens.NTLM_OID) if self._kerberos else (tokens.NTLM_OID,))
+        ntlm = (tokens.NTLM_OID,) if settings.allow_ntlm else ()
+        self._hint = tokens.make_hint((*self._KERBEROS, *ntlm) if self._kerberos else ntlm)
 
     def hint(self) -> bytes:
         """The security buffer of a NEGOTIATE response (MS-SMB2 2.2.4): a NegTokenInit2 of what is offered."""
@@ -82,11 +91,12 @@ class Authenticator:
 
     def begin(self, client_address: str) -> AuthExchange:
         """A new exchange with the client at `client_address` (an IP address, for counting failures)."""
-        logon = Logon(self.accounts, self.settings, self.throttle, client_address)
+        logon = Logon(self.identities, self.settings, self.throttle, client_address)
         offered: dict[bytes, Callable[[], Mechanism]] = {}
         if self._kerberos is not None:
             offered[tokens.KERBEROS_OID] = partial(self._kerberos.acceptor, logon)
-        offered[tokens.NTLM_OID] = partial(NtlmAcceptor, self.settings, logon)
+        if self.settings.allow_ntlm:
+            offered[tokens.NTLM_OID] = partial(NtlmAcceptor, self.settings, logon)
         return AuthExchange(SpnegoAcceptor(offered))
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from lamina.core.identity.settings import IdentitySettings
+
 
 @dataclass(frozen=True, slots=True)
 class ThrottleSettings:
@@ -30,8 +32,9 @@ class AuthSettings:
     which is meant if it is empty. `dns_name`: fully qualified host name; `server_name` in lower case if empty.
     `allow_anonymous`: admit a logon without a user. `allow_guest`: admit unknown users as guests, never a known one
     with a wrong password. `guest_account`: the account whose identity guests and anonymous users act with; without
-    one it is the system's nobody. `keytab`: path of the keytab of cifs/<host>, which turns Kerberos on. `realm`: the
-    realm whose principals are accounts by their name alone.
+    one it is the system's nobody. `keytab`: path of the keytab of cifs/<host>, which turns Kerberos on, or several with
+    colons between them. `realm`: the realm whose principals are accounts by their name alone. `allow_ntlm`: whether
+    passwords are taken beside tickets. `identity`: how SIDs and POSIX ids go together.
     """
 
     server_name: str = "LAMINA"
@@ -42,4 +45,6 @@ class AuthSettings:
     guest_account: str = ""
     keytab: str = ""
     realm: str = ""
+    allow_ntlm: bool = True
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
     throttle: ThrottleSettings = field(default_factory=ThrottleSettings)

@@ -10,6 +10,7 @@ from lamina.core.cli.audit import app as audit_app
 from lamina.core.cli.errors import CliError
 from lamina.core.cli.groups import app as group_app
 from lamina.core.cli.handles import app as handles_app
+from lamina.core.cli.identity import identity
 from lamina.core.cli.modules import app as module_app
 from lamina.core.cli.recycle import app as recycle_app
 from lamina.core.cli.replay import replay
@@ -28,6 +29,7 @@ app.command(status)
 app.command(trace)
 app.command(replay)
 app.command(handles_app)
+app.command(identity, name="id")
 app.command(user_app)
 app.command(group_app)
 app.command(module_app)

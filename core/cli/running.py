@@ -16,6 +16,7 @@ from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, Tolerates, load
 from lamina.core.control import NotRunningError, answering
 from lamina.core.handles import handle_commands
+from lamina.core.identity.explain import summary
 from lamina.core.reload import (
     AlreadyRunningError,
     Instance,
@@ -46,7 +47,7 @@ def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Paramete
     json
         Print one JSON object per line for every event instead of text.
     """
-    configuration = _load(config, lambda share, modules: True)
+    configuration = load_configuration(config, lambda share, modules: True)
     set_up_log(configuration.server.log_level, json or configuration.server.log_format == "json")
     for line in refusals(configuration):
         log.error("%s", line)
@@ -56,13 +57,13 @@ def run(*, config: ConfigOption = DEFAULT_CONFIG, json: Annotated[bool, Paramete
         raise CliError(str(error)) from error
     reporter = Reporter(sink(json))
     with instance:
-        accounts = open_accounts(configuration.accounts)
         if configuration.server.workers > 1:
             # What only several workers need is not there where one is enough.
             from lamina.core.cli.supervising import supervise
 
             supervise(instance, configuration, reporter, json)
             return
+        accounts = open_accounts(configuration.accounts)
         started = _control(instance, configuration, reporter, not json)
         serve_until_stopped(configuration.plan, accounts, configuration.authentication, reporter, started)
 
@@ -106,11 +107,13 @@ def check(config: Path = DEFAULT_CONFIG, /) -> None:
     config
         The configuration file.
     """
-    configuration = _load(config)
+    configuration = load_configuration(config)
     for name, chain in configuration.chains().items():
         write(f"share {name}: {' → '.join(spec_name(module) for module in chain.modules)}")
         for operation, modules in chain.explain().items():
             write(f"    {operation:<20} {' → '.join(modules) or '(not supported)'}")
+    for line in summary(configuration.authentication.identity):
+        write(f"identity: {line}")
     write(f"{config}: no errors")
 
 
@@ -141,7 +144,8 @@ def _say_listening(runtime: Runtime) -> None:
     write(f"serving {', '.join(runtime.shares())} on {where}")
 
 
-def _load(config: Path, tolerates: Tolerates | None = None) -> Configuration:
+def load_configuration(config: Path, tolerates: Tolerates | None = None) -> Configuration:
+    """Read a configuration file. Raises CliError, with all that is wrong told on stderr."""
     try:
         return load(config, tolerates)
     except ConfigurationError as error:

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.composition import make_chain
 from lamina.core.config.diagnostics import ConfigurationError, Problem, Report, did_you_mean, field_names
+from lamina.core.config.identity_model import IdentityTable
 from lamina.core.config.locator import KeyPath, locate
 from lamina.core.config.model import ServerTable, ShareTable, dialect_order, parse_listener
+from lamina.core.identity.settings import IdentitySettings, conflicts
 from lamina.core.plan import ModuleSpec, ServerPlan, ShareSpec
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.loader import load_module
@@ -28,6 +30,7 @@ from lamina.vfs_modules.order import declared, judge
 
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _SHARE_NAME = re.compile(r'[^\x00-\x1f"/\\\[\]:;|=,+*?<>]{1,80}')
+_TABLES = ("server", "identity", "share")
 _RESERVED = ("ipc$", "admin$", "global")
 
 
@@ -102,20 +105,24 @@ class _Reader:
 
     def configuration(self, raw: Mapping[str, Any], file: Path) -> Configuration | None:
         """The whole file."""
-        for key in raw.keys() - {"server", "share"}:
-            self.report.add((key,), "unknown table" + did_you_mean(key, ("server", "share")))
+        for key in raw.keys() - set(_TABLES):
+            self.report.add((key,), "unknown table" + did_you_mean(key, _TABLES))
         server = self._model(ServerTable, raw.get("server", {}), ("server",))
         if server is not None:
             self._check_server(server)
+        if server is not None:
+            self._check_logon(server)
+        identity = self._identity(raw.get("identity", {}), server)
         shares = self._shares(raw.get("share", {}), server)
         names = _all_chain_names(raw.get("share", {}))
         refused = self._refused(names)
-        if server is None or self.report.problems:
+        if server is None or identity is None or self.report.problems:
             return None
         shares = {name: spec for name, spec in shares.items() if name not in refused}
         accounts = self._path(str(server.accounts))
         plan = ServerPlan(server.settings(), shares, server.listeners(), self._path(str(server.state)))
-        return Configuration(file, server, plan, server.authentication(), accounts, refused, names)
+        authentication = server.authentication(self.folder, identity)
+        return Configuration(file, server, plan, authentication, accounts, refused, names)
 
     def _refused(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         """The shares that are left out for a module that cannot be loaded; what is wrong with them is no problem."""
@@ -149,11 +156,16 @@ class _Reader:
             self.report.add(("server", "min_dialect"), message)
         if server.encryption == "required" and dialect_order(server.max_dialect) < dialect_order("3.0"):
             self.report.add(("server", "encryption"), 'cannot be "required": max_dialect is older than 3.0')
-        if server.keytab is not None and not os.access(self._path(str(server.keytab)), os.R_OK):
-            self.report.add(("server", "keytab"), f"{self._path(str(server.keytab))} cannot be read")
         if server.workers > 1 and find_spec("lmdb") is None:
             self.report.add(("server", "workers"), "need the package lmdb: install lamina[workers]")
         self._check_listeners(server.listen)
+
+    def _check_logon(self, server: ServerTable) -> None:
+        for keytab in server.keytab:
+            if not os.access(self._path(str(keytab)), os.R_OK) or os.pathsep in str(keytab):
+                self.report.add(("server", "keytab"), f"{self._path(str(keytab))} cannot be read")
+        if not server.ntlm and not server.keytab:
+            self.report.add(("server", "ntlm"), "nobody could log on: without NTLM there must be a keytab")
 
     def _check_listeners(self, listen: Sequence[str]) -> None:
         seen: set[object] = set()
@@ -166,6 +178,19 @@ class _Reader:
             if listener in seen and listener.port:
                 self.report.add(("server", "listen", index), f'"{text}" is listed twice')
             seen.add(listener)
+
+    # -- [identity] ---------------------------------------------------------------------------------------------
+
+    def _identity(self, raw: object, server: ServerTable | None) -> IdentitySettings | None:
+        table = self._model(IdentityTable, raw, ("identity",))
+        if table is None:
+            return None
+        settings: IdentitySettings = table.settings(self._path(str(server.state)) if server is not None else Path())
+        for conflict in conflicts(settings):
+            self.report.add(("identity", *conflict.where), conflict.message)
+        if settings.domains and server is not None and not server.keytab:
+            self.report.add(("identity", "domain"), "users of domains come with tickets: [server] needs a keytab")
+        return settings
 
     # -- [share.NAME] -------------------------------------------------------------------------------------------
 

@@ -3,13 +3,16 @@
 The models are the reference: types, defaults and descriptions; docs/admin/configuration.md tells the same in prose.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.config.table import Table
+from lamina.core.identity.settings import IdentitySettings
 from lamina.core.interface_rules import parse_entry
 from lamina.core.plan import DEFAULT_CHAIN, Listener
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
@@ -21,12 +24,6 @@ _SIZE = re.compile(r"(\d+) ?(KiB|MiB)?", re.IGNORECASE)
 _UNITS = {None: 1, "kib": 1024, "mib": 1024 * 1024}
 DEFAULT_ACCOUNTS = Path("/var/lib/lamina/accounts.db")
 DEFAULT_STATE = Path("/var/lib/lamina/state")
-
-
-class Table(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def parse_size(value: object) -> int:
@@ -56,6 +53,11 @@ def check_interface(text: str) -> str:
 
 _Interface = Annotated[StrictStr, AfterValidator(check_interface)]
 _Size = Annotated[StrictInt, BeforeValidator(parse_size)]
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
 
 _Count = Annotated[StrictInt, Field(gt=0)]
 _Mode = Annotated[StrictInt, Field(ge=0, le=0o777)]
@@ -102,8 +104,9 @@ class ServerTable(Table):
     guest: StrictBool = False
     anonymous: StrictBool = False
     guest_account: StrictStr = ""
-    keytab: Path | None = None
+    keytab: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
     realm: StrictStr = ""
+    ntlm: StrictBool = True
     accounts: Path = DEFAULT_ACCOUNTS
     state: Path = DEFAULT_STATE
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -129,15 +132,17 @@ class ServerTable(Table):
             limits=Limits(**self.limits.model_dump()),
         )
 
-    def authentication(self) -> AuthSettings:
-        """These settings as authentication sees them."""
+    def authentication(self, folder: Path, identity: IdentitySettings) -> AuthSettings:
+        """These settings as authentication sees them; relative paths start from `folder`."""
         return AuthSettings(
             server_name=self.name,
             allow_anonymous=self.anonymous,
             allow_guest=self.guest,
             guest_account=self.guest_account,
-            keytab=str(self.keytab or ""),
+            keytab=os.pathsep.join(str(folder / path) for path in self.keytab),
             realm=self.realm,
+            allow_ntlm=self.ntlm,
+            identity=identity,
         )
 
     def listeners(self) -> tuple[Listener, ...]:

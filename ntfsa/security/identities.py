@@ -4,6 +4,10 @@ from typing import Final, Protocol
 
 UNIX_USERS: Final = "S-1-22-1"
 UNIX_GROUPS: Final = "S-1-22-2"
+NFS_USERS: Final = "S-1-5-88-1"
+NFS_GROUPS: Final = "S-1-5-88-2"
+"""What Windows' NFS server calls the same; clients may say it, and are not told it."""
+
 _MAX_ID: Final = 0xFFFFFFFE
 
 
@@ -38,18 +42,18 @@ def unix_group_sid(gid: int) -> str:
 
 
 def unix_uid_of(sid: str) -> int | None:
-    """The uid of an S-1-22-1 SID, or None."""
-    return _number_after(sid, UNIX_USERS)
+    """The uid of an S-1-22-1 or S-1-5-88-1 SID, or None."""
+    return _number_after(sid, (UNIX_USERS, NFS_USERS))
 
 
 def unix_gid_of(sid: str) -> int | None:
-    """The gid of an S-1-22-2 SID, or None."""
-    return _number_after(sid, UNIX_GROUPS)
+    """The gid of an S-1-22-2 or S-1-5-88-2 SID, or None."""
+    return _number_after(sid, (UNIX_GROUPS, NFS_GROUPS))
 
 
-def _number_after(sid: str, authority: str) -> int | None:
+def _number_after(sid: str, authorities: tuple[str, str]) -> int | None:
     before, _, number = sid.rpartition("-")
-    if before != authority or not (number.isascii() and number.isdigit()) or len(number) > 10:
+    if before not in authorities or not (number.isascii() and number.isdigit()) or len(number) > 10:
         return None
     value = int(number)
     return value if value <= _MAX_ID else None

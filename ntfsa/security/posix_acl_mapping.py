@@ -106,9 +106,10 @@ def _principals(aces: tuple[Ace, ...], identities: IdentityMap) -> tuple[dict[in
         if len(users) + len(groups) >= MAX_NAMED:
             break
         uid = identities.uid_of_sid(sid)
-        gid = identities.gid_of_sid(sid) if uid is None else None
+        gid = identities.gid_of_sid(sid)
+        # A SID of a range of ids has both, as nothing in it tells a user from a group; nobody else has either.
         if uid is not None:
             users.setdefault(uid, set()).add(sid)
-        elif gid is not None:
+        if gid is not None:
             groups.setdefault(gid, set()).add(sid)
     return users, groups
