@@ -276,6 +276,8 @@ class Runtime:
             volume = NtVolume(name, chain, self.registry, self.identities, _volume_settings(spec), self.leases)
             volume.audit = self._audit.add
             self.tracing.volume_opened(volume)
+            if self.crew is not None:
+                self.crew.volumes.enter(volume)
             return volume
         except BaseException:
             self._disconnect(chain)
@@ -296,8 +298,6 @@ class Runtime:
         self._retired += [item for item in waiting if item not in idle]
         await self._close_unused([item.volume for item in idle])
 
-            if self.crew is not None:
-                self.crew.volumes.enter(volume)
     async def _close_unused(self, volumes: Collection[NtVolume]) -> None:
         serving = _volumes(self._open)
         for volume in dict.fromkeys(volumes):
@@ -305,6 +305,8 @@ class Runtime:
                 await self.engine.run(self._close_volume, volume)
 
     def _close_volume(self, volume: NtVolume) -> None:
+        if self.crew is not None:
+            self.crew.volumes.leave(volume)
         with contextlib.suppress(OSError):
             volume.close()
         self._disconnect(volume.whole_chain)
@@ -321,13 +323,11 @@ class Runtime:
         await asyncio.to_thread(self._audit.close)
         await asyncio.to_thread(self._events.close)
         await asyncio.to_thread(self.surroundings.stores.close)
-
-
         await asyncio.to_thread(self.identities.close)
+
+
 def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:
     return [item.share.volume for item in shares.values() if item.share.volume is not None]
-        if self.crew is not None:
-            self.crew.volumes.leave(volume)
 
 
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:

@@ -231,6 +231,8 @@ class _Reader:
         if table is None:
             return None
         self._check_folder(path, table)
+        if server is not None and server.workers > 1:
+            self._check_workers(path, chain)
         if table.guest and server is not None and not server.guest:
             self.report.add((*path, "guest"), "guests are not admitted: set guest = true in [server] too")
         values = table.model_dump(exclude={"path", "chain"})
@@ -258,8 +260,6 @@ class _Reader:
         for name, kind in zip(names, kinds, strict=True):
             if kind is not None:
                 self._model(kind.Options, options.get(name, {}), (*path, name))
-        if server is not None and server.workers > 1:
-            self._check_workers(path, chain)
         judgement = judge([declared(kind, name) for name, kind in zip(names, kinds, strict=True) if kind is not None])
         if judgement.faults and len(self.report.problems) == before and names:
             self.report.add((*path, "chain"), str(judgement))
@@ -267,6 +267,17 @@ class _Reader:
         if len(self.report.problems) == before and specs:
             self._compose(path, specs)
         return specs
+
+    def _check_workers(self, path: KeyPath, specs: Sequence[ModuleSpec]) -> None:
+        """Whether several workers can serve a share: what each of its modules says of that."""
+        try:
+            chain = make_chain(str(path[-1]), ShareSpec(Path(), chain=specs))
+        except Exception:  # reported where the chain is composed
+            return
+        for module in chain.modules:
+            why = module.one_process()
+            if why:
+                self.report.add((*path, "chain"), f"module {module.title!r} {why}: set workers = 1 in [server]")
 
     def _module(self, path: KeyPath, index: int, name: str, names: Sequence[str]) -> type[VfsModule] | None:
         where: KeyPath = (*path, "chain", index)
@@ -295,17 +306,6 @@ class _Reader:
 
 def _all_chain_names(raw: object) -> dict[str, tuple[str, ...]]:
     shares = raw if isinstance(raw, dict) else {}
-    def _check_workers(self, path: KeyPath, specs: Sequence[ModuleSpec]) -> None:
-        """Whether several workers can serve a share: what each of its modules says of that."""
-        try:
-            chain = make_chain(str(path[-1]), ShareSpec(Path(), chain=specs))
-        except Exception:  # reported where the chain is composed
-            return
-        for module in chain.modules:
-            why = module.one_process()
-            if why:
-                self.report.add((*path, "chain"), f"module {module.title!r} {why}: set workers = 1 in [server]")
-
     return {name: tuple(_chain_names(table)) for name, table in shares.items() if isinstance(table, dict)}
 
 

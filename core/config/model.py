@@ -109,10 +109,10 @@ class ServerTable(Table):
     ntlm: StrictBool = True
     accounts: Path = DEFAULT_ACCOUNTS
     state: Path = DEFAULT_STATE
+    workers: Annotated[StrictInt, Field(ge=1, le=64)] = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     limits: LimitsTable = LimitsTable()
-    workers: Annotated[StrictInt, Field(ge=1, le=64)] = 1
 
     def settings(self) -> ServerSettings:
         """These settings as the protocol layer sees them."""
