@@ -17,6 +17,7 @@ from benchmarks.servers import Server, ServerError, make_folder, smbd_is_install
 
 _BUILD = Path(__file__).parents[1] / ".cache" / "benchmarks"
 _GENERATOR_CORE = 1
+_KINDS = {"smbd-sync": "sync", "smbd-full": "full"}
 
 
 class Line(NamedTuple):
@@ -33,7 +34,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--depth", default="1,8", help="requests under way at once on the connection; %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement; %(default)s")
     parser.add_argument("--runs", type=int, default=3, help="of each case, of which the median counts; %(default)s")
-    against = ("smbd", "smbd-sync", "none", "only-smbd")
+    against = ("smbd", *_KINDS, "none", "only-smbd")
     parser.add_argument("--against", choices=against, default="smbd", help="what to run beside; %(default)s")
     parser.add_argument("--chain", default="", help="modules of Lamina's share, separated by commas; the default chain")
     parser.add_argument("--json", type=Path, help="write the medians here, too")
@@ -67,20 +68,20 @@ def _servers(arguments: argparse.Namespace) -> Iterator[list[Server]]:
         top.chmod(0o755)
         servers = []
         if arguments.against != "only-smbd":
-            make_folder(top / "lamina")
+            make_folder(top / "lamina", arguments.workloads.split(","))
             servers.append(start_lamina(top / "lamina", arguments.chain))
             stack.callback(servers[-1].stop)
         if arguments.against != "none":
-            servers += _smbd_beside(top, arguments.against == "smbd-sync", stack)
+            servers += _smbd_beside(top, arguments, stack)
         yield servers
 
 
-def _smbd_beside(top: Path, synchronous: bool, stack: contextlib.ExitStack) -> list[Server]:
+def _smbd_beside(top: Path, arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Server]:
     if not smbd_is_installed():
         print("smbd is not installed (package samba): measuring without it", file=sys.stderr)
         return []
-    make_folder(top / "smbd")
-    server = start_smbd(top / "smbd", top / "state", synchronous)
+    make_folder(top / "smbd", arguments.workloads.split(","))
+    server = start_smbd(top / "smbd", top / "state", _KINDS.get(arguments.against, ""))
     stack.callback(server.stop)
     return [server]
 

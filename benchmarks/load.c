@@ -30,10 +30,10 @@ enum { TREE_CONNECT = 3, CREATE = 5, CLOSE = 6, READ = 8, WRITE = 9, ECHO = 13, 
 enum { PLAIN, SIGNED, ENCRYPTED };
 enum { NBT = 4, TRANSFORM = 52, HEADER = 64, MAX_DEPTH = 64, ROOM = 4 << 20, MAX_FRAME = 2 << 20 };
 enum { FLAG_RESPONSE = 1, FLAG_ASYNC = 2, FLAG_SIGNED = 8 };
-enum { STATUS_PENDING = 0x103, STATUS_NO_MORE_FILES = (int)0x80000006 };
+enum { STATUS_PENDING = 0x103, STATUS_NO_MORE_FILES = (int)0x80000006, STATUS_NOT_FOUND = (int)0xC0000034 };
 enum { GENERIC_READ_DATA = 0x00120089, READ_WRITE = 0x0012019f, DELETE_ACCESS = 0x00010080 };
 enum { FILE_OPEN = 1, FILE_CREATE = 2, DIRECTORY_FILE = 1, NON_DIRECTORY_FILE = 0x40, DELETE_ON_CLOSE = 0x1000 };
-enum { DATA_FILE_SIZE = 16 << 20, LIST_ENTRIES = 1000 + 2, LIST_BUFFER = 64 << 10 };
+enum { DATA_FILE_SIZE = 16 << 20, LIST_BUFFER = 64 << 10 };
 
 /* One operation under way: which step of it has been sent, as what message, and the file it is about. */
 struct slot {
@@ -50,6 +50,7 @@ struct workload {
     int (*next)(struct slot *, const uint8_t *, size_t, uint32_t); /* takes a reply; sends more, or returns 1: done */
     const char *opens;                          /* file or directory that each slot holds open */
     int directory;
+    uint32_t entries;                           /* of that directory, "." and ".." among them */
 };
 
 static int connection, mode;
@@ -60,6 +61,7 @@ static EVP_CIPHER_CTX *signer, *sealer, *opener;
 static uint8_t *output, *input;
 static size_t output_used, input_start, input_end;
 static struct slot slots[MAX_DEPTH];
+static const struct workload *current;
 static struct slot *receiving;                  /* the slot whose reply is being looked at */
 
 static void fail(const char *format, ...)
@@ -356,12 +358,28 @@ static void begin_create(struct slot *slot)
     send_create(slot, name, READ_WRITE | DELETE_ACCESS, FILE_CREATE, NON_DIRECTORY_FILE | DELETE_ON_CLOSE);
 }
 
+/* Each name is asked for once, so that nobody can remember that it is not there. */
+static void begin_missing(struct slot *slot)
+{
+    static unsigned asked;
+    char name[32];
+    snprintf(name, sizeof name, "crowd\\missing%u", asked++);
+    send_create(slot, name, 0x00100080, FILE_OPEN, 0);
+}
+
+static int next_missing(struct slot *slot, const uint8_t *body, size_t size, uint32_t status)
+{
+    (void)slot, (void)body, (void)size;
+    expect(status, (uint32_t)STATUS_NOT_FOUND);
+    return 1;
+}
+
 static void begin_list(struct slot *slot) { slot->entries = 0; send_query_directory(slot, 1); }
 
 static int next_list(struct slot *slot, const uint8_t *body, size_t size, uint32_t status)
 {
     if (status == (uint32_t)STATUS_NO_MORE_FILES) {
-        if (slot->entries != LIST_ENTRIES) fail("%u directory entries, not %d", slot->entries, LIST_ENTRIES);
+        if (slot->entries != current->entries) fail("%u directory entries, not %u", slot->entries, current->entries);
         return 1;
     }
     expect(status, 0);
@@ -377,15 +395,17 @@ static int next_list(struct slot *slot, const uint8_t *body, size_t size, uint32
 }
 
 static const struct workload workloads[] = {
-    {"echo", send_echo, next_echo, NULL, 0},
-    {"read4k", begin_read_4k, next_4k, "data", 0},
-    {"write4k", begin_write_4k, next_4k, "data", 0},
-    {"read1m", begin_read_1m, next_1m, "data", 0},
-    {"write1m", begin_write_1m, next_1m, "data", 0},
-    {"openclose", begin_open, next_open, NULL, 0},
-    {"stat", begin_stat, next_stat, NULL, 0},
-    {"createdelete", begin_create, next_open, NULL, 0},
-    {"list1000", begin_list, next_list, "list", 1},
+    {"echo", send_echo, next_echo, NULL, 0, 0},
+    {"read4k", begin_read_4k, next_4k, "data", 0, 0},
+    {"write4k", begin_write_4k, next_4k, "data", 0, 0},
+    {"read1m", begin_read_1m, next_1m, "data", 0, 0},
+    {"write1m", begin_write_1m, next_1m, "data", 0, 0},
+    {"openclose", begin_open, next_open, NULL, 0, 0},
+    {"stat", begin_stat, next_stat, NULL, 0, 0},
+    {"createdelete", begin_create, next_open, NULL, 0, 0},
+    {"missing", begin_missing, next_missing, NULL, 0, 0},
+    {"list1000", begin_list, next_list, "list", 1, 1000 + 2},
+    {"list10000", begin_list, next_list, "long", 1, 10000 + 2},
 };
 
 /* Waits for one whole frame and returns the message in it, opened and verified. */
@@ -518,6 +538,7 @@ int main(int count, char **arguments)
     for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
         if (!strcmp(workloads[i].name, arguments[3])) work = &workloads[i];
     int depth = atoi(arguments[4]), on = 1;
+    current = work;
     if (!work || depth < 1 || depth > MAX_DEPTH) fail("workload %s at depth %s", arguments[3], arguments[4]);
     connection = atoi(arguments[1]);
     setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

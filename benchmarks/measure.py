@@ -18,7 +18,9 @@ WORKLOADS = (
     "openclose",
     "stat",
     "createdelete",
+    "missing",
     "list1000",
+    "list10000",
     "connect",
 )
 MODES = ("plain", "signed", "encrypted")

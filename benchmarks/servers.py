@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from benchmarks.client import Account
 
 SHARE = "bench"
 DATA_FILE_SIZE = 16 << 20
-LIST_ENTRIES = 1000
+_FULL_FOLDERS = {"list1000": ("list", 1000), "list10000": ("long", 10_000), "missing": ("crowd", 100_000)}
 _DATA_BLOCK = 1 << 20
 SERVER_CORE = 0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -49,7 +50,11 @@ _SMB_CONF = """
     path = {folder}
     read only = no
 """
-_SYNCHRONOUS = "    aio read size = 0\n    aio write size = 0\n    use sendfile = yes\n"
+_TUNINGS = {
+    "": "",
+    "sync": "    aio read size = 0\n    aio write size = 0\n    use sendfile = yes\n",
+    "full": "    vfs objects = acl_xattr streams_xattr\n    ea support = yes\n    store dos attributes = yes\n",
+}
 
 
 class Server(NamedTuple):
@@ -108,14 +113,16 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, workloads: Collection[str] = ()) -> None:
     """Fill a folder with what the workloads expect, owned by whom the servers act as."""
     (folder / "made").mkdir(parents=True)
-    (folder / "list").mkdir()
     (folder / "small").write_bytes(b"small")
     (folder / "data").write_bytes(os.urandom(_DATA_BLOCK) * (DATA_FILE_SIZE // _DATA_BLOCK))
-    for number in range(LIST_ENTRIES):
-        (folder / "list" / f"file{number:04}.txt").touch()
+    for workload in _FULL_FOLDERS.keys() & set(workloads):
+        name, entries = _FULL_FOLDERS[workload]
+        (folder / name).mkdir()
+        for number in range(entries):
+            (folder / name / f"file{number:04}.txt").touch()
     if os.geteuid() == 0:
         owner = _unprivileged()
         for path in (folder, *folder.rglob("*")):
@@ -158,13 +165,16 @@ def start_lamina(folder: Path, chain: str = "") -> Server:
     return Server("lamina", process, int(line), account)
 
 
-def start_smbd(folder: Path, state: Path, synchronous: bool) -> Server:
-    """Serve `folder` with smbd, with a configuration and a state folder of its own. Raises `ServerError`."""
+def start_smbd(folder: Path, state: Path, kind: str = "") -> Server:
+    """Serve `folder` with smbd, with a configuration and a state folder of its own. Raises `ServerError`.
+
+    `kind`: "" for its defaults, "sync" to read and write without threads, "full" with the modules that Windows needs.
+    """
     for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
         (state / name).mkdir(parents=True)
     port = _free_port()
     configuration = state / "smb.conf"
-    tuning = _SYNCHRONOUS if synchronous else ""
+    tuning = _TUNINGS[kind]
     configuration.write_text(_SMB_CONF.format(port=port, state=state, share=SHARE, folder=folder, tuning=tuning))
     account = Account(_unprivileged().pw_name, secrets.token_hex(8))
     _add_user(configuration, account)
@@ -172,7 +182,7 @@ def start_smbd(folder: Path, state: Path, synchronous: bool) -> Server:
     with (state / "output").open("wb") as output:
         process = _start(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     _wait_for(port, process, state)
-    return Server("smbd-sync" if synchronous else "smbd", process, port, account)
+    return Server(f"smbd-{kind}" if kind else "smbd", process, port, account)
 
 
 def smbd_is_installed() -> bool:
