@@ -147,14 +147,20 @@ class Gfapi(NamedTuple):
     form: StatForm
 
 
+def declared() -> FFI:
+    """What the library has, for cffi."""
+    ffi = FFI()
+    ffi.cdef(_TYPES + FUNCTIONS)
+    return ffi
+
+
 @functools.cache
 def gfapi() -> Gfapi:
     """The library of this machine. OSError(ENOSYS) says what is missing: a package, or a machine that is known."""
     machine = platform.machine()
     if machine not in STAT_FORMS:
         raise OSError(errno.ENOSYS, f"the structures of libgfapi on {machine} are not known")
-    ffi = FFI()
-    ffi.cdef(_TYPES + FUNCTIONS)
+    ffi = declared()
     try:
         lib = ffi.dlopen(ctypes.util.find_library("gfapi") or LIBRARY)
     except OSError as error:
@@ -168,7 +174,6 @@ _SAME: Final = {
     errno.EREMOTE: errno.ENOTCONN,
     errno.ECONNREFUSED: errno.ENOTCONN,
     errno.ECONNRESET: errno.ENOTCONN,
-    errno.ENOATTR if hasattr(errno, "ENOATTR") else errno.ENODATA: errno.ENODATA,
     errno.EFAULT: errno.EIO,
     0: errno.EIO,
 }
@@ -205,4 +210,4 @@ def time_bytes(nanoseconds: int) -> bytes:
     return TIME.pack(*divmod(nanoseconds, _SECOND))
 
 
-__all__ = ["Gfapi", "StatForm", "error_of", "file_stat", "gfapi", "time_bytes"]
+__all__ = ["Gfapi", "StatForm", "declared", "error_of", "file_stat", "gfapi", "time_bytes"]

@@ -131,7 +131,7 @@ class GlusterData(GlusterShare):
 
     def _transfer_again(self, attempt: Callable[[float], int]) -> int:
         try:
-            return self._volume.patiently(self.options.timeout, attempt)
+            return self._volume.patience.keep(self.options.timeout, attempt)
         finally:
             self._tell_health()
 

@@ -79,7 +79,7 @@ class GlusterShare(Backend):
         return result
 
     def _tell_health(self) -> None:
-        if self._volume.is_away:
+        if self._volume.patience.is_over:
             self.health.degraded(f"bricks of the volume {self._volume.name!r} are away")
         else:
             self.health.ok()

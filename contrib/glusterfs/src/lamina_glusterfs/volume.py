@@ -9,24 +9,19 @@ away for longer than that, operations fail at once.
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
-from lamina.vfs_modules.engine import sleep
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.workers import Workers
 
 from lamina_glusterfs.binding import HANDLE_LENGTH, NUMBER, Gfapi, error_of, gfapi
 from lamina_glusterfs.options import LOG_LEVELS, GlusterOptions, Place, place_of
+from lamina_glusterfs.patience import Patience
 from lamina_glusterfs.pins import Pins
 
 _T = TypeVar("_T")
-_PAUSE: Final = 0.25
-_AWAY: Final = frozenset({errno.ENOTCONN, errno.EBADF})
-"""What may have come of a connection that was lost: bricks are away, or have forgotten what was open."""
-
 # Those that answer without asking a brick, or before one has answered.
 _CACHES: Final = ("quick-read", "md-cache", "io-cache", "read-ahead", "nl-cache", "readdir-ahead", "parallel-readdir")
 _ALWAYS_OFF: Final = ("write-behind", "open-behind", "io-threads")
@@ -77,7 +72,7 @@ class Volume:
         """Connect. Raises OSError where the volume is not there; that takes the library some seconds."""
         self.api = gfapi()
         self.name = key.volume
-        self._away_since = 0.0
+        self.patience = Patience()
         self.workers = Workers(key.threads, f"gluster-{key.volume}")
         self.fs = self._connect(key)
         self.number = self._volume_number()
@@ -143,38 +138,13 @@ class Volume:
 
         `late` is given what it returns where nobody waits for that any more.
         """
-        return self.patiently(
+        return self.patience.keep(
             seconds, lambda left: self.workers.call(left, self._as, token, function, arguments, late=late)
         )
 
     def _as(self, token: ImpersonationToken, function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
         act_as(self.api, token)
         return function(*arguments)
-
-    def patiently(self, seconds: float, attempt: Callable[[float], _T]) -> _T:
-        """`attempt(seconds that are left)`, again while it fails because bricks are away."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                result = attempt(max(end - time.monotonic(), 0.0))
-            except OSError as error:
-                if error.errno not in _AWAY or not self._may_come_back(error, seconds, end):
-                    raise
-            else:
-                self._away_since = 0.0
-                return result
-            sleep(_PAUSE)
-
-    def _may_come_back(self, error: OSError, seconds: float, end: float) -> bool:
-        now = time.monotonic()
-        if not self._away_since:
-            self._away_since = now
-        return now + _PAUSE < min(end, self._away_since + seconds)
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the last that was asked of it could not be done, because bricks are away."""
-        return bool(self._away_since)
 
     def become(self, token: ImpersonationToken) -> None:
         """Let the calls of this thread be those of `token`."""
