@@ -26,7 +26,7 @@ from lamina.core.wire.constants import (
 )
 from lamina.core.wire.errors import WireError
 from lamina.core.wire.header import Header, decode_header, pack_header_into, split_compound
-from lamina.core.wire.transform import decode_transform_header
+from lamina.core.wire.transform import TRANSFORM_SESSION_ID_AT, decode_transform_header, transform_session_id
 from lamina.ntfsa.status import NtStatus
 
 if TYPE_CHECKING:
@@ -120,11 +120,16 @@ class Connection:
 
     def opened(self, message: memoryview) -> tuple[memoryview, SmbSession]:
         """What the encrypted message that came last holds, and the session whose key it came with. Raises WireError."""
-        channel = self.channels.get(decode_transform_header(message).session_id)
+        try:
+            channel = self.channels.get(transform_session_id(message, TRANSFORM_SESSION_ID_AT)[0])
+        except struct.error:
+            channel = None
         if channel is None or channel.session.opener is None:
+            decode_transform_header(message)
             raise WireError("encrypted message for a session that does not encrypt")
         plain = channel.session.opener.open_in_place(self.transport.with_spare(), spare=True)
         if plain is None or len(plain) < HEADER:
+            decode_transform_header(message)
             raise WireError("encrypted message that cannot be decrypted")
         return plain, channel.session
 

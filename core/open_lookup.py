@@ -11,7 +11,7 @@ from lamina.ntfsa.durability.rules import Kind
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 NO_FILE_ID: Final = 0xFFFFFFFFFFFFFFFF
-_CREDIT_BYTES: Final = 65536
+CREDIT_BYTES: Final = 65536
 _PERSISTENT: Final = Kind.PERSISTENT
 _SMB_3_0: Final = int(Dialect.SMB_3_0)
 
@@ -56,9 +56,9 @@ def check_charge(request: Request, size: int) -> None:
     """Refuse a payload that its credits do not pay for (3.3.5.2.5). `size`: bytes sent or asked for."""
     connection = request.connection
     if not connection.multi_credit:
-        if size > _CREDIT_BYTES:
+        if size > CREDIT_BYTES:
             raise NtStatusError(NtStatus.INVALID_PARAMETER, "more than 64 KiB without multi-credit operations")
-    elif size > _CREDIT_BYTES and (size - 1) // _CREDIT_BYTES + 1 > request.header.credit_charge:
+    elif size > CREDIT_BYTES and (size - 1) // CREDIT_BYTES + 1 > request.header.credit_charge:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, f"{size} bytes with a charge of {request.header.credit_charge}")
     if size > connection.server.settings.max_io:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, f"{size} bytes are more than was negotiated")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.core.commands.write import WRITE_THROUGH
 from lamina.core.crypto.sealing import SPARE, TRANSFORM_HEADER_LENGTH, NonceExhaustedError
-from lamina.core.open_lookup import NO_FILE_ID
+from lamina.core.open_lookup import CREDIT_BYTES, NO_FILE_ID
 from lamina.core.request import HEADER, HEADROOM, Exchange, Reply, Request
 from lamina.core.session import SessionState
 from lamina.core.settings import Dialect
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from lamina.core.session import Channel, SmbOpen, SmbSession
     from lamina.vfs_modules.services.request_view import RequestView
 
-LONGEST: Final = 32 * 1024
-"""Bytes of a read or write beyond which what is saved here does not count, and a buffer of its own is better."""
+LONGEST_IN_PAGE: Final = 32 * 1024
+"""Bytes of a read beyond which its reply has a buffer of its own."""
 
 Rest = tuple[memoryview, "SmbSession | None"]
 """A message that goes the long way, decrypted, and the session whose key it came with."""
@@ -148,21 +148,28 @@ class ShortWay:
         self._now = message, channel, sealed, signer
         return handle(self, message, asked, session)
 
-    def _may_use(self, open_: "SmbOpen", persistent: int, asked: Fields) -> bool:
-        """Whether an open can be used as it is: see `open_lookup.open_of`, which takes care of all others."""
-        if open_.closing or persistent not in (open_.file_id, NO_FILE_ID):
+    def _begin(self, session: "SmbSession", persistent: int, volatile: int, asked: Fields, size: int) -> bool:
+        """Take the open that is meant and the credits for `size` bytes; False if something about them is unusual.
+
+        See `open_lookup.open_of` and `open_lookup.check_charge`, which take care of all others.
+        """
+        open_ = session.opens.get(volatile)
+        if open_ is None or open_.closing or open_.nt is None or persistent not in (open_.file_id, NO_FILE_ID):
             return False
-        sealed, tree, durable = self._now[2], open_.tree, open_.durable
-        if tree.tree_id != asked[9] >> 32 or tree.session.trees.get(tree.tree_id) is not tree:
-            return False
-        if sealed is None and tree.share.encrypt:
+        tree, durable = open_.tree, open_.durable
+        if tree.tree_id != asked[9] >> 32 or session.trees.get(tree.tree_id) is not tree:
             return False
         if durable is not None and durable.replayable and durable.kind is not _PERSISTENT:
             return False
-        if self._connection.dialect >= _SMB_3_0 and open_.sequence.current != asked[3] & 0xFFFF:
+        connection = self._connection
+        if connection.dialect >= _SMB_3_0 and open_.sequence.current != asked[3] & 0xFFFF:
+            return False
+        if (tree.share.encrypt and self._now[2] is None) or (
+            size > CREDIT_BYTES and not _may_be_large(connection, asked[2], size)
+        ):
             return False
         self._open = open_
-        return True
+        return self._pays(asked)
 
     def _pays(self, asked: Fields) -> bool:
         """Take the credits that the request costs; False if they are not the client's to use."""
@@ -178,7 +185,7 @@ class ShortWay:
         if len(message) < ECHO_REPLY or unpack_echo(message, HEADER)[0] != ECHO_REQUEST_SIZE or not self._pays(asked):
             return False
         out = self._connection.out
-        at = out.room(_SMALL) + self._headroom()
+        at = self._room()
         pack_echo(out.page, at, asked, self._connection.window.grant(asked[5]), self._flags())
         self._send(at, at + ECHO_REPLY)
         return True
@@ -188,91 +195,108 @@ class ShortWay:
             size, _, _, length, offset, persistent, volatile, minimum, rdma, _, _, _ = unpack_read(message, HEADER)
         except struct_error:
             return False
-        if size != READ_REQUEST_SIZE or rdma or length > LONGEST:
+        if size != READ_REQUEST_SIZE or rdma or not self._begin(session, persistent, volatile, asked, length):
             return False
-        open_ = session.opens.get(volatile)
-        if (
-            open_ is None
-            or (nt := open_.nt) is None
-            or not self._may_use(open_, persistent, asked)
-            or not self._pays(asked)
-        ):
-            return False
+        if length > LONGEST_IN_PAGE:
+            self._read_much(asked, offset, length, minimum)
+            return True
         task, out = self._task, self._connection.out
         room = out.room(_SMALL + length)
-        page, start = out.page, room + self._headroom() + READ_REPLY
+        page, start = out.page, room + (_BEFORE if self._now[2] is None else _BEFORE_SEALED) + READ_REPLY
         target = out.view[start : start + length]
-        try:
-            count = data.read(open_.tree.context, nt, target, offset)
-            if count < minimum:
-                raise NtStatusError(NtStatus.END_OF_FILE)
-        except BaseException as error:
-            self._leave(task, error)
+        count = self._fill(target, offset, minimum)
+        if count < 0:
             return True
         if self._task is not task or out.used != room or out.page is not page:
             # It has waited, or something else was sent meanwhile.
             self._leave(task, _late_read(target[:count]))
             return True
-        at = start - READ_REPLY
+        at, end = start - READ_REPLY, start + count
         pack_read(page, at, asked, self._connection.window.grant(asked[5]), self._flags(), count)
-        self._send(at, start + count)
+        self._send(at, end)
         return True
+
+    def _fill(self, target: memoryview, offset: int, minimum: int) -> int:
+        """Read into `target`: how many bytes, or -1 where the request has ended otherwise."""
+        task, open_ = self._task, self._open
+        assert open_.nt is not None
+        try:
+            count = data.read(open_.tree.context, open_.nt, target, offset)
+            if count < minimum:
+                raise NtStatusError(NtStatus.END_OF_FILE)
+        except BaseException as error:
+            self._leave(task, error)
+            return -1
+        return count
+
+    def _read_much(self, asked: Fields, offset: int, length: int, minimum: int) -> None:
+        """Read into a buffer of its own."""
+        connection, task = self._connection, self._task
+        pool = connection.server.buffers
+        buffer = pool.take(HEADROOM + READ_REPLY + length + SPARE)
+        view, start = memoryview(buffer), HEADROOM + READ_REPLY
+        count = self._fill(view[start : start + length], offset, minimum)
+        if count < 0:
+            pool.give(buffer)
+        elif self._task is not task:
+            pack_read_response_into(buffer, HEADROOM + HEADER, count)
+            self._leave(task, Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count))
+        else:
+            end = start + count
+            pack_read(buffer, HEADROOM, asked, connection.window.grant(asked[5]), self._flags(), count)
+            connection.out.add(view[self._protect(view, HEADROOM, end) : end], buffer)
 
     def _write(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
         try:
             size, at, length, offset, persistent, volatile, rdma, _, _, _, flags = unpack_write(message, HEADER)
         except struct_error:
             return False
-        if (
-            size != WRITE_REQUEST_SIZE
-            or rdma
-            or length > LONGEST
-            or not WRITE_DATA_OFFSET <= at <= len(message) - length
-        ):
+        if size != WRITE_REQUEST_SIZE or rdma or not WRITE_DATA_OFFSET <= at <= len(message) - length:
             return False
-        open_ = session.opens.get(volatile)
-        if (
-            open_ is None
-            or (nt := open_.nt) is None
-            or not self._may_use(open_, persistent, asked)
-            or not self._pays(asked)
-        ):
+        if not self._begin(session, persistent, volatile, asked, length):
             return False
-        task, out = self._task, self._connection.out
-        through = flags & WRITE_THROUGH != 0 and self._connection.dialect >= _SMB_2_1
+        task, connection, open_ = self._task, self._connection, self._open
+        through = flags & WRITE_THROUGH != 0 and connection.dialect >= _SMB_2_1
+        assert open_.nt is not None
         try:
-            count = data.write(open_.tree.context, nt, message[at : at + length], offset, through)
+            count = data.write(open_.tree.context, open_.nt, message[at : at + length], offset, through)
         except BaseException as error:
             self._leave(task, error)
             return True
         if self._task is not task:
             self._leave(task, Reply(_SUCCESS, encode_write_response(count)))
             return True
-        at = out.room(_SMALL) + self._headroom()
-        pack_write(out.page, at, asked, self._connection.window.grant(asked[5]), self._flags(), count)
+        at = self._room()
+        pack_write(connection.out.page, at, asked, connection.window.grant(asked[5]), self._flags(), count)
         self._send(at, at + WRITE_REPLY)
         return True
 
     # -- the replies --------------------------------------------------------------------------------------------
 
-    def _headroom(self) -> int:
-        return _BEFORE if self._now[2] is None else _BEFORE_SEALED
+    def _room(self) -> int:
+        """Where a small reply begins in the page."""
+        return self._connection.out.room(_SMALL) + (_BEFORE if self._now[2] is None else _BEFORE_SEALED)
 
     def _flags(self) -> int:
         return 0 if self._now[3] is None else FLAGS_SIGNED
 
     def _send(self, at: int, end: int) -> None:
-        """Sign or seal the reply from `at` to `end` of the page, and put its length before it."""
+        """The reply from `at` to `end` of the page is complete."""
         out = self._connection.out
+        self._protect(out.view, at, end)
+        out.used = end
+
+    def _protect(self, view: memoryview, at: int, end: int) -> int:
+        """Sign or seal the reply from `at` to `end`, and put its length before it; where the frame begins."""
         _, _, sealed, signer = self._now
         if sealed is not None:
             at -= TRANSFORM_HEADER_LENGTH
             assert sealed.sealer is not None
-            sealed.sealer.seal_in_place(out.view[at : end + SPARE], sealed.session_id, spare=True)
+            sealed.sealer.seal(view[at : end + SPARE], sealed.session_id)
         elif signer is not None:
-            signer.sign(out.view[at:end])
-        _FRAME(out.page, at - _BEFORE, end - at)
-        out.used = end
+            signer.sign(view[at:end])
+        _FRAME(view, at - _BEFORE, end - at)
+        return at - _BEFORE
 
     # -- back to the long way -----------------------------------------------------------------------------------
 
@@ -322,6 +346,11 @@ def _exchange_of(task: Task) -> Exchange:
     exchange = getattr(task.on_park, "__self__", None)
     assert isinstance(exchange, Exchange)
     return exchange
+
+
+def _may_be_large(connection: "Connection", charge: int, size: int) -> bool:
+    paid = connection.multi_credit and (size - 1) // CREDIT_BYTES < charge
+    return paid and size <= connection.server.settings.max_io
 
 
 def _is_protected(

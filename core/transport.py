@@ -13,12 +13,12 @@ import socket
 import struct
 import termios
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from lamina.core.buffers import BufferPool
 from lamina.core.crypto.sealing import SPARE
 
-_LENGTH = struct.Struct(">I")
+_length: Final = struct.Struct(">I").unpack_from
 IDLE_BUFFER = 16 * 1024
 """Bytes that an idle connection can receive at once."""
 
@@ -140,44 +140,47 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._make_room(kept)
 
     def next_message(self) -> memoryview | None:
-        """The next message of those that have arrived, if all of it is there; for the sink, in a batch."""
-        sink = self._sink
-        while not (self._ended or self._paused or sink is None) and (end := self._complete(sink)) is not None:
-            start = self._last = self._start + 4
-            self._start = end
-            if end > start:
-                return self._view[start:end]
+        """The next message of those that have arrived, if all of it is there; for the sink, in a batch.
+
+        Sets `_needed` to how much there must be for the one that is not all there.
+        """
+        while not (self._ended or self._paused):
+            start = self._start
+            available = self._end - start
+            if available < 4:
+                self._needed = 4
+                return None
+            needed = 4 + _length(self._buffer, start)[0]
+            if self._is_too_long(needed - 4):
+                return None
+            self._needed = needed
+            if available < needed:
+                return None
+            self._last = start + 4
+            end = self._start = start + needed
+            if needed > 4:
+                return self._view[start + 4 : end]
         return None
 
-    def with_spare(self) -> memoryview:
-        """The message that `next_message` gave last, and SPARE bytes behind it, which must be as before when it is left."""
-        return self._whole[self._last : self._start + SPARE]
+    def _is_too_long(self, length: int) -> bool:
+        sink = self._sink
+        if sink is None or length <= sink.message_limit:
+            return False
+        # A first byte that is not zero (MS-SMB2 2.1) shows as a length beyond 16 MiB.
+        sink.malformed(f"message of {length} bytes announced, at most {sink.message_limit} are allowed now")
+        self.abort()
+        return True
 
-    def _complete(self, sink: MessageSink) -> int | None:
-        """Where the message at `_start` ends if all of it is there; sets `_needed` if not."""
-        available = self._end - self._start
-        if available < 4:
-            self._needed = 4
-            return None
-        length = _LENGTH.unpack_from(self._buffer, self._start)[0]
-        if length > sink.message_limit:
-            # A first byte that is not zero (MS-SMB2 2.1) shows as a length beyond 16 MiB.
-            sink.malformed(f"message of {length} bytes announced, at most {sink.message_limit} are allowed now")
-            self.abort()
-            return None
-        self._needed = 4 + length
-        return self._start + self._needed if available >= self._needed else None
+    def with_spare(self) -> memoryview:
+        """The message that `next_message` gave last, and SPARE bytes behind it, to be left as they were."""
+        return self._whole[self._last : self._start + SPARE]
 
     def _make_room(self, kept: bool) -> None:
         rest = self._end - self._start
         fits = self._start + self._needed <= len(self._view)
         if not kept and rest and fits and self._needed > 4:
             return
-        if (
-            kept
-            or self._needed > len(self._view)
-            or (len(self._view) > IDLE_BUFFER and self._needed <= IDLE_BUFFER)
-        ):
+        if kept or self._needed > len(self._view) or (len(self._view) > IDLE_BUFFER and self._needed <= IDLE_BUFFER):
             self._replace_buffer(kept, rest)
         elif rest:
             self._buffer[:rest] = self._buffer[self._start : self._end]

@@ -32,10 +32,9 @@ MAX_SEALED_BLOCKS: Final = 1 << 60
 
 _HEADER = Struct("<4s16s16sIHHQ")
 _FIXED = Struct("<IHH")  # OriginalMessageSize, Reserved, Flags, at 36
-_COUNTER = Struct("<Q")
 _SIGNATURE: Final = slice(4, 20)
 _NONCE_OFFSET: Final = 20
-_NONCE_PADDING: Final = bytes(8)
+_ASSOCIATED: Final = slice(20, TRANSFORM_HEADER_LENGTH)
 _UNSIGNED: Final = bytes(16)
 
 
@@ -46,12 +45,13 @@ class NonceExhaustedError(Exception):
 class Cipher:
     """One key of one direction. Made by `make_cipher`."""
 
-    __slots__ = ("_aead", "_blocks", "_nonce_end", "_nonce_length", "_sealed")
+    __slots__ = ("_aead", "_blocks", "_make_nonce", "_nonce", "_sealed")
 
     def __init__(self, aead: AESGCM | AESCCM, nonce_length: int) -> None:
         self._aead = aead
-        self._nonce_length = nonce_length
-        self._nonce_end = _NONCE_OFFSET + nonce_length
+        self._nonce = slice(_NONCE_OFFSET, _NONCE_OFFSET + nonce_length)
+        # In the header there are zeros behind it.
+        self._make_nonce = Struct(f"<Q{nonce_length - 8}x").pack
         self._sealed = 0
         self._blocks = 0
 
@@ -61,7 +61,7 @@ class Cipher:
         self._blocks += (size >> 4) + 4
         if sealed > MAX_SEALED_MESSAGES or self._blocks > MAX_SEALED_BLOCKS:
             raise NonceExhaustedError("this session has encrypted as much as one key may")
-        return _COUNTER.pack(sealed) + _NONCE_PADDING
+        return self._make_nonce(sealed)
 
     def seal_in_place(
         self, buffer: bytearray | memoryview, session_id: int, transform_offset: int = 0, spare: bool = False
@@ -71,20 +71,32 @@ class Cipher:
         With `spare` the last SPARE bytes of `buffer` do not belong to the message and are written to: the tag is made
         there. Without it the ciphertext is copied once. Raises NonceExhaustedError when the key is used up.
         """
-        with memoryview(buffer)[transform_offset:] as whole, whole[TRANSFORM_HEADER_LENGTH:] as text:
-            size = len(text) - SPARE if spare else len(text)
-            if size <= 0:
-                raise ValueError("there is no message behind the transform header")
-            nonce = self._next_nonce(size)
-            _HEADER.pack_into(whole, 0, TRANSFORM_PROTOCOL_ID, _UNSIGNED, nonce, size, 0, ENCRYPTED, session_id)
-            associated = whole[_NONCE_OFFSET:TRANSFORM_HEADER_LENGTH]
+        with memoryview(buffer)[transform_offset:] as whole:
             if spare:
-                self._aead.encrypt_into(nonce[: self._nonce_length], text[:size], associated, text)
-                whole[_SIGNATURE] = text[size:]
-            else:
-                sealed = memoryview(self._aead.encrypt(nonce[: self._nonce_length], text, associated))
+                self.seal(whole, session_id)
+                return
+            with whole[TRANSFORM_HEADER_LENGTH:] as text:
+                size = len(text)
+                nonce = self._write_header(whole, size, session_id)
+                sealed = memoryview(self._aead.encrypt(nonce, text, whole[_ASSOCIATED]))
                 text[:] = sealed[:size]
                 whole[_SIGNATURE] = sealed[size:]
+
+    def seal(self, whole: memoryview, session_id: int) -> None:
+        """Seal a message that has room for the transform header before it and SPARE bytes behind it, all in `whole`."""
+        text = whole[TRANSFORM_HEADER_LENGTH:]
+        size = len(text) - SPARE
+        nonce = self._write_header(whole, size, session_id)
+        self._aead.encrypt_into(nonce, text[:size], whole[_ASSOCIATED], text)
+        whole[_SIGNATURE] = text[size:]
+
+    def _write_header(self, whole: memoryview, size: int, session_id: int) -> bytes:
+        """Write the transform header of a message of `size` bytes, still without its signature; the nonce."""
+        if size <= 0:
+            raise ValueError("there is no message behind the transform header")
+        nonce = self._next_nonce(size)
+        _HEADER.pack_into(whole, 0, TRANSFORM_PROTOCOL_ID, _UNSIGNED, nonce, size, 0, ENCRYPTED, session_id)
+        return nonce
 
     def open_in_place(self, message: memoryview, spare: bool = False) -> memoryview | None:
         """Decrypt a transform message over itself: the view of the plaintext, or None if it is not authentic.
@@ -106,20 +118,20 @@ class Cipher:
             return None
 
     def _open_with_spare(self, message: memoryview, end: int) -> memoryview:
-        behind = bytes(message[end:])
-        message[end:] = message[_SIGNATURE]
+        tail = message[end:]
+        behind = tail.tobytes()
+        tail[:] = message[_SIGNATURE]
         try:
             return self._decrypt(message, message[TRANSFORM_HEADER_LENGTH:], message[TRANSFORM_HEADER_LENGTH:end])
         finally:
-            message[end:] = behind
+            tail[:] = behind
 
     def _open_copied(self, message: memoryview) -> memoryview:
         text = message[TRANSFORM_HEADER_LENGTH:]
         return self._decrypt(message, b"".join((text, message[_SIGNATURE])), text)
 
     def _decrypt(self, message: memoryview, sealed: bytes | memoryview, plain: memoryview) -> memoryview:
-        associated = message[_NONCE_OFFSET:TRANSFORM_HEADER_LENGTH]
-        self._aead.decrypt_into(message[_NONCE_OFFSET : self._nonce_end], sealed, associated, plain)
+        self._aead.decrypt_into(message[self._nonce], sealed, message[_ASSOCIATED], plain)
         return plain
 
 

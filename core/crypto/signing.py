@@ -21,10 +21,10 @@ AES_GMAC: Final = 0x0002
 _HEADER_LENGTH: Final = 64
 _SIGNATURE: Final = slice(48, 64)
 _ZEROS: Final = bytes(16)
-_NONCE_FIELDS = Struct("<HHIIQ")  # Command, CreditRequest, Flags, NextCommand, MessageId, at 12
+_nonce_fields = Struct("<H2xI4xQ").unpack_from  # Command, Flags, MessageId, at 12
 _CANCEL: Final = 0x000C
 _SERVER_TO_REDIR: Final = 0x00000001
-_NONCE = Struct("<QI")
+_nonce = Struct("<QI").pack
 
 
 class Signer(Protocol):
@@ -95,21 +95,22 @@ def gmac_nonce(message: bytearray | memoryview) -> bytes:
     Read from the message itself, so a message of the wrong direction never verifies. Bit 0 is set in what a server
     sends; bit 1 in a CANCEL request, which shares its message id with the request that it cancels.
     """
-    command, _, flags, _, message_id = _NONCE_FIELDS.unpack_from(message, 12)
-    from_server = flags & _SERVER_TO_REDIR
-    return _NONCE.pack(message_id, from_server | (2 if command == _CANCEL and not from_server else 0))
+    command, flags, message_id = _nonce_fields(message, 12)
+    if flags & _SERVER_TO_REDIR:
+        return _nonce(message_id, 1)
+    return _nonce(message_id, 2 if command == _CANCEL else 0)
 
 
 class GmacSigner(_Base):
     """AES-128-GMAC (RFC 4543): 3.1.1 where negotiated; twenty times as fast as CMAC."""
 
-    __slots__ = ("_keyed",)
+    __slots__ = ("_encrypt",)
 
     def __init__(self, key: bytes) -> None:
-        self._keyed = AESGCM(key)
+        self._encrypt = AESGCM(key).encrypt
 
     def _mac(self, message: bytearray | memoryview) -> bytes:
-        return self._keyed.encrypt(gmac_nonce(message), b"", message)
+        return self._encrypt(gmac_nonce(message), b"", message)
 
 
 _SIGNERS: Final = {HMAC_SHA256: HmacSigner, AES_CMAC: CmacSigner, AES_GMAC: GmacSigner}

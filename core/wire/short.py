@@ -48,7 +48,7 @@ Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
 """What `unpack_header` gives."""
 
 
-def pack_read(buffer: bytearray, at: int, asked: Fields, granted: int, flags: int, count: int) -> None:
+def pack_read(buffer: bytearray | memoryview, at: int, asked: Fields, granted: int, flags: int, count: int) -> None:
     """Write the READ_REPLY bytes before `count` bytes of data, in answer to a request with the header `asked`."""
     _READ(
         buffer, at, PROTOCOL_NUMBER, HEADER_SIZE, asked[2], 0, asked[4], granted, flags | FLAGS_SERVER_TO_REDIR, 0,

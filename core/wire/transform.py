@@ -16,6 +16,10 @@ ENCRYPTED: Final = 0x0001
 
 _HEADER = Struct("<4s16s16sIHHQ")
 
+TRANSFORM_SESSION_ID_AT: Final = 44
+transform_session_id: Final = Struct("<Q").unpack_from
+"""(message, TRANSFORM_SESSION_ID_AT) → SessionId, for whoever wants nothing else; nothing is checked."""
+
 
 class TransformHeader(NamedTuple):
     """The fields; `original_message_size` in bytes, without this header."""

@@ -62,7 +62,9 @@ _SENT = st.builds(
     Sent,
     command=st.sampled_from([Command.ECHO, Command.READ, Command.WRITE]),
     offset=st.sampled_from([0, 1, 4096, 50_000, 51_200, 60_000, (1 << 63) - 2, (1 << 64) - 1]),
-    length=st.sampled_from([0, 1, 100, 4096, short_way.LONGEST, short_way.LONGEST + 1, 65536, 65537]),
+    length=st.sampled_from(
+        [0, 1, 100, 4096, short_way.LONGEST_IN_PAGE, short_way.LONGEST_IN_PAGE + 1, 65536, 65537, 131_072]
+    ),
     minimum=_rarely(0, 1, 5000),
     file=_rarely(0, 1),
     persistent=_rarely(0, 1, 2),
