@@ -79,6 +79,8 @@ def as_text(shown: Status) -> Iterator[str]:
         f"lamina {shown['version']}, up {_duration(shown['uptime'])}, {_many(shown['connections'], 'connection')}, "
         f"{_many(shown['sessions'], 'session')}, {_many(shown['waiting'], 'open file')} without a client"
     )
+    for worker in shown.get("workers", ()):
+        yield f"worker {worker['number']}  process {worker['pid']}, {_many(worker['connections'], 'connection')}"
     for share in shown["shares"]:
         yield ""
         yield (

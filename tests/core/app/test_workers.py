@@ -1,0 +1,101 @@
+"""`lamina run` with several workers: one server to whoever administers it."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import smbclient
+
+Start = Callable[..., Any]
+USER, PASSWORD = "alice", "a-good-password"
+
+
+@pytest.fixture
+def config(tmp_path: Path, lamina: Start) -> Path:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text(name)
+    accounts = ("--accounts", tmp_path / "accounts.db", "--uid", os.geteuid(), "--gid", os.getegid())
+    done = lamina("user", "add", USER, "--password-stdin", *accounts, stdin=f"{PASSWORD}\n")
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "lamina.toml"
+    write(file, one="one")
+    return file
+
+
+def write(file: Path, chain: str = "", **shares: str) -> None:
+    server = '[server]\nlisten = ["127.0.0.1:0"]\naccounts = "accounts.db"\nstate = "state"\nworkers = 2\n'
+    tables = [f'[share.{name}]\npath = "{path}"\n{chain}' for name, path in shares.items()]
+    file.write_text("\n".join([server, *tables]))
+
+
+class Client:
+    """A client with a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.cache: dict[str, Any] = {}
+        self.arguments = {"username": USER, "password": PASSWORD, "port": port, "connection_cache": self.cache}
+
+    def listing(self, share: str) -> list[str]:
+        return list(smbclient.listdir(rf"\\127.0.0.1\{share}", **self.arguments))
+
+    def open(self, path: str) -> Any:
+        return smbclient.open_file(rf"\\127.0.0.1\{path}", mode="rb", share_access="rwd", **self.arguments)
+
+    def close(self) -> None:
+        smbclient.reset_connection_cache(connection_cache=self.cache)
+
+
+def test_one_server_in_all_that_is_asked_and_told(start: Start, lamina: Start, config: Path) -> None:
+    server = start("run", "-c", config, "--json")
+    listening = server.event("listening")
+    port = int(listening["listeners"][0]["port"])
+    assert len(set(listening["workers"]) - {listening["pid"]}) == 2
+    clients = [Client(port) for _ in range(2)]
+    files = [client.open(r"one\one.txt") for client in clients]
+    status = json.loads(lamina("status", "-c", config, "--json").stdout)
+    assert (status["connections"], status["sessions"], status["shares"][0]["opens"]) == (2, 2, 2)
+    assert len(status["workers"]) == 2
+    shown = lamina("status", "-c", config).stdout
+    assert "worker 1" in shown
+    assert "worker 2" in shown
+    listed = lamina("handles", "list", "-c", config).stdout
+    assert listed.count("one.txt") == 2
+    for file in files:
+        file.close()
+    write(config, one="one", two="two")
+    assert "share two added" in lamina("reload", "-c", config).stdout
+    assert {tuple(client.listing("two")) for client in clients} == {("two.txt",)}
+    for client in clients:
+        client.close()
+    server.send(signal.SIGTERM)
+    assert server.event("stopped")["connections"] == 2
+    assert server.end() == 0
+
+
+def test_a_worker_that_dies_is_told_of_and_replaced(start: Start, lamina: Start, config: Path) -> None:
+    server = start("run", "-c", config, "--json")
+    listening = server.event("listening")
+    os.kill(listening["workers"][0], signal.SIGKILL)
+    assert server.event("worker_ended") | {"time": 0} == {"event": "worker_ended", "time": 0, "worker": 1, "status": -9}
+    for _ in range(2):
+        client = Client(int(listening["listeners"][0]["port"]))
+        assert client.listing("one") == ["one.txt"]
+        client.close()
+
+
+def test_a_module_that_only_one_process_may_have_is_refused(lamina: Start, config: Path) -> None:
+    write(config, 'chain = ["count", "posix"]\n', one="one")
+    done = lamina("check", config)
+    assert done.returncode == 1
+    assert "module 'count' does not say that several worker processes may serve its files at once" in done.stderr
+
+
+def test_a_worker_that_cannot_start_stops_the_start(start: Start, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "accounts.db").write_text("not a database")
+    server = start("run", "-c", config, "--json")
+    assert server.process.wait(60) == 1
