@@ -12,18 +12,18 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
-from lamina.vfs_modules.engine import current_task
 from lamina.vfs_modules.turn import Turn
 from lamina.vfs_modules.workers import Workers
 
 from lamina_ceph.errors import LOST, fail
+from lamina_ceph.leaving import beside
 from lamina_ceph.library import library
 from lamina_ceph.mount import Mount, Settings
 from lamina_ceph.permissions import PermissionCache
 
 _T = TypeVar("_T")
 
-_SECONDS_TO_LEAVE: Final = 10.0
+_SECONDS_TO_SYNC: Final = 20.0
 
 
 class Key(NamedTuple):
@@ -84,25 +84,18 @@ class Connection:
         self._workers.close()
 
     def _unmount(self, mount: Mount) -> None:
-        def leave() -> None:
-            with contextlib.suppress(OSError):
-                mount.unmount()
-
         if mount.lost or mount.running:
             # Something hangs in it.
-            _beside(mount.give_up)
+            beside(mount.give_up)
             return
-        thread = _beside(leave)
-        if current_task() is None:
-            thread.join(_SECONDS_TO_LEAVE)
-        else:
-            with contextlib.suppress(OSError):
-                self._workers.call(_SECONDS_TO_LEAVE, thread.join, _SECONDS_TO_LEAVE)
-        if thread.is_alive():
-            _beside(mount.give_up)
+        with contextlib.suppress(OSError):
+            self._workers.call(_SECONDS_TO_SYNC, mount.sync)
+        beside(mount.unmount)
 
     def mounted(self) -> Mount:
-        """The mount, made anew where there is none that works. Raises OSError."""
+        """The mount, made anew where there is none that works. Raises OSError; ESHUTDOWN where everybody has left."""
+        if not self._users:
+            fail(errno.ESHUTDOWN)
         mount = self.mount
         if mount is not None and not mount.lost:
             return mount
@@ -111,7 +104,7 @@ class Connection:
             if mount is None or mount.lost:
                 made = self._workers.call(self.seconds, Mount, self.settings, late=Mount.unmount)
                 if mount is not None:
-                    _beside(mount.give_up)
+                    beside(mount.give_up)
                 self.mount = mount = made
             return mount
 
@@ -151,9 +144,3 @@ class Connection:
     def hanging(self) -> int:
         """How many calls nobody waits for any more, each of which keeps a thread."""
         return self._hanging
-
-
-def _beside(function: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=function, name="lamina-ceph-leave", daemon=True)
-    thread.start()
-    return thread
