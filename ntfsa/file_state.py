@@ -11,7 +11,7 @@ from lamina.ntfsa.constants import (
     FILE_ATTRIBUTE_SPARSE_FILE,
 )
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
-from lamina.ntfsa.times.filetime import to_filetime
+from lamina.ntfsa.times.filetime import EPOCH_DIFFERENCE, PLAIN_TIMES_END, to_filetime
 from lamina.ntfsa.times.modification import shown_stat
 from lamina.vfs_modules.operations import DosAttributes, FileStat
 
@@ -24,6 +24,8 @@ _DIRECTORY: Final = 0o040000
 _REGULAR: Final = 0o100000
 _LINK: Final = 0o120000
 _CLUSTER: Final = 4096
+# Every open and query passes here: this costs half of calling the class.
+_new = tuple.__new__
 
 
 def is_directory(stat: FileStat) -> bool:
@@ -92,15 +94,23 @@ def network_open(
 ) -> NetworkOpenInformation:
     """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
     stored = dos.attributes
-    return NetworkOpenInformation(
-        to_filetime(creation_ns(stat, dos)),
-        to_filetime(stat.atime_ns),
-        to_filetime(stat.mtime_ns),
-        to_filetime(change_ns(stat, dos)),
-        allocation_size(stat, stored, reserved),
-        end_of_file(stat),
-        shown_attributes(stat, stored, hidden_name),
+    times = created, accessed, written, changed = (
+        creation_ns(stat, dos) if dos.creation_ns is None else dos.creation_ns,
+        stat.atime_ns,
+        stat.mtime_ns,
+        stat.ctime_ns if dos.change_ns is None else dos.change_ns,
     )
+    if 0 <= created | accessed | written | changed < PLAIN_TIMES_END:
+        filetimes = (
+            created // 100 + EPOCH_DIFFERENCE,
+            accessed // 100 + EPOCH_DIFFERENCE,
+            written // 100 + EPOCH_DIFFERENCE,
+            changed // 100 + EPOCH_DIFFERENCE,
+        )
+    else:
+        filetimes = to_filetime(times[0]), to_filetime(times[1]), to_filetime(times[2]), to_filetime(times[3])
+    sizes = allocation_size(stat, stored, reserved), end_of_file(stat)
+    return _new(NetworkOpenInformation, (*filetimes, *sizes, shown_attributes(stat, stored, hidden_name)))
 
 
 def hides(open_: "NtOpen") -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
-from lamina.ntfsa.times.filetime import EPOCH_DIFFERENCE
+from lamina.ntfsa.times.filetime import EPOCH_DIFFERENCE, PLAIN_TIMES_END
 
 if TYPE_CHECKING:
     from lamina.ntfsa.fscc.directory_information import DirectoryBuffer
@@ -25,8 +25,6 @@ _IS_DIRECTORY: Final = c.FILE_ATTRIBUTE_DIRECTORY
 _NORMAL: Final = c.FILE_ATTRIBUTE_NORMAL
 _SPARSE: Final = c.FILE_ATTRIBUTE_SPARSE_FILE
 _REPARSE_POINT: Final = c.FILE_ATTRIBUTE_REPARSE_POINT
-_LAST: Final = 1 << 62
-"""Nanoseconds since 1970 of a time in the year 2116: below it, and from 1970 on, nothing is out of range."""
 
 
 def quickly(
@@ -61,8 +59,7 @@ def quickly(
             created is None
             or compressed
             or stored & _REPARSE_POINT
-            # All of them are in range where this is.
-            or not 0 <= created | accessed | written | changed < _LAST
+            or not 0 <= created | accessed | written | changed < PLAIN_TIMES_END
             or read((dev, ino, "")).write_time is not None
         ):
             return long_way(entry)

@@ -23,22 +23,37 @@ from lamina.ntfsa.streams.stream_opens import key_of_file
 from lamina.vfs_modules.extensions import ClientTrait, InfoType
 
 if TYPE_CHECKING:
-    from lamina.vfs_modules.operations import FileStat
+    from lamina.vfs_modules.operations import DosAttributes, FileStat
 
 _BYTE_ALIGNED: Final = 0
 
 
 class _Query:
-    """One query: what is looked at once and told in parts."""
+    """One query: what is looked at once, if it is needed, and told in parts."""
 
-    __slots__ = ("context", "information", "open", "stat")
+    __slots__ = ("_state", "context", "open")
 
     def __init__(self, context: NtContext, open_: NtOpen) -> None:
         self.context = context
         self.open = open_
-        stat, dos = state_of(context.token, open_)
-        self.stat: FileStat = stat
-        self.information = network_open(stat, dos, hides(open_), open_.reserved)
+        self._state: tuple[FileStat, DosAttributes] | None = None
+
+    def _look(self) -> "tuple[FileStat, DosAttributes]":
+        state = self._state
+        if state is None:
+            state = self._state = state_of(self.context.token, self.open)
+        return state
+
+    @property
+    def stat(self) -> "FileStat":
+        """The file's status."""
+        return self._look()[0]
+
+    @property
+    def information(self) -> fi.NetworkOpenInformation:
+        """What is told of every file."""
+        stat, dos = self._look()
+        return network_open(stat, dos, hides(self.open), self.open.reserved)
 
     def delete_pending(self) -> bool:
         registry, key = self.open.volume.registry, self.open.file_key

@@ -12,6 +12,12 @@ EPOCH_DIFFERENCE: Final = 116_444_736_000_000_000
 
 MAX_FILETIME: Final = 0x7FFFFFFFFFFFFFFF
 
+PLAIN_TIMES_END: Final = 1 << 62
+"""Nanoseconds since 1970: of times from then until here (2116) none is out of a FILETIME's range.
+
+If `0 <= a | b | c < PLAIN_TIMES_END`, that holds for each of them, in one comparison.
+"""
+
 
 def to_filetime(ns: int) -> int:
     """The FILETIME of a time in nanoseconds since 1970-01-01 UTC; times outside its range become its ends.
