@@ -21,17 +21,8 @@ INCLUDES = """
 #include <glusterfs/api/glfs-handles.h>
 """
 FIELDS = {
-    "stat": (
-        "st_dev",
-        "st_ino",
-        "st_nlink",
-        "st_mode",
-        "st_uid",
-        "st_gid",
-        "st_size",
-        "st_blocks",
-        "st_atim",
-        "st_mtim",
+    "stat": tuple(
+        f"st_{name}" for name in ("dev", "ino", "nlink", "mode", "uid", "gid", "size", "blocks", "atim", "mtim")
     ),
     "dirent": ("d_ino", "d_off", "d_reclen", "d_type", "d_name"),
     "statvfs": ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree"),
@@ -128,9 +119,9 @@ def test_structures_are_laid_out_as_the_machine_has_them(layout: dict[str, int])
         512 * written["st_blocks"],
     )
     assert (found.atime_ns, found.mtime_ns) == (written["st_atim"] * 10**9, written["st_mtim"] * 10**9)
-    at = {"st_mode": form.mode_at, "st_uid": form.uid_at, "st_gid": form.gid_at}
-    at |= {"st_atim": form.atime_at, "st_mtim": form.mtime_at}
-    assert at == {field: layout[f"stat.{field}"] for field in at}
+    places = {"st_mode": form.mode_at, "st_uid": form.uid_at, "st_gid": form.gid_at}
+    places |= {"st_atim": form.atime_at, "st_mtim": form.mtime_at}
+    assert places == {field: layout[f"stat.{field}"] for field in places}
 
 
 def test_what_is_told_of_a_volume_and_asked_of_a_lock_is_laid_out_as_the_machine_has_it(layout: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""How an operation waits for bricks that are away: as long as it may, and no longer when they have been away for long."""
+"""How an operation waits for bricks that are away: as long as it may, and no more when they have been for long."""
 
 import errno
 from collections.abc import Callable

@@ -137,7 +137,7 @@ def test_attributes_that_gluster_acts_on_are_not_reached(chain: Chain) -> None:
         "glusterfs.gfid",
         "trusted.glusterfs.volume-id",
         "distribute.migrate-data",
-        "replica.split-brain-status",
+        "replica.split-brain",
     ):
         with pytest.raises(OSError) as caught:
             chain.getxattr(TOKEN, handle, name)

@@ -7,6 +7,7 @@ it is told to, and some of the library's layers do not know of it (github.com/gl
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lamina.vfs_modules.handle import VfsHandle
@@ -71,16 +72,14 @@ class GlusterData(GlusterShare):
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         api, done = self._volume.api, 0
         while done < len(data):
-            rest, place = data[done:], offset + done
-            with api.ffi.from_buffer(rest) as raw:
-                done += self._transfer(
-                    token,
-                    opened,
-                    lambda callback, about, raw=raw, rest=rest, place=place: api.lib.glfs_pwrite_async(
-                        opened.descriptor, raw, len(rest), place, 0, callback, about
-                    ),
-                )
+            with api.ffi.from_buffer(data[done:]) as raw:
+                begin = partial(self._begin_write, opened, raw, len(data) - done, offset + done)
+                done += self._transfer(token, opened, begin)
         return done
+
+    def _begin_write(self, opened: Opened, raw: Any, count: int, offset: int, callback: Any, about: Any) -> int:
+        write = self._volume.api.lib.glfs_pwrite_async
+        return int(write(opened.descriptor, raw, count, offset, 0, callback, about))
 
     def fsync(self, token: ImpersonationToken, handle: VfsHandle, data_only: bool = False) -> None:
         """Return when all that was written is on the bricks' disks."""

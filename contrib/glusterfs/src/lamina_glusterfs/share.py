@@ -86,7 +86,8 @@ class GlusterShare(Backend):
 
     def _ask(self, token: ImpersonationToken, handle: VfsHandle, function: Callable[..., _T], *arguments: Any) -> _T:
         """`function(opened, …)` as `token`, where `opened` is that of the handle, and stays open meanwhile."""
-        return self._call(token, _with, handle.private, function, arguments)
+        result: _T = self._call(token, _with, handle.private, function, arguments)
+        return result
 
     def _walk(self, start: Opened, path: bytes) -> Walk:
         return Walk(self._volume, self._root.object, start.object, path, self._links)

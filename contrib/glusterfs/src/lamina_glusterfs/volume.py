@@ -138,13 +138,17 @@ class Volume:
 
         `late` is given what it returns where nobody waits for that any more.
         """
-        return self.patience.keep(
-            seconds, lambda left: self.workers.call(left, self._as, token, function, arguments, late=late)
-        )
+
+        def attempt(left: float) -> _T:
+            result: _T = self.workers.call(left, self._as, token, function, arguments, late=late)
+            return result
+
+        return self.patience.keep(seconds, attempt)
 
     def _as(self, token: ImpersonationToken, function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
         act_as(self.api, token)
-        return function(*arguments)
+        result: _T = function(*arguments)
+        return result
 
     def become(self, token: ImpersonationToken) -> None:
         """Let the calls of this thread be those of `token`."""
