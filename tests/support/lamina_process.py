@@ -89,7 +89,8 @@ async def serve(layout: Mapping[str, Any], port: int) -> None:
 def plan(layout: Mapping[str, Any], port: int) -> ServerPlan:
     """The plan that a layout describes."""
     shares = {name: _share(folder) for name, folder in layout["shares"].items()}
-    return ServerPlan(ServerSettings(**layout["settings"]), shares, (Listener("127.0.0.1", port),))
+    state = Path(layout["state"]) if layout["state"] else None
+    return ServerPlan(ServerSettings(**layout["settings"]), shares, (Listener("127.0.0.1", port),), state)
 
 
 def authentication(layout: Mapping[str, Any]) -> AuthSettings:

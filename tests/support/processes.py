@@ -63,6 +63,7 @@ class Layout:
     `settings` are fields of Lamina's `ServerSettings`, `auth` of its `AuthSettings`, `smbd` global settings of smbd.
     `machine_sid`: of Lamina's users, where they are to be the same at the next start.
     `python_path`: folders in which more modules are installed.
+    `state`: the folder for what modules keep from one start to the next; without one it goes with the process.
     `torture`: smbtorture may block channels of Lamina (see `tests.smbtorture.blocked_channels`), as it may of smbd.
     `workers`: how many processes Lamina is.
     """
@@ -75,6 +76,7 @@ class Layout:
     torture: bool = False
     machine_sid: str = ""
     python_path: Sequence[str] = ()
+    state: str = ""
     workers: int = 1
 
 
