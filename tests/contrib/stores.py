@@ -1,4 +1,4 @@
-"""A store as the tests see it: real servers, an administrator's view of it beside Lamina, and how a share of it is told.
+"""A store as the tests see it: real servers, an administrator's view beside Lamina, and how a share of it is told.
 
 `posix` is a folder: what fails there, too, is a fault of the test (`LAMINA_TEST_STORES=posix`).
 """
@@ -72,9 +72,9 @@ class Store(ABC):
         return Folder("/", chain=[*above, *between, self.backend(root)], options=options)
 
     @contextlib.contextmanager
-    def serving(self, shares: Mapping[str, Folder], state: Path, **layout: Any) -> Iterator[ServerProcess]:
+    def serving(self, shares: Mapping[str, Folder], folder: Path, **layout: Any) -> Iterator[ServerProcess]:
         """A server in a process of its own."""
-        with serving(self.layout(shares, **layout), state, "lamina") as server:
+        with serving(self.layout(shares, **layout), folder, "lamina") as server:
             yield server
 
     def layout(self, shares: Mapping[str, Folder], **layout: Any) -> Layout:

@@ -66,7 +66,9 @@ class GlusterView:
 
     def read(self, path: str) -> bytes:
         size = self.stat(path)[3]
-        buffer = ctypes.create_string_buffer(size or 1)
+        if not size:
+            return b""
+        buffer = ctypes.create_string_buffer(size)
         descriptor = self._pointer("open", self._volume, path.encode(), os.O_RDONLY)
         try:
             got = self._call("read", descriptor, buffer, c_size_t(size), c_int(0), kind=c_ssize_t)
