@@ -22,9 +22,7 @@ def check_sid(text: str) -> str:
     try:
         pack_sid(text)
     except NtStatusError:
-        raise ValueError(
-            f'must be a SID such as "S-1-5-21-1004336348-1177238915-682003330-1000", not {text!r}'
-        ) from None
+        raise ValueError(f'must be a SID such as "S-1-5-21-1-2-3-1000", not {text!r}') from None
     return text.upper().replace("X", "x")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 REALM = "LAMINA.TEST"
 PASSWORD = "Kerber0s!"
 USERS = ("alice", "mallory")
-SERVICES = ("cifs/localhost", "cifs/files.lamina.test")
+SERVICES = ("cifs/localhost", "cifs/files.lamina.test", "HTTP/localhost")
 START_SECONDS = 30.0
 
 _KRB5_CONF = """[libdefaults]

@@ -9,6 +9,7 @@ import pytest
 from lamina.core.config.diagnostics import ConfigurationError
 from lamina.core.config.loading import Configuration, load, parse
 from lamina.core.config.model import LimitsTable
+from lamina.core.identity.settings import DomainSettings
 from lamina.core.plan import Listener, ModuleSpec
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits
 
@@ -39,6 +40,25 @@ BROKEN = {
     "unknown table": (
         SHARE + "[shares.x]\n",
         ["lamina.toml:3: shares: unknown table; did you mean 'share'?"],
+    ),
+    "identity of a wrong kind": (
+        '[identity.domain.D]\nsid = "S-1-5-21-1-2-3"\nrange = "5-4"\n[identity.users]\n"S-1-x" = 5\n' + SHARE,
+        [
+            "lamina.toml:3: identity.domain.D.range: must go from 1 or more up, to 4294967294 at most",
+            """lamina.toml:5: identity.users.S-1-x: must be a SID such as "S-1-5-21-1-2-3-1000", not 'S-1-x'""",
+        ],
+    ),
+    "ranges that overlap": (
+        '[server]\nkeytab = "file"\n[identity.domain.A]\nsid = "S-1-5-21-1-2-3"\nrange = "1000-1999"\n'
+        '[identity.domain.B]\nsid = "S-1-5-21-4-5-6"\nrange = "1900-2900"\n' + SHARE,
+        ["lamina.toml:8: identity.domain.B.range: the ids 1900-1999 are in the range of A (1000-1999), too"],
+    ),
+    "a domain without a keytab, and nobody who could log on": (
+        '[server]\nntlm = false\n[identity.domain.A]\nsid = "S-1-5-21-1-2-3"\nrange = "1000-1999"\n' + SHARE,
+        [
+            "lamina.toml:2: server.ntlm: nobody could log on: without NTLM there must be a keytab",
+            "lamina.toml:3: identity.domain: users of domains come with tickets: [server] needs a keytab",
+        ],
     ),
     "unknown server key": (
         "[server]\nlissten = []\n" + SHARE,
@@ -266,3 +286,36 @@ def test_the_chains_of_a_right_file_can_be_explained(folder: Path) -> None:
 
 def test_the_limits_of_a_file_are_those_of_the_server() -> None:
     assert LimitsTable().model_dump() == asdict(Limits())
+
+
+def test_who_is_who_is_in_the_settings_of_authentication(folder: Path) -> None:
+    text = """
+        [server]
+        keytab = ["file", "file"]
+        state = "state"
+        [identity]
+        name_service_timeout = 2
+        [identity.users]
+        "S-1-5-21-9-9-9-1" = 5001
+        [identity.domain.LAMAD]
+        sid = "s-1-5-21-1-2-3"
+        range = "100000-199999"
+        base_rid = 1000
+        [identity.domain.OTHER]
+        sid = "S-1-5-21-4-5-6"
+        method = "nss"
+        user_name = "%U@other"
+        administrators = true
+        """
+    authentication = configuration(dedent(text) + SHARE, folder).authentication
+    assert authentication.keytab == f"{folder}/file:{folder}/file"
+    identity = authentication.identity
+    assert (identity.timeout, identity.users, identity.store) == (
+        2,
+        {"S-1-5-21-9-9-9-1": 5001},
+        f"{folder}/state/identities.db",
+    )
+    assert identity.domains == (
+        DomainSettings("LAMAD", "S-1-5-21-1-2-3", low=100000, high=199999, base_rid=1000),
+        DomainSettings("OTHER", "S-1-5-21-4-5-6", method="nss", user_name="%U@other", administrators=True),
+    )

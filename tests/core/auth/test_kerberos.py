@@ -1,5 +1,8 @@
 """Kerberos: our acceptor against pyspnego's client and a real KDC on loopback."""
 
+import os
+import struct
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from lamina.core.auth.accounts import MemoryAccounts
 from lamina.core.auth.authenticator import Authenticator
 from lamina.core.auth.kerberos import KerberosUnavailableError
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.identity.settings import DomainSettings, IdentitySettings
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from tests.core.auth.helpers import ADDRESS, UNTHROTTLED, Client, accounts_of, authenticate, ntlm_client
 from tests.support import kdc as kdc_support
@@ -41,8 +45,8 @@ def authenticator(kdc: Kdc) -> Authenticator:
     return Authenticator(accounts_of("alice"), settings_for(kdc))
 
 
-def client(user: str = "alice", protocol: str = "negotiate", host: str = "localhost") -> Client:
-    made: Client = spnego.client(f"{user}@{REALM}", PASSWORD, hostname=host, service="cifs", protocol=protocol)
+def client(user: str = "alice", protocol: str = "negotiate", host: str = "localhost", service: str = "cifs") -> Client:
+    made: Client = spnego.client(f"{user}@{REALM}", PASSWORD, hostname=host, service=service, protocol=protocol)
     return made
 
 
@@ -131,3 +135,103 @@ def test_without_the_package_a_keytab_is_an_error_that_names_the_extra(monkeypat
     with pytest.raises(KerberosUnavailableError, match=r"lamina\[kerberos\]"):
         Authenticator(MemoryAccounts(), AuthSettings(keytab="/etc/krb5.keytab"))
     assert unpack_token(Authenticator(MemoryAccounts(), AuthSettings()).hint()).mech_types == ["1.3.6.1.4.1.311.2.2.10"]
+
+
+@pytest.mark.parametrize(("enctype", "key_size"), [("aes256-cts-hmac-sha1-96", 32), ("aes128-cts-hmac-sha1-96", 16)])
+def test_both_sizes_of_aes_are_served(
+    authenticator: Authenticator, kdc: Kdc, monkeypatch: pytest.MonkeyPatch, enctype: str, key_size: int
+) -> None:
+    config = kdc.folder / f"{enctype}.conf"
+    wanted = f"[libdefaults]\n default_tkt_enctypes = {enctype}\n default_tgs_enctypes = {enctype}"
+    config.write_text((kdc.folder / "krb5.conf").read_text().replace("[libdefaults]", wanted))
+    monkeypatch.setenv("KRB5_CONFIG", str(config))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{kdc.folder}/{enctype}.ccache")
+    outcome = authenticate(authenticator, client(protocol="kerberos"))
+    assert outcome.authenticated.session_key == outcome.client.session_key
+    assert len(outcome.client.session_key) == key_size
+
+
+def test_the_server_proves_itself_too(authenticator: Authenticator) -> None:
+    """Mutual authentication: the client is complete when it has seen the server's answer, and only by the true one."""
+    for damage in (False, True):
+        its = client(protocol="kerberos")
+        step = authenticator.begin(ADDRESS).step(its.step() or b"")
+        assert step.authenticated is not None
+        assert not its.complete
+        answer = bytearray(step.output)
+        if damage:
+            answer[-10] ^= 1
+            with pytest.raises(spnego.exceptions.SpnegoError):
+                its.step(bytes(answer))
+        else:
+            its.step(bytes(answer))
+            assert its.complete
+
+
+def test_several_keytabs_serve_each_its_own(kdc: Kdc, tmp_path: Path) -> None:
+    """One of other services, and one with a stale key, before the right one."""
+    other = tmp_path / "other.keytab"
+    subprocess.run(
+        ["ktutil"],
+        input=f"addent -password -p host/x@{REALM} -k 1 -e aes256-cts\nno-such\nwkt {other}\nq\n",
+        text=True,
+        check=True,
+        capture_output=True,
+        env={**os.environ, **kdc.environment},
+    )
+    both = f"{other}:{kdc.keytab}"
+    authenticator = Authenticator(accounts_of("alice"), replace(settings_for(kdc), keytab=both))
+    assert authenticate(authenticator, client()).authenticated.user == "alice"
+    alone = Authenticator(accounts_of("alice"), replace(settings_for(kdc), keytab=str(other)))
+    with pytest.raises(NtStatusError):
+        authenticate(alone, client())
+
+
+def test_a_ticket_for_another_service_of_the_keytab_is_refused(authenticator: Authenticator) -> None:
+    with pytest.raises(NtStatusError, match="no file service") as caught:
+        authenticate(authenticator, client(service="HTTP"))
+    assert caught.value.status is NtStatus.LOGON_FAILURE
+
+
+def test_a_client_whose_clock_is_wrong_is_refused(
+    authenticator: Authenticator, kdc: Kdc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MIT's client takes the time from its cache's header: "the KDC's clock is so many seconds ahead"."""
+    cache = kdc.folder / "skewed.ccache"
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{cache}")
+    for command in (["kinit", f"alice@{REALM}"], ["kvno", "cifs/localhost"]):
+        subprocess.run(command, input=f"{PASSWORD}\n", text=True, check=True, capture_output=True)
+    content = bytearray(cache.read_bytes())
+    assert content[:8] == bytes.fromhex("0504000c00010008")
+    content[8:12] = struct.pack(">i", 3600)
+    cache.write_bytes(content)
+    name = gssapi.Name("cifs@localhost", gssapi.NameType.hostbased_service)
+    context = gssapi.SecurityContext(name=name, usage="initiate", mech=gssapi.MechType.kerberos)
+    with pytest.raises(NtStatusError, match="skew") as caught:
+        authenticator.begin(ADDRESS).step(context.step())
+    assert caught.value.status is NtStatus.LOGON_FAILURE
+
+
+def test_a_client_without_a_ticket_goes_on_with_ntlm_unless_that_is_off(kdc: Kdc) -> None:
+    assert (
+        authenticate(
+            Authenticator(accounts_of("alice"), settings_for(kdc)), ntlm_client(protocol="ntlm")
+        ).authenticated.user
+        == "alice"
+    )
+    strict = Authenticator(accounts_of("alice"), replace(settings_for(kdc), allow_ntlm=False))
+    assert unpack_token(strict.hint()).mech_types == ["1.2.840.48018.1.2.2", "1.2.840.113554.1.2.2"]
+    for protocol in ("ntlm", "negotiate"):
+        with pytest.raises(NtStatusError) as caught:
+            authenticate(strict, ntlm_client(protocol=protocol))
+        assert caught.value.status is NtStatus.LOGON_FAILURE
+    assert authenticate(strict, client()).authenticated.user == "alice"
+
+
+def test_a_principal_of_a_realm_may_be_a_user_of_the_name_service(kdc: Kdc) -> None:
+    """MIT's KDC says nothing of groups: the system does."""
+    domain = DomainSettings("HOME", realm=REALM, method="nss", user_name="root")
+    settings = replace(settings_for(kdc), identity=IdentitySettings((domain,)))
+    who = authenticate(Authenticator(accounts_of(), settings), client("mallory")).authenticated
+    assert (who.user, who.domain, who.token.uid) == ("mallory", "HOME", 0)
+    assert who.token.user_name == "HOME\\mallory"
