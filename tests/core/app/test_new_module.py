@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.core.app.conftest import LaminaProcess
+from tests.support import gluster_volume
 from tests.support.clean_environment import CleanEnvironment
 from tests.support.processes import REPOSITORY, User
 from tests.support.smbclient import SMBCLIENT, SmbClient, installed
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = {"no_exe": [], "depot": ["--backend"]}
 EXAMPLES = ("lamina-deny-names", "lamina-rot13", "lamina-sqlite-store")
+BESIDE_VOLUMES = ("glusterfs",)
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +42,11 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> CleanEnvironment:
 
 
 def make(environment: CleanEnvironment, folder: Path) -> None:
-    environment.make("pytest", "hypothesis", "smbprotocol")
-    for example in EXAMPLES:
-        shutil.copytree(REPOSITORY / "contrib/examples" / example, folder / example)
-        environment.install(str(folder / example))
+    environment.make("pytest", "hypothesis", "smbprotocol", "cffi")
+    for place in (*(f"examples/{example}" for example in EXAMPLES), *BESIDE_VOLUMES):
+        own = folder / Path(place).name
+        shutil.copytree(REPOSITORY / "contrib" / place, own)
+        environment.install(str(own))
     for name, options in NAMES.items():
         done = environment.run("lamina", "module", "new", name, *options, cwd=folder)
         assert done.returncode == 0, done.stderr
@@ -63,6 +66,20 @@ def test_its_tests_pass_as_they_were_written(stranger: CleanEnvironment, name: s
 def test_an_example_passes_its_tests_as_a_stranger_installs_it(stranger: CleanEnvironment, example: str) -> None:
     folder = stranger.folder.parent / example
     done = stranger.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+    assert " passed" in done.stdout
+
+
+def test_the_backend_for_glusterfs_passes_its_tests_on_a_real_volume(
+    stranger: CleanEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := gluster_volume.missing():
+        pytest.skip(reason)
+    with gluster_volume.gluster_volume() as volume:
+        monkeypatch.setenv("LAMINA_GLUSTERFS", f"{gluster_volume.VOLUME}@{volume.host}")
+        folder = stranger.folder.parent / "glusterfs"
+        done = stranger.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
     assert " passed" in done.stdout
