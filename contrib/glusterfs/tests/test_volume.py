@@ -13,10 +13,11 @@ from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.operations import Access, Capability, OpenHow
 from lamina.vfs_modules.outside import RangeLock
+from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule, ShadowCopyOptions
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import SERVER_TOKEN
 
-from lamina_glusterfs import GlusterBackend
+from lamina_glusterfs import GlusterBackend, GlusterSnapshots
 from lamina_glusterfs.conformance import options
 from lamina_glusterfs.volume import Volume
 
@@ -187,25 +188,33 @@ def test_a_client_works_on_the_volume(root: str) -> None:
         smbclient.reset_connection_cache()
 
 
-def test_snapshots_that_are_folders_are_previous_versions(serve: Serve, root: str) -> None:
-    """`.snaps` of a volume with `features.uss` looks like this, in each folder."""
-    from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule, ShadowCopyOptions
-
+def test_snapshots_are_previous_versions(serve: Serve, root: str) -> None:
+    """On a folder that looks as `.snaps` does on a volume with snapshots, which take thin LVM."""
     chain = serve()
     top = chain.open_root(TOKEN)
     snapshot = "daily_GMT-2026.11.21-09.00.00"
-    for folder in (".snaps", f".snaps/{snapshot}"):
+    for folder in (".snaps", f".snaps/{snapshot}", ".snaps/no-time"):
         chain.mkdir(TOKEN, top, folder, 0o755)
     chain.close(TOKEN, make(chain, f".snaps/{snapshot}/file", b"old"))
     chain.close(TOKEN, make(chain, "file", b"new"))
-    module = ShadowCopyModule(
-        ShadowCopyOptions(snapdir=".snaps", snapprefix=".*", delimiter="_GMT-", format="%Y.%m.%d-%H.%M.%S")
-    )
-    shown = local_chain("/nowhere", module, GlusterBackend(options(root=root)))
-    place = shown.open_root(TOKEN)
-    assert read(shown, shown.open(TOKEN, place, "file", READ)) == b"new"
-    old = shown.open(TOKEN, place, "@GMT-2026.11.21-09.00.00/file", READ)
-    assert read(shown, old) == b"old"
-    shown.close(TOKEN, old)
-    shown.close(TOKEN, place)
-    shown.disconnect()
+    backend = GlusterBackend(options(root=root))
+    shadow_copy = ShadowCopyModule(ShadowCopyOptions(provider="glusterfs"))
+    with Server({"data": "/nowhere"}, chain=[shadow_copy, "dos_attributes", backend]) as server:
+        user = {"username": server.username, "password": server.password, "port": server.port}
+        share = r"\\127.0.0.1\data"
+        with smbclient.open_file(rf"{share}\file", mode="rb", **user) as file:
+            assert file.read() == b"new"
+        with smbclient.open_file(rf"{share}\@GMT-2026.11.21-09.00.00\file", mode="rb", **user) as file:
+            assert file.read() == b"old"
+        # Deletion happens when the file is closed, which tells nobody that it did not.
+        smbclient.remove(rf"{share}\.snaps\{snapshot}\file", **user)
+        assert smbclient.listdir(rf"{share}\.snaps\{snapshot}", **user) == ["file"]
+        with pytest.raises(OSError):
+            smbclient.open_file(rf"{share}\@GMT-2026.11.21-09.00.01\file", mode="rb", **user)
+        smbclient.reset_connection_cache()
+
+
+def test_a_volume_without_snapshots_has_none(chain: Chain) -> None:
+    provider = GlusterSnapshots()
+    provider.below, provider.root = chain, chain.open_root(TOKEN)
+    assert provider.snapshots() == ()

@@ -24,10 +24,14 @@ class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttri
 
     Options = GlusterOptions
     name: ClassVar[str] = "glusterfs"
-    api_version: ClassVar[tuple[int, int]] = (1, 7)
+    api_version: ClassVar[tuple[int, int]] = (1, 8)
     provides: ClassVar[tuple[str, ...]] = ("cookies",)
 
     options: GlusterOptions
+
+    def one_process(self) -> str:
+        """All that it keeps is on the volume, and each process has a connection of its own."""
+        return ""
 
     def capabilities(self, below: Capability) -> Capability:
         """What the volume has."""
