@@ -241,12 +241,16 @@ class SmbServer:
         self.engine.spawn(Task(), end)
 
     def _sweep(self) -> None:
-        """Close connections that have not authenticated in time, and give up requests that wait for too long."""
+        """Close connections that have not authenticated in time, and give up requests that wait for too long.
+
+        Connections that are idle give back what they need no more.
+        """
         self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
         now = time.monotonic()
         give_up_stalled(self.connections, self.settings.limits.seconds_in_chain, now)
         oldest = now - self.settings.limits.seconds_to_authenticate
         for connection in list(self.connections):
+            connection.transport.rest()
             # Larger messages are taken from the first logon on: who has logged off may log on again when he likes.
             authenticated = connection.message_limit > self.settings.limits.unauthenticated_message
             if connection.opened_at < oldest and not authenticated:

@@ -22,6 +22,12 @@ _length: Final = struct.Struct(">I").unpack_from
 IDLE_BUFFER = 16 * 1024
 """Bytes that an idle connection can receive at once."""
 
+_BUSY_BUFFER: Final = 128 * 1024 - SPARE
+"""The same for one that has sent more than that at once."""
+
+_MOVED: Final = 16 * 1024
+"""Bytes that are rather moved to the front of the buffer than left without much room behind them."""
+
 _INT = struct.Struct("i")
 _TCP_INFO_RTO = struct.Struct("8xI")
 _EXACT = 64 * 1024
@@ -71,6 +77,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         self.peer: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
         self.bytes_received = 0
+        self._received_before = -1
         self.bytes_sent = 0
 
     def _use(self, buffer: bytearray) -> None:
@@ -177,22 +184,38 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def _make_room(self, kept: bool) -> None:
         rest = self._end - self._start
-        fits = self._start + self._needed <= len(self._view)
-        if not kept and rest and fits and self._needed > 4:
-            return
-        if kept or self._needed > len(self._view) or (len(self._view) > IDLE_BUFFER and self._needed <= IDLE_BUFFER):
+        size = len(self._view)
+        if kept or self._needed > size or self._is_full(rest):
             self._replace_buffer(kept, rest)
+        elif rest > _MOVED and self._start + self._needed <= size:
+            return
         elif rest:
             self._buffer[:rest] = self._buffer[self._start : self._end]
         self._start = 0
         self._end = rest
 
+    def _is_full(self, rest: int) -> bool:
+        """Whether the client has sent more at once than there is room for, and may be given more."""
+        size = len(self._view)
+        return self._end == size < _BUSY_BUFFER and rest < size and self._sink_takes(_BUSY_BUFFER)
+
+    def _sink_takes(self, size: int) -> bool:
+        return self._sink is not None and self._sink.message_limit >= size
+
     def _replace_buffer(self, kept: bool, rest: int) -> None:
         old, old_view = self._buffer, self._view
-        self._use(self._pool.take(max(IDLE_BUFFER, self._needed) + SPARE))
+        size = max(self._needed, _BUSY_BUFFER if self._is_full(rest) else IDLE_BUFFER)
+        self._use(self._pool.take(size + SPARE))
         self._view[:rest] = old_view[self._start : self._end]
         if not kept:
             self._pool.give(old)
+
+    def rest(self) -> None:
+        """Called now and then: a client that has sent nothing since the last time needs no large buffer."""
+        if self.bytes_received == self._received_before and not self._end and len(self._view) > IDLE_BUFFER:
+            self._pool.give(self._buffer)
+            self._use(bytearray(IDLE_BUFFER + SPARE))
+        self._received_before = self.bytes_received
 
     def send(self, chunks: Sequence[bytes | bytearray | memoryview]) -> bool:
         """Send all of `chunks`; True if the kernel has them, so that their buffers may be used again."""

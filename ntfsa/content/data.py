@@ -1,12 +1,13 @@
 """Reading, writing and flushing (MS-FSA 2.1.5.3 Server Requests a Read, 2.1.5.4 a Write, 2.1.5.7 Flushing)."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.fscc.notify_information import WRITTEN
 from lamina.ntfsa.grants.grant_breaks import data_changes
 from lamina.ntfsa.locks.byte_range import read_conflict, write_conflict
+from lamina.ntfsa.locks.lock_table import NO_LOCKS
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_changes import tell_data_changed
 from lamina.ntfsa.times.modification import note_first_write, settle_write_time
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 
 _READABLE: Final = c.FILE_READ_DATA | c.FILE_EXECUTE
 _WRITABLE: Final = c.FILE_WRITE_DATA | c.FILE_APPEND_DATA
+_UNBUFFERED: Final = c.FILE_NO_INTERMEDIATE_BUFFERING
+_WRITE_THROUGH: Final = c.FILE_WRITE_THROUGH
 _MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
 
 
-def _require(open_: "NtOpen", access: int) -> None:
-    if open_.is_directory:
-        raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST)
-    if not open_.granted_access & access:
-        raise NtStatusError(NtStatus.ACCESS_DENIED)
+def _refuse(open_: "NtOpen") -> NoReturn:
+    raise NtStatusError(NtStatus.INVALID_DEVICE_REQUEST if open_.is_directory else NtStatus.ACCESS_DENIED)
 
 
 def _check_aligned(open_: "NtOpen", offset: int, length: int) -> None:
@@ -42,14 +42,15 @@ def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int)
     Raises END_OF_FILE, ACCESS_DENIED, FILE_LOCK_CONFLICT, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
     """
     length = len(buffer)
-    _require(open_, _READABLE)
+    if open_.is_directory or not open_.granted_access & _READABLE:
+        _refuse(open_)
     if offset + length > _MAX_OFFSET:
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
-    if open_.mode & c.FILE_NO_INTERMEDIATE_BUFFERING:
+    if open_.mode & _UNBUFFERED:
         _check_aligned(open_, offset, length)
     volume = open_.volume
     record = volume.registry.read(open_.file_key)
-    if record.locks and length and read_conflict(record, open_.owner, offset, length):
+    if record.locks is not NO_LOCKS and length and read_conflict(record, open_.owner, offset, length):
         raise NtStatusError(NtStatus.FILE_LOCK_CONFLICT)
     try:
         count = open_.chain.pread(context.token, open_.data, buffer, offset)
@@ -69,9 +70,10 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
     Raises ACCESS_DENIED, FILE_LOCK_CONFLICT, DISK_FULL, INVALID_PARAMETER, INVALID_DEVICE_REQUEST (a directory).
     """
     length = len(data)
-    _require(open_, _WRITABLE)
+    if open_.is_directory or not open_.granted_access & _WRITABLE:
+        _refuse(open_)
     volume, token = open_.volume, context.token
-    if open_.mode & c.FILE_NO_INTERMEDIATE_BUFFERING:
+    if open_.mode & _UNBUFFERED:
         _check_aligned(open_, offset, length)
     try:
         if offset + length > _MAX_OFFSET:
@@ -81,13 +83,19 @@ def write(context: "NtContext", open_: "NtOpen", data: memoryview, offset: int, 
         if not length:
             return 0
         record = volume.registry.read(open_.file_key)
-        if record.locks or record.grants:
+        if record.locks is not NO_LOCKS or record.grants:
             respect_others(open_, record, offset, length)
         if open_.has_written:
             count = open_.chain.pwrite(token, open_.data, data, offset)
         else:
             count = _write_first(token, open_, data, offset)
-        finish_write(token, open_, write_through)
+        if (
+            write_through
+            or open_.sticky is not None
+            or open_.mode & _WRITE_THROUGH
+            or volume.registry.read(open_.file_key).grants
+        ):
+            finish_write(token, open_, write_through)
     except OSError as error:
         raise nt_error(error) from error
     open_.position = offset + count
@@ -121,7 +129,7 @@ def finish_write(token: "ImpersonationToken", open_: "NtOpen", write_through: bo
         data_changes(open_)
     if open_.sticky is not None:
         restore_after_change(token, open_)
-    if write_through or open_.mode & c.FILE_WRITE_THROUGH:
+    if write_through or open_.mode & _WRITE_THROUGH:
         open_.chain.fsync(token, open_.data, True)
 
 

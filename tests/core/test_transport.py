@@ -77,7 +77,35 @@ def test_an_idle_connection_gives_its_large_buffer_back() -> None:
     transport, sink = TcpTransport(BufferPool()), Sink()
     transport.attach(sink)
     feed(transport, frames([300_000])[1], random.Random(1))
+    transport.rest()
+    assert len(transport.get_buffer(-1)) > IDLE_BUFFER
+    transport.rest()
     assert len(transport.get_buffer(-1)) == IDLE_BUFFER
+
+
+def test_a_connection_that_waits_for_the_end_of_a_message_keeps_its_buffer() -> None:
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    (body,), stream = frames([300_000])
+    feed(transport, stream[:-1], random.Random(1))
+    transport.rest()
+    transport.rest()
+    feed(transport, stream[-1:], random.Random(1))
+    assert sink.messages == [body]
+
+
+def test_a_client_that_fills_the_buffer_may_send_more_at_once() -> None:
+    transport, sink = TcpTransport(BufferPool()), Sink()
+    transport.attach(sink)
+    bodies, stream = frames([4_000] * 100)
+    while stream:
+        view = transport.get_buffer(-1)
+        count = min(len(view), len(stream))
+        view[:count] = stream[:count]
+        stream = stream[count:]
+        transport.buffer_updated(count)
+    assert sink.messages == bodies
+    assert len(transport.get_buffer(-1)) > 4 * IDLE_BUFFER
 
 
 @given(st.lists(st.sampled_from([64, 100, 5_000, 20_000]), min_size=2, max_size=12), st.integers(0, 5), st.booleans())
