@@ -29,6 +29,7 @@ from lamina.vfs_modules.engine import Engine, Task, wait
 if TYPE_CHECKING:
     from lamina.core.request import Exchange, Request
     from lamina.core.session import SmbOpen, SmbTree
+    from lamina.core.workers.kept import KeptForNext
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.volume import NtVolume
 
@@ -104,6 +105,8 @@ class DurableOpens:
         self._making: dict[tuple[bytes, bytes], Exchange] = {}
         self._ending: set[asyncio.Future[None]] = set()
         self._closed = False
+        # Where this process is one of several: what the next in its place must know.
+        self.kept: KeptForNext | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -123,6 +126,8 @@ class DurableOpens:
             self._making.pop(guid, None)
         if state.app_instance:
             self._instances.setdefault(state.app_instance, {})[open_.file_id] = open_
+        if self.kept is not None:
+            self.kept.enter(open_)
 
     def promote(self, open_: "SmbOpen", seconds: float) -> bool:
         """Make an open that is known here persistent, and what it was before if that cannot be done."""
@@ -147,6 +152,8 @@ class DurableOpens:
         state = open_.durable
         assert state is not None
         self._opens.pop(open_.file_id, None)
+        if self.kept is not None:
+            self.kept.forget(open_)
         if self._persistent and open_.nt is not None:
             self._persistent.pop(open_.nt.owner, None)
         key = state.client_guid, state.create_guid
@@ -190,6 +197,8 @@ class DurableOpens:
 
     def save_renamed(self, volume: "NtVolume", path: str) -> None:
         """What is `path` now has another name, and so has what is beneath it: keep that. Raises NtStatusError."""
+        if self.kept is not None:
+            self.kept.renamed(self._opens.values(), volume, path)
         named = [
             open_
             for open_ in self._persistent.values()

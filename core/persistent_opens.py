@@ -17,6 +17,7 @@ from lamina.vfs_modules.engine import RequestCancelled
 
 if TYPE_CHECKING:
     from lamina.core.session import SmbOpen
+    from lamina.ntfsa.open_state import NtOpen
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def save(open_: "SmbOpen") -> None:
     state, nt = open_.durable, open_.nt
     if state is None or state.kind is not _PERSISTENT or nt is None or nt.closed:
         return
-    form = encode(OpenRecord(_promise(open_), capture(nt, state.cookie)))
+    form = encode(record_of(open_, nt))
     if form == state.saved and not state.saving:
         return
     # What is on its way to the store is not there yet, and may be older than this.
@@ -66,6 +67,12 @@ def save(open_: "SmbOpen") -> None:
         state.saving -= 1
     if not state.saving:
         state.saved = form
+
+
+def record_of(open_: "SmbOpen", nt: "NtOpen") -> OpenRecord:
+    """All that must survive of an open that is known beyond its session."""
+    assert open_.durable is not None
+    return OpenRecord(_promise(open_), capture(nt, open_.durable.cookie))
 
 
 def save_soon(open_: "SmbOpen") -> None:

@@ -5,7 +5,7 @@ gone is dropped with a line in the log; a store that cannot be read stops the sh
 """
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lamina.core.durable_opens import DurableState
 from lamina.core.session import Absent, SmbOpen, SmbSession, SmbTree
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_SESSION = 0
+NO_SESSION: Final = 0
+"""The session id of opens whose client has not come back."""
 
 
 def recover(server: "SmbServer", share: "Share") -> int:
@@ -49,7 +50,7 @@ def recover(server: "SmbServer", share: "Share") -> int:
 def _put_back(server: "SmbServer", share: "Share", record: OpenRecord) -> SmbOpen | None:
     assert share.volume is not None
     promise = record.promise
-    tree = SmbTree(0, SmbSession(_NO_SESSION, Absent(promise.client_guid)), share)
+    tree = SmbTree(0, SmbSession(NO_SESSION, Absent(promise.client_guid)), share)
     try:
         nt = keeping.put_back(tree.context, share.volume, record.state)
     except NtStatusError as error:
@@ -60,11 +61,12 @@ def _put_back(server: "SmbServer", share: "Share", record: OpenRecord) -> SmbOpe
     open_.lock_count = len(record.state.locks)
     open_.lock_sequences = dict(promise.lock_sequences)
     server.reserve_file_id(promise.open_id)
-    server.durables.enter(open_, _state(record))
+    server.durables.enter(open_, state_of(record))
     return open_
 
 
-def _state(record: OpenRecord) -> DurableState:
+def state_of(record: OpenRecord) -> DurableState:
+    """What a kept open was promised."""
     promise: Promise = record.promise
     state = DurableState(promise.version, promise.owner, promise.client_guid, promise.create_guid)
     state.kind, state.seconds = promise.kind, promise.seconds

@@ -1,19 +1,29 @@
 """What a worker has of the others, for the parts of a server that must know them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lamina.ntfsa.workers.peers import Peers
 from lamina.ntfsa.workers.shared_registry import SharedRegistry
-from lamina.ntfsa.workers.shared_state import SharedState
+from lamina.ntfsa.workers.shared_state import Letter, SharedState
 from lamina.ntfsa.workers.volume_peers import VolumesOfPeers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Crew:
-    """A worker's own number, the registry it shares, the other workers, their volumes, and what else is shared."""
+    """A worker's own number, the registry it shares, the other workers, their volumes, and what else is shared.
+
+    `held`: messages for opens of the worker that was here before, until they have been taken up; None after that.
+    """
 
     number: int
     registry: SharedRegistry
     peers: Peers
     volumes: VolumesOfPeers
     state: SharedState
+    held: list[Letter] | None = field(default_factory=list)
+
+    def release(self) -> None:
+        """Deliver what was held, and all that comes from now on."""
+        held, self.held = self.held or [], None
+        for letter in held:
+            self.registry.receive(letter)

@@ -24,9 +24,12 @@ class Placement:
         self._connections: Counter[bytes] = Counter()
 
     def place(self, guid: bytes) -> int | None:
-        """The worker for a connection of this client, which is entered; None where there is no worker at all."""
+        """The worker for a connection of this client, which is entered; None where there is no worker at all.
+
+        That of a client whose worker has ended is the one that is to come in its place: there is what it left open.
+        """
         home = self._homes.get(guid)
-        if home is None or home not in self.workers:
+        if home is None:
             home = min(self.workers, key=lambda worker: (self._load[worker], worker), default=None)
         if home is None:
             return None
@@ -58,7 +61,6 @@ class Placement:
         self.workers.discard(worker)
         self._load.pop(worker, None)
         for guid in [guid for guid, home in self._homes.items() if home == worker]:
-            del self._homes[guid]
             self._connections.pop(guid, None)
 
     def loads(self) -> Collection[tuple[int, int]]:

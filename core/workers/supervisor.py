@@ -69,6 +69,7 @@ class Supervisor:
         self._state: SharedState | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._early_ends: Counter[int] = Counter()
+        self._held: dict[int, list[tuple[socket.socket, str, bytes]]] = {}
         self._started = False
         self._stopping = False
         self.reception = Reception(self._loop, limits, self._place)
@@ -124,6 +125,8 @@ class Supervisor:
         worker = self.workers[number] = Worker(number, process)
         worker.link = Link(self._loop, ours, lambda message, _: self._heard(worker, message), lambda: None)
         self._tell_names_to(worker)
+        for waiting in self._held.pop(number, ()):
+            self._hand_on(worker, worker.link, waiting)
         self._in_background(self._watch(worker))
 
     def _in_background(self, work: Any) -> None:
@@ -157,6 +160,7 @@ class Supervisor:
 
     def _bury(self, worker: Worker) -> None:
         assert self._state is not None
+        self._held.setdefault(worker.number, [])
         if worker.link is not None:
             worker.link.close()
         self._placement.ended(worker.number)
@@ -186,14 +190,20 @@ class Supervisor:
     def _place(self, connection: socket.socket, peer: str, guid: bytes) -> None:
         number = self._placement.place(guid)
         worker = self.workers.get(number) if number is not None else None
-        if worker is None or worker.link is None:
+        if number is not None and number in self._held:
+            self._held[number].append((connection, peer, guid))
+        elif worker is None or worker.link is None:
             log.warning("closing the connection from %s: no worker is there", peer)
             connection.close()
             self.reception.gone_from(peer)
-            return
+        else:
+            self._hand_on(worker, worker.link, (connection, peer, guid))
+
+    def _hand_on(self, worker: Worker, link: Link, what: tuple[socket.socket, str, bytes]) -> None:
+        connection, peer, guid = what
         known_as = next(self._numbers)
         worker.connections[known_as] = peer, guid
-        worker.link.send({"what": "connection", "number": known_as}, connection)
+        link.send({"what": "connection", "number": known_as}, connection)
 
     def _connection_ended(self, worker: Worker, known_as: int) -> None:
         entry = worker.connections.pop(known_as, None)
@@ -220,6 +230,8 @@ class Supervisor:
                 log.error("worker process %d does not end and is killed", process.pid)
                 process.kill()
         await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
+        for connection, _, _ in itertools.chain.from_iterable(self._held.values()):
+            connection.close()
         if self._state is not None:
             self._state.close()
         for bell in self._bells.values():

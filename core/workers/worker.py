@@ -26,6 +26,7 @@ from lamina.core.stalls import Watchdog
 from lamina.core.status import status_command
 from lamina.core.tracing import trace_command
 from lamina.core.workers.crew import Crew
+from lamina.core.workers.kept import KeptForNext, take_up
 from lamina.core.workers.link import Link
 from lamina.core.workers.seat import Seat
 from lamina.ntfsa.workers.peers import Peers
@@ -76,6 +77,9 @@ async def _serve(seat: Seat, work: Work) -> None:
             runtime = await Runtime.start(
                 engine, plan, work.accounts, work.authentication, work.events, forgiving=True, crew=crew
             )
+            runtime.server.durables.kept = KeptForNext(state)
+            await engine.run(take_up, runtime, state)
+            crew.release()
             try:
                 async with _linked(seat, runtime, stop), _controlled(seat, runtime, work):
                     with contextlib.closing(Watchdog(loop, limit=plan.settings.limits.seconds_blocking)):
@@ -95,7 +99,12 @@ def _crew(seat: Seat, state: SharedState, engine: Engine) -> Crew:
 @contextlib.asynccontextmanager
 async def _reading_letters(state: SharedState, crew: Crew, loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
     def read(letter: Letter) -> None:
-        (crew.registry if letter[0] == MESSAGE else crew.peers).receive(letter)
+        if letter[0] != MESSAGE:
+            crew.peers.receive(letter)
+        elif crew.held is not None:
+            crew.held.append(letter)
+        else:
+            crew.registry.receive(letter)
 
     state.answer_bell(loop, read)
     try:

@@ -115,7 +115,7 @@ def _entered(context: "NtContext", volume: "NtVolume", state: OpenState, handle:
     if status is not NtStatus.SUCCESS:
         raise NtStatusError(status, "others have opened the file otherwise")
     open_ = NtOpen(volume, handle, state.path, state.vfs_path, key, owner)
-    _fill(open_, state)
+    fill(open_, state)
     volume.add_open(open_)
     try:
         if state.stream:
@@ -128,7 +128,8 @@ def _entered(context: "NtContext", volume: "NtVolume", state: OpenState, handle:
     return open_
 
 
-def _fill(open_: NtOpen, state: OpenState) -> None:
+def fill(open_: NtOpen, state: OpenState) -> None:
+    """Give an open what is written down of it, but for what its file's record has."""
     open_.granted_access = state.granted_access
     open_.share_access = state.share_access
     open_.options = state.options

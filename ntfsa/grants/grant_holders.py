@@ -15,7 +15,7 @@ from lamina.ntfsa.grants.breaking import Answer, acknowledge_lease, acknowledge_
 from lamina.ntfsa.grants.caching import LEVEL_OF_STATE, OPLOCK_LEVEL_II, OPLOCK_LEVEL_NONE, STATE_OF_LEVEL
 from lamina.ntfsa.grants.directory_leases import may_lease_directories, stop_watching, watch_for_lease
 from lamina.ntfsa.grants.granting import LeaseState, LeaseWish, grant_lease, grant_oplock
-from lamina.ntfsa.record import FileKey, Message
+from lamina.ntfsa.record import FileKey, Grant, Message
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
 if TYPE_CHECKING:
@@ -183,6 +183,12 @@ class Lease:
         self.address = registry.new_owner()
         registry.subscribe(self.address, self._broken)
 
+    def be_told_at(self, address: int) -> None:
+        """The grant is there already, with this address."""
+        self._registry.unsubscribe(self.address)
+        self.address = address
+        self._registry.subscribe(address, self._broken)
+
     @property
     def key(self) -> bytes:
         """The client's own key."""
@@ -277,6 +283,15 @@ class LeaseTable:
             if outside is not None:
                 outside.give_back(open_)
         return LeaseGranted(*granted, lease.version)
+
+    def resume(self, open_: "NtOpen", grant: Grant, version: int) -> None:
+        """An open shares a lease that is granted already, to a process that is gone."""
+        lease = self._leases.get(grant.lease)
+        if lease is None:
+            lease = self._leases[grant.lease] = Lease(grant.lease, open_.file_key, version, open_.volume.registry)
+            lease.be_told_at(grant.address)
+        lease.opens[open_.owner] = open_
+        open_.lease = lease
 
     @staticmethod
     def _wish(token: "ImpersonationToken", open_: "NtOpen", asked: LeaseRequest) -> LeaseWish:

@@ -14,6 +14,7 @@ from lamina.ntfsa.opening.sharing import close_file
 from lamina.ntfsa.record import EMPTY_RECORD, FileKey, FileRecord, Message, Outcome
 from lamina.ntfsa.record_form import from_plain, to_plain
 from lamina.ntfsa.registry import Callback
+from lamina.ntfsa.workers.kept_opens import kept_by
 from lamina.ntfsa.workers.numbers import WORKER_BITS, worker_of
 from lamina.ntfsa.workers.shared_state import Letter, SharedState, Step, packed_key
 
@@ -126,13 +127,14 @@ def _loaded(raw: bytes) -> FileRecord:
 def bury(state: SharedState, worker: int) -> int:
     """A worker has ended without closing what it had open: close that, and tell who waits; how many files it was.
 
-    Whoever else has such a file open keeps it. One that was to be deleted at its close by the dead alone stays.
+    Whoever else has such a file open keeps it. One that was to be deleted at its close by the dead alone stays. What is
+    kept for its client (`kept_opens`) stays as it is, until the worker that comes next takes it over.
     """
-    state.discard_letters(worker)
+    spared = frozenset(kept.owner for kept in kept_by(state, worker))
     with state.reading(state.records) as transaction:
         keys = [bytes(key) for key, raw in transaction.cursor() if _is_concerned(_loaded(raw), worker)]
     for packed in keys:
-        _bury_in(state, packed, worker)
+        _bury_in(state, packed, worker, spared)
     return len(keys)
 
 
@@ -142,12 +144,12 @@ def _is_concerned(record: FileRecord, worker: int) -> bool:
     )
 
 
-def _bury_in(state: SharedState, packed: bytes, worker: int) -> None:
+def _bury_in(state: SharedState, packed: bytes, worker: int, spared: frozenset[int]) -> None:
     with state.changing(state.records) as step:
         raw = step.transaction.get(packed)
         if raw is None:
             return
-        record, messages = without_worker(_loaded(raw), worker)
+        record, messages = without_worker(_loaded(raw), worker, spared)
         if record.opens:
             step.transaction.put(packed, marshal.dumps(to_plain(record)))
         else:
@@ -165,11 +167,16 @@ def _forget_doomed(state: SharedState, step: Step, packed: bytes) -> None:
         there = cursor.delete() and bool(cursor.key())
 
 
-def without_worker(record: FileRecord, worker: int) -> tuple[FileRecord, tuple[Message, ...]]:
-    """The record without the opens of a worker, and without its waiting for breaks."""
+def without_worker(
+    record: FileRecord, worker: int, spared: frozenset[int] = frozenset()
+) -> tuple[FileRecord, tuple[Message, ...]]:
+    """The record without the opens of a worker but those `spared`, and with nobody in it waiting for anything."""
     messages: tuple[Message, ...] = ()
+    waiters = tuple(waiter for waiter in record.waiters if worker_of(waiter.owner) != worker)
+    if len(waiters) != len(record.waiters):
+        record = record._replace(waiters=waiters, version=record.version + 1)
     for entry in record.opens:
-        if worker_of(entry.owner) == worker:
+        if worker_of(entry.owner) == worker and entry.owner not in spared:
             outcome = close_file(record, entry.owner)
             record, messages = outcome.record, messages + outcome.messages
     grants = tuple(

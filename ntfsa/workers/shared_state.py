@@ -60,6 +60,7 @@ class SharedState:
         )
         self.records = self._env.open_db(b"records")
         self.doomed = self._env.open_db(b"doomed")
+        self.kept = self._env.open_db(b"kept")
         self._letters = self._env.open_db(b"letters")
 
     def reading(self, db: Any) -> Any:
@@ -100,15 +101,8 @@ class SharedState:
 
     def collect(self) -> list[Letter]:
         """Take the letters out of this worker's box, the oldest first."""
-        return self._empty(self.number)
-
-    def discard_letters(self, worker: int) -> None:
-        """Nobody is there to read them."""
-        self._empty(worker)
-
-    def _empty(self, worker: int) -> list[Letter]:
         found = []
-        prefix = bytes((worker,))
+        prefix = bytes((self.number,))
         with self._env.begin(write=True, db=self._letters) as transaction:
             cursor = transaction.cursor()
             there = cursor.set_range(prefix)

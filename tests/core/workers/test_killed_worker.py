@@ -1,0 +1,54 @@
+"""Durable opens outlive the worker process they were made in (see docs/workers.md)."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lamina.ntfsa.status import NtStatus as S
+from tests.support.crew import Crew, worker
+from tests.support.durable import EXCLUSIVE_LOCK, asked_v1, asked_v2, back_v1, back_v2, leased, with_lease, with_oplock
+from tests.support.granted import RWH
+from tests.support.served import GENERIC_ALL
+from tests.support.wire_client import Open, StatusError
+
+Asking = Callable[[], dict[bytes, bytes]]
+Back = Callable[[Open], dict[bytes, bytes]]
+VERSIONS = pytest.mark.parametrize(("asked", "back"), [(asked_v1, back_v1), (asked_v2, back_v2)], ids=["v1", "v2"])
+
+
+@VERSIONS
+def test_a_durable_open_is_given_back_with_its_locks(crew: Crew, asked: Asking, back: Back) -> None:
+    first, other = crew.in_each()
+    file = with_oplock(first, asked())
+    first.write(file, b"written before")
+    first.lock(file, [(0, 5, EXCLUSIVE_LOCK)])
+    crew.kill(worker(first))
+    again = crew.client(first.client_guid)
+    assert worker(again) == worker(first)
+    regained = again.create("file", access=GENERIC_ALL, oplock_level=9, contexts=back(file))
+    assert regained.file_id == file.file_id
+    assert again.read(regained, 20) == b"written before"
+    assert regained.response.oplock_level == 9
+    again.close(regained)
+    assert other.create("file", access=GENERIC_ALL).file_id
+
+
+def test_a_lease_goes_on(crew: Crew) -> None:
+    first, _ = crew.in_each()
+    file = with_lease(first, asked_v2())
+    crew.kill(worker(first))
+    again = crew.client(first.client_guid)
+    regained = again.create("file", access=GENERIC_ALL, oplock_level=0xFF, contexts=back_v2(file) | leased(RWH))
+    assert regained.file_id == file.file_id
+    again.close(regained)
+
+
+def test_whoever_wants_the_file_meanwhile_gets_it(crew: Crew) -> None:
+    first, other = crew.in_each()
+    file = with_oplock(first, asked_v2())
+    crew.kill(worker(first))
+    assert other.create("file", access=GENERIC_ALL).file_id
+    again = crew.client(first.client_guid)
+    with pytest.raises(StatusError) as error:
+        again.create("file", access=GENERIC_ALL, oplock_level=9, contexts=back_v2(file))
+    assert error.value.status == S.OBJECT_NAME_NOT_FOUND
