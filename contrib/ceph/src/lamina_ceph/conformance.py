@@ -6,7 +6,7 @@ LAMINA_CEPH_USER who to be there. Everything is done in a directory of its own f
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -47,10 +47,8 @@ def make_directory(path: str) -> None:
 
 def _make_each(backend: CephBackend, root: VfsHandle, names: list[str]) -> None:
     for count in range(1, len(names) + 1):
-        try:
+        with suppress(FileExistsError):
             backend.mkdir(SERVER_TOKEN, root, "/".join(names[:count]), 0o755)
-        except FileExistsError:
-            continue
 
 
 def directory_for(folder: Path) -> str:
@@ -61,8 +59,11 @@ def directory_for(folder: Path) -> str:
 @contextmanager
 def make(folder: Path) -> Iterator[Modules]:
     """The backend over a directory of its own, as one server."""
-    root = directory_for(folder)
-    make_directory(root)
+    root, made = directory_for(folder), folder.with_name(f"{folder.name}.made")
+    # Once: a client that was killed holds up who looks at its directory, until the backend has taken over from it.
+    if not made.exists():
+        make_directory(root)
+        made.touch()
     yield [CephBackend(options(root, posix_locking=True))]
 
 

@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import errno
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
+from lamina.vfs_modules.engine import aside
 from lamina.vfs_modules.turn import Turn
 from lamina.vfs_modules.workers import Workers
 
@@ -56,6 +58,8 @@ class Connection:
         self.mount: Mount | None = None
         self._key, self._users, self._turn = key, 0, Turn()
         self._hanging = 0
+        self._discarded: deque[Callable[[], object]] = deque()
+        self._discarding = self._closed = False
         self._workers = Workers(key.threads, "lamina-ceph")
 
     @classmethod
@@ -82,6 +86,7 @@ class Connection:
         if mount is not None:
             self._unmount(mount)
         self._workers.close()
+        self._closed = True
 
     def _unmount(self, mount: Mount) -> None:
         if mount.lost or mount.running:
@@ -89,8 +94,30 @@ class Connection:
             beside(mount.give_up)
             return
         with contextlib.suppress(OSError):
-            self._workers.call(_SECONDS_TO_SYNC, mount.sync)
+            self._workers.call(_SECONDS_TO_SYNC, self._finish, mount)
         beside(mount.unmount)
+
+    def _finish(self, mount: Mount) -> None:
+        self._drop()
+        mount.sync()
+
+    def discard(self, close: Callable[[], object]) -> None:
+        """Have something closed soon, on a thread; nobody waits for it, nor hears what comes of it."""
+        self._discarded.append(close)
+        if not self._discarding:
+            self._discarding = True
+            aside(self._drop_all)
+
+    def _drop_all(self) -> None:
+        self._discarding = False
+        if self._discarded and not self._closed:
+            with contextlib.suppress(OSError):
+                self._workers.call(self.seconds, self._drop)
+
+    def _drop(self) -> None:
+        while self._discarded:
+            with contextlib.suppress(OSError, IndexError):
+                self._discarded.popleft()()
 
     def mounted(self) -> Mount:
         """The mount, made anew where there is none that works. Raises OSError; ESHUTDOWN where everybody has left."""
@@ -99,6 +126,8 @@ class Connection:
         mount = self.mount
         if mount is not None and not mount.lost:
             return mount
+        if self._closed:
+            fail(errno.ESHUTDOWN)
         with self._turn:
             mount = self.mount
             if mount is None or mount.lost:

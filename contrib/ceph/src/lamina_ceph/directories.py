@@ -1,6 +1,5 @@
 """How `ceph` lists directories: names with their attributes in one go, many of them in each turn of a thread."""
 
-import contextlib
 import errno
 from collections.abc import Iterator
 from ctypes import byref, c_void_p
@@ -53,8 +52,7 @@ class CephDirectories(CephShare):
                 for name, stat in self._ask(_read_on, opened, listing, with_attributes):
                     yield DirectoryEntry(decode_name(name), stat)
         finally:
-            with contextlib.suppress(OSError):
-                self._aside(_end, opened, listing)
+            self._connection.discard(listing.close)
 
 
 def _begin(mount: Mount, opened: Opened) -> _Listing:
@@ -87,7 +85,3 @@ def _read_on(
             if name not in {b".", b".."}:
                 entries.append((name, file_stat(raw, mount.device) if with_attributes else None))
     return entries
-
-
-def _end(mount: Mount, opened: Opened, listing: _Listing) -> None:
-    listing.close()

@@ -91,12 +91,12 @@ class Opened:
             if ends:
                 self._release()
 
-    def close(self, mount: Mount) -> None:
+    def end(self) -> None:
         """Close it, or let whoever still uses it close it. Raises what could not be written."""
         with self.lock:
             ends = not self.closed and not self.uses
             self.closed = True
-        if ends and self.mount is mount:
+        if ends:
             self._release()
 
     def _release(self) -> None:

@@ -108,6 +108,7 @@ PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "ceph_mount": (c_int, _MOUNT, c_char_p),
     "ceph_unmount": (c_int, _MOUNT),
     "ceph_abort_conn": (c_int, _MOUNT),
+    "ceph_sync_fs": (c_int, _MOUNT),
     "ceph_release": (c_int, _MOUNT),
     "ceph_get_fs_cid": (c_int64, _MOUNT),
     "ceph_set_uuid": (None, _MOUNT, c_char_p),

@@ -99,8 +99,12 @@ class Mount:
         """What is held while a name is made: a rename that is not to replace looks for the name first."""
         return self._names[hash((parent, name)) % _NAME_LOCKS]
 
+    def sync(self) -> None:
+        """Write back everything. Raises OSError."""
+        checked(self.library.ceph_sync_fs(self.pointer))
+
     def unmount(self) -> None:
-        """Write back what is to be written, and leave the cluster."""
+        """Leave the cluster, which takes a second."""
         self.library.ceph_ll_put(self.pointer, self.root)
         checked(self.library.ceph_unmount(self.pointer))
         self.library.ceph_release(self.pointer)

@@ -30,7 +30,7 @@ class CephOpening(CephShare):
 
     def open_root(self, token: ImpersonationToken) -> VfsHandle:
         """Open what is mounted."""
-        opened = self._ask(_open_root, self._permissions(token), late=_put_away, again=True)
+        opened = self._ask(_open_root, self._permissions(token), late=Opened.end, again=True)
         return VfsHandle(-1, True, opened)
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
@@ -43,7 +43,7 @@ class CephOpening(CephShare):
             encode_name(path),
             how,
             layout,
-            late=_put_away,
+            late=Opened.end,
             again=not how.exclusive,
         )
         return VfsHandle(-1, opened.is_directory, opened)
@@ -54,9 +54,9 @@ class CephOpening(CephShare):
         """Give a handle back; only one that was written through has something to say about it."""
         opened: Opened = handle.private
         if opened.access & Access.WRITE and not opened.is_directory:
-            self._ask(_close, opened)
+            self._ask(_close, opened, again=True)
         else:
-            self._aside(_close, opened)
+            self._connection.discard(opened.end)
 
     # After a restart.
 
@@ -75,7 +75,7 @@ class CephOpening(CephShare):
         if len(cookie) != _COOKIE.size or not cookie.startswith(_MAGIC):
             fail(errno.EINVAL)
         _, *vinode = _COOKIE.unpack(cookie)
-        opened = self._ask(_open_again, tuple(vinode), how.access, late=_put_away, again=True)
+        opened = self._ask(_open_again, tuple(vinode), how.access, late=Opened.end, again=True)
         opened.stable = True
         return VfsHandle(-1, False, opened)
 
@@ -137,7 +137,7 @@ def _create(walk: Walk, parent: int, name: bytes, how: OpenHow, layout: bytes) -
         if how.directory:
             fail(errno.ENOTDIR, name)
     except BaseException:
-        _put_away(opened)
+        opened.end()
         raise
     if not how.access:
         library.ceph_ll_close(mount.pointer, opened.fh)
@@ -199,8 +199,4 @@ def _open_again(mount: Mount, vinode: tuple[int, int], access: Access) -> Opened
 
 
 def _close(mount: Mount, opened: Opened) -> None:
-    opened.close(mount)
-
-
-def _put_away(opened: Opened) -> None:
-    opened.close(opened.mount)
+    opened.end()

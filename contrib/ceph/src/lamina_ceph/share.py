@@ -4,7 +4,6 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lamina.vfs_modules.engine import aside
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import Backend
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -94,17 +93,6 @@ class CephShare(Backend):
 
     def _permissions(self, token: ImpersonationToken) -> UserPermissions:
         return self._connection.permissions.of(token)
-
-    def _aside(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Ask, and let nobody wait for it; what comes of it does not matter."""
-
-        def ask() -> None:
-            try:
-                self._connection.call(function, *arguments)
-            except OSError as error:
-                self.log.debug("what nobody waits for has failed", reason=str(error))
-
-        aside(ask)
 
 
 def _using(mount: Mount, opened: Opened, function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
