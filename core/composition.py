@@ -1,5 +1,7 @@
 """Composing the chain of a share from its specification: modules loaded by name, options validated, order checked."""
 
+from collections.abc import Mapping
+
 from lamina.core.plan import ChainLink, ModuleSpec, ShareSpec
 from lamina.ntfsa.served import check_extensions
 from lamina.vfs_modules.chain import Chain, ShareInfo, build_chain
@@ -20,12 +22,21 @@ def make_module(link: ChainLink) -> VfsModule:
     return kind(kind.Options(**spec.options))
 
 
-def make_chain(name: str, spec: ShareSpec, surroundings: Surroundings | None = None) -> Chain:
-    """Compose the chain of a share without connecting it. `surroundings`: the server's, where there is one."""
+def make_chain(
+    name: str,
+    spec: ShareSpec,
+    surroundings: Surroundings | None = None,
+    substitutions: Mapping[str, str] | None = None,
+) -> Chain:
+    """Compose the chain of a share without connecting it. `surroundings`: the server's, where there is one.
+
+    `substitutions`: what the share's path was made with, where it depends on who connects.
+    """
     info = ShareInfo(
         name,
         str(spec.path),
         spec.read_only,
+        substitutions or {},
         follow_symlinks=spec.follow_symlinks,
         surroundings=surroundings or Surroundings(),
     )

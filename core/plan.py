@@ -46,6 +46,8 @@ class ShareSpec:
     those made through this share, or nothing at all. `write_time_delay`: seconds until a write shows in the last write
     time. `oplocks`: whether clients may cache at all; `directory_leases`: what they have listed, too.
     `durable_handles`: what they have open outlives their connection, where they ask for that.
+    `template`: a path with substitutions, for a share whose folder depends on who connects; `path` is then the folder
+    above the first of them. `places`: how many such folders are served at a time.
     `file_mode`, `directory_mode`: permission bits of what clients make. `posix_extensions`: whether clients that ask
     for POSIX semantics get them.
     """
@@ -70,6 +72,8 @@ class ShareSpec:
     directory_leases: bool = True
     durable_handles: bool = True
     posix_extensions: bool = True
+    template: str = ""
+    places: int = 1000
     chain: Sequence[ChainLink] = DEFAULT_CHAIN
 
 

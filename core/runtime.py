@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from lamina.core.blame import raised_by
 from lamina.core.composition import make_chain
 from lamina.core.event_queue import EventQueue
 from lamina.core.identity.identities import Identities
+from lamina.core.places import Places
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.recovery import recover
 from lamina.core.request import Exchange
@@ -30,16 +32,17 @@ from lamina.core.server_core import ServerEvents, SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
 from lamina.core.tracing import Tracing
-from lamina.ntfsa.durability.keeping import StoreError
+from lamina.ntfsa.durability.keeping import StoreError, keeps_opens
 from lamina.ntfsa.grants.grant_holders import LeaseTable
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.registry import MemoryRegistry, Registry
+from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume, VolumeSettings
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.hooks import HookBus, listener_name
 from lamina.vfs_modules.loader import LoadError
-from lamina.vfs_modules.module import ModuleError
+from lamina.vfs_modules.module import ModuleError, VfsModule
 from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.token import SERVER_TOKEN
 
@@ -56,13 +59,23 @@ class StartError(Exception):
 
 
 class _OpenShare:
-    """A share that is connected: what it was made from, and its volume until nobody uses it any more."""
+    """A share that is connected: what it was made from, and its volume until nobody uses it any more.
 
-    __slots__ = ("share", "spec")
+    `places`: instead of the one volume, for a share whose folder depends on who connects.
+    """
 
-    def __init__(self, spec: ShareSpec, share: Share) -> None:
+    __slots__ = ("places", "share", "spec")
+
+    def __init__(self, spec: ShareSpec, share: Share, places: Places | None = None) -> None:
         self.spec = spec
         self.share = share
+        self.places = places
+
+    def volumes(self) -> Collection[NtVolume]:
+        """All that are open."""
+        if self.places is not None:
+            return self.places.volumes()
+        return [self.share.volume] if self.share.volume is not None else []
 
 
 class _Retired(NamedTuple):
@@ -187,8 +200,12 @@ class Runtime:
         self.server.set_shares(self.shares())
         self._retire(before)
         await self.sweep()
-        if self._retired and self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep_until_idle())
+        if self._retired:
+            self._keep_sweeping()
+
+    def _keep_sweeping(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self.engine.loop.create_task(self._sweep_until_idle())
 
     def _retire(self, before: Mapping[str, _OpenShare]) -> None:
         retired = [volume for volume in _volumes(before) if volume not in _volumes(self._open)]
@@ -204,7 +221,7 @@ class Runtime:
         self._retired += [_Retired(volume, exchanges) for volume in retired]
 
     async def _sweep_until_idle(self) -> None:
-        while self._retired:
+        while self._retired or any(item.places is not None and item.places.volumes() for item in self._open.values()):
             await asyncio.sleep(_SWEEP_SECONDS)
             await self.sweep()
         self._sweeper = None
@@ -243,12 +260,56 @@ class Runtime:
             raise failure
         self._unserved = unserved
 
+    def volumes_of(self, name: str) -> Collection[NtVolume]:
+        """The volumes of a share that are open: one, or those of the folders that are in use."""
+        return self._open[name].volumes()
+
     async def _open_share(self, name: str, spec: ShareSpec, old: _OpenShare | None) -> None:
+        if spec.template:
+            places = old.places if old is not None and _same_volume(old.spec, spec) else None
+            self._open[name] = self._open_places(name, spec, places)
+            return
         volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
         volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
         self._open[name] = _OpenShare(spec, _make_share(name, spec, volume, self.identities))
         if old is None:
             await self._recover(self._open[name])
+
+    def _open_places(self, name: str, spec: ShareSpec, known: Places | None) -> _OpenShare:
+        if any(
+            isinstance(link, VfsModule) or isinstance(getattr(link, "module", None), VfsModule) for link in spec.chain
+        ):
+            raise StartError(
+                f"share {name!r}: each folder of {spec.template} has a chain: name modules or their classes"
+            )
+
+        def open_place(path: str, values: Mapping[str, str]) -> NtVolume:
+            return self._open_place(opened, replace(spec, path=Path(path)), values)
+
+        places = known or Places(name, spec, open_place)
+        share = replace(_make_share(name, spec, None, self.identities), place=places.share_for)
+        opened = _OpenShare(spec, share, places)
+        return opened
+
+    def _open_place(self, opened: _OpenShare, spec: ShareSpec, values: Mapping[str, str]) -> NtVolume:
+        """Open the folder of somebody who connects; as a request, which may wait. Raises NtStatusError."""
+        name = opened.share.name
+        try:
+            chain = make_chain(name, spec, self.surroundings, values)
+            volume = self._connect(name, spec, chain, None)
+        except (Exception, SystemExit) as error:  # as above
+            log.warning("share %s: %s cannot be served: %s", name, spec.path, _reason(error))
+            raise NtStatusError(NtStatus.BAD_NETWORK_NAME, f"{spec.path}: {_reason(error)}") from error
+        if keeps_opens(volume):
+            self._close_volume(volume)
+            log.error("share %s: persistent opens need one folder, and %s is many", name, spec.template)
+            raise NtStatusError(NtStatus.BAD_NETWORK_NAME, "persistent opens in a share of many folders")
+        now = self._open.get(name)
+        if now is None or now.places is not opened.places:
+            # The configuration was read again meanwhile.
+            self._retired.append(_Retired(volume, self.server.exchanges()))
+        self._keep_sweeping()
+        return volume
 
     async def _open_volume(self, name: str, spec: ShareSpec, previous: NtVolume | None) -> NtVolume:
         try:
@@ -293,6 +354,8 @@ class Runtime:
     async def sweep(self) -> None:
         """Close the volumes of shares that are gone and that no client is connected to any more."""
         in_use, running = self.server.volumes_in_use(), self.server.exchanges()
+        given_up = [volume for item in self._open.values() if item.places for volume in item.places.take_idle(in_use)]
+        self._retired += [_Retired(volume, running) for volume in given_up]
         waiting, self._retired = self._retired, []
         idle = [item for item in waiting if item.volume not in in_use and running.isdisjoint(item.exchanges)]
         self._retired += [item for item in waiting if item not in idle]
@@ -327,7 +390,7 @@ class Runtime:
 
 
 def _volumes(shares: Mapping[str, _OpenShare]) -> list[NtVolume]:
-    return [item.share.volume for item in shares.values() if item.share.volume is not None]
+    return [volume for item in shares.values() for volume in item.volumes()]
 
 
 def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
@@ -335,7 +398,8 @@ def _same_volume(old: ShareSpec, new: ShareSpec) -> bool:
 
 
 def _same_place(old: ShareSpec, new: ShareSpec) -> bool:
-    return (old.path, _volume_settings(old)) == (new.path, _volume_settings(new))
+    places = [(spec.path, spec.template, spec.places, _volume_settings(spec)) for spec in (old, new)]
+    return places[0] == places[1]
 
 
 def _volume_settings(spec: ShareSpec) -> VolumeSettings:
@@ -355,7 +419,7 @@ def _volume_settings(spec: ShareSpec) -> VolumeSettings:
     )
 
 
-def _make_share(name: str, spec: ShareSpec, volume: NtVolume, identities: Identities) -> Share:
+def _make_share(name: str, spec: ShareSpec, volume: NtVolume | None, identities: Identities) -> Share:
     security = ShareSecurity(spec.access, spec.allow, spec.deny, identities.sid_of_name, identities.sid_of_uid)
     for unknown in security.unknown_names():
         log.warning("share %s: nobody is called %r: what its access list says of him has no effect yet", name, unknown)

@@ -56,7 +56,7 @@ class LiveView:
     def shares(self) -> list[ShareView]:
         """All shares by name, IPC$ last."""
         uses = Counter(tree.share.name for session in self._sessions() for tree in session.trees.values())
-        shares = sorted(self._server.shares, key=lambda share: (share.volume is None, share.name.lower()))
+        shares = sorted(self._server.shares, key=lambda share: (share.is_pipe, share.name.lower()))
         return [_share(share, uses[share.name]) for share in shares]
 
     def sessions(self) -> list[SessionView]:
@@ -82,7 +82,7 @@ class LiveView:
                 user=session.token.user_name,
                 opens=sum(1 for open_ in session.opens.values() if open_.tree is tree),
                 active_seconds=int(time.time() - tree.connected_at),
-                is_ipc=tree.share.volume is None,
+                is_ipc=tree.share.is_pipe,
             )
             for session in self._sessions()
             for tree in session.trees.values()
@@ -98,7 +98,7 @@ class LiveView:
 
 
 def _share(share: Share, uses: int) -> ShareView:
-    is_ipc = share.volume is None
+    is_ipc = share.is_pipe
     return ShareView(
         share.name,
         share.comment,

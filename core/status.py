@@ -33,12 +33,12 @@ def status(runtime: "Runtime") -> Status:
         "shares": [
             {
                 "name": name,
-                "path": str(runtime.plan.shares[name].path),
+                "path": runtime.plan.shares[name].template or str(runtime.plan.shares[name].path),
                 "clients": trees[name],
-                "opens": share.volume.open_count() if share.volume is not None else 0,
-                "modules": [_module(one) for one in (share.volume.whole_chain.modules if share.volume else ())],
+                "opens": sum(volume.open_count() for volume in runtime.volumes_of(name)),
+                "modules": [_module(one) for volume in runtime.volumes_of(name) for one in volume.whole_chain.modules],
             }
-            for name, share in runtime.shares().items()
+            for name in runtime.shares()
         ],
     }
 

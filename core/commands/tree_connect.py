@@ -3,7 +3,7 @@
 from typing import Final
 
 from lamina.core.request import Reply, Request
-from lamina.core.session import SmbSession
+from lamina.core.session import SessionState, SmbSession
 from lamina.core.settings import Dialect
 from lamina.core.share import Share
 from lamina.core.wire.tree_connect import decode_tree_connect_request, encode_tree_connect_response
@@ -30,6 +30,9 @@ def handle(request: Request) -> bytes | Reply:
     _check_admission(request, session, share)
     if len(session.trees) >= server.settings.limits.trees_per_session:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many tree connects in one session")
+    if share.place is not None:
+        share = share.place(share, session.token)
+        _check_session(session)
     tree = server.connect_tree(session, share)
     request.tree = tree
     request.header.tree_id = tree.tree_id
@@ -57,6 +60,12 @@ def _check_admission(request: Request, session: SmbSession, share: Share) -> Non
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the access list of the share")
     if share.encrypt and (request.connection.dialect < Dialect.SMB_3_0 or session.sealer is None):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "the share wants encryption, which this client cannot do")
+
+
+def _check_session(session: SmbSession) -> None:
+    """While a folder was opened the session may have ended."""
+    if session.state is SessionState.DELETED:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED)
 
 
 def _flags(request: Request, share: Share) -> int:

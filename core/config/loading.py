@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -27,6 +27,7 @@ from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.module import Backend, VfsModule
 from lamina.vfs_modules.order import declared, judge
+from lamina.vfs_modules.substitution import check_template, fixed_part, letters_of
 
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _SHARE_NAME = re.compile(r'[^\x00-\x1f"/\\\[\]:;|=,+*?<>]{1,80}')
@@ -93,6 +94,13 @@ def _syntax_problem(file: str, text: str, message: str) -> Problem:
     match = _AT_LINE.search(message)
     line = int(match[1]) if match and match[1] else text.count("\n") + 1
     return Problem(file, line, "", f"not TOML: {_AT_LINE.sub('', message)}")
+
+
+class _Place(NamedTuple):
+    """See `ShareSpec`."""
+
+    path: Path
+    template: str
 
 
 class _Reader:
@@ -230,13 +238,14 @@ class _Reader:
         chain = self._chain(path, modules, options)
         if table is None:
             return None
-        self._check_folder(path, table)
+        place = self._place(path, table.path)
+        self._check_folder(path, table, place.path)
         if server is not None and server.workers > 1:
             self._check_workers(path, chain)
         if table.guest and server is not None and not server.guest:
             self.report.add((*path, "guest"), "guests are not admitted: set guest = true in [server] too")
         values = table.model_dump(exclude={"path", "chain"})
-        return ShareSpec(path=self._path(table.path), chain=chain, **values)
+        return ShareSpec(path=place.path, template=place.template, chain=chain, **values)
 
     def _without_strays(self, raw: dict[str, Any], path: KeyPath, modules: Sequence[str]) -> dict[str, Any]:
         strays = [key for key, value in raw.items() if isinstance(value, dict) and key not in ShareTable.model_fields]
@@ -245,10 +254,22 @@ class _Reader:
             self.report.add((*path, key), f"the chain has no module of this name{hint}")
         return {key: value for key, value in raw.items() if key not in strays}
 
-    def _check_folder(self, path: KeyPath, table: ShareTable) -> None:
+    def _place(self, path: KeyPath, text: str) -> "_Place":
+        """Where a share is: one folder, or where the substitutions in its path lead."""
+        template = str(self._path(text))
+        try:
+            letters = letters_of(check_template(text))
+        except ValueError as error:
+            self.report.add((*path, "path"), f"{error}; a folder with % in its name is written with %%")
+            return _Place(Path(), "")
+        if ".." in Path(text).parts and letters:
+            self.report.add((*path, "path"), "must not have .. in it, as it has substitutions")
+        return _Place(Path(fixed_part(template)), template if letters else "")
+
+    def _check_folder(self, path: KeyPath, table: ShareTable, folder: Path) -> None:
         if _has_backend_without_folder(table.chain):
             return
-        problem = folder_problem(self._path(table.path))
+        problem = folder_problem(folder)
         if problem:
             self.report.add((*path, "path"), problem)
 

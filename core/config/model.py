@@ -169,6 +169,7 @@ class ShareTable(Table):
     directory_leases: StrictBool = True
     durable_handles: StrictBool = True
     posix_extensions: StrictBool = True
+    places: _Count = 1000
     write_time_delay: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
     follow_symlinks: StrictBool = True
     file_mode: _Mode = 0o744

@@ -54,8 +54,7 @@ class NameServiceError(OSError):
 class SystemNames:
     """The name service itself; a call may take any time."""
 
-    @staticmethod
-    def user(name: str) -> SystemUser | None:
+    def user(self, name: str) -> SystemUser | None:
         """The user of a name."""
         try:
             entry = pwd.getpwnam(name)
@@ -63,8 +62,7 @@ class SystemNames:
             return None
         return SystemUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
-    @staticmethod
-    def user_of_uid(uid: int) -> SystemUser | None:
+    def user_of_uid(self, uid: int) -> SystemUser | None:
         """The user of a uid."""
         try:
             entry = pwd.getpwuid(uid)
@@ -72,8 +70,7 @@ class SystemNames:
             return None
         return SystemUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
-    @staticmethod
-    def group(name: str) -> SystemGroup | None:
+    def group(self, name: str) -> SystemGroup | None:
         """The group of a name."""
         try:
             entry = grp.getgrnam(name)
@@ -81,8 +78,7 @@ class SystemNames:
             return None
         return SystemGroup(entry.gr_name, entry.gr_gid)
 
-    @staticmethod
-    def group_of_gid(gid: int) -> SystemGroup | None:
+    def group_of_gid(self, gid: int) -> SystemGroup | None:
         """The group of a gid."""
         try:
             entry = grp.getgrgid(gid)
@@ -90,8 +86,7 @@ class SystemNames:
             return None
         return SystemGroup(entry.gr_name, entry.gr_gid)
 
-    @staticmethod
-    def groups(name: str, gid: int) -> tuple[int, ...]:
+    def groups(self, name: str, gid: int) -> tuple[int, ...]:
         """The gids of a user's groups, `gid` among them."""
         return tuple(os.getgrouplist(name, gid))
 

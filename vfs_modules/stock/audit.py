@@ -34,7 +34,7 @@ from lamina.vfs_modules.stock.auditing.sinks import (
     text_form,
 )
 from lamina.vfs_modules.stock.auditing.writer import AuditWriter, give_back_writer, share_writer
-from lamina.vfs_modules.substitution import as_component, check_template, substitute, values_for
+from lamina.vfs_modules.substitution import AT_CONNECT, Substituted, as_component, substitute, values_for
 from lamina.vfs_modules.syscalls.log_file import read_secret
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -61,7 +61,6 @@ def _priority(name: str) -> str:
 
 
 Words = Annotated[tuple[str, ...], AfterValidator(_chosen)]
-Template = Annotated[str, AfterValidator(check_template)]
 
 
 class AuditOptions(ModuleOptions):
@@ -74,10 +73,12 @@ class AuditOptions(ModuleOptions):
     )
     failure: Words = Field(default=_DEFAULT, description="what is told when it fails, likewise")
     target: Literal["file", "syslog", "journald", "socket"] = Field(default="file", description="where records go")
-    file: Template = Field(default="/var/log/lamina/audit.log", description="the file; %S is the share's name")
+    file: Annotated[str, Substituted(AT_CONNECT)] = Field(
+        default="/var/log/lamina/audit.log", description="the file; %S is the share's name"
+    )
     socket: str = Field(default="", description="the UNIX socket; without, syslog's or journald's own")
     format: Literal["json", "text"] = Field(default="json", description="JSON, or text as full_audit's (not in a file)")
-    prefix: Template = Field(default="%u|%I", description="what text begins with")
+    prefix: Annotated[str, Substituted()] = Field(default="%u|%I", description="what text begins with")
     facility: Annotated[str, AfterValidator(_facility)] = Field(default="user", description="syslog's facility")
     priority: Annotated[str, AfterValidator(_priority)] = Field(default="notice", description="syslog's priority")
     key_file: str = Field(

@@ -28,7 +28,7 @@ from lamina.vfs_modules.recording.form import (
 )
 from lamina.vfs_modules.recording.line_writer import LineWriter
 from lamina.vfs_modules.recording.values import encode
-from lamina.vfs_modules.substitution import as_component, check_template, substitute
+from lamina.vfs_modules.substitution import AT_CONNECT, Substituted, as_component, substitute
 from lamina.vfs_modules.syscalls.log_file import LogFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -43,13 +43,13 @@ _MEBIBYTE: Final = 1 << 20
 def _absolute(path: str) -> str:
     if path and not path.startswith("/"):
         raise ValueError(f"file = {path!r} must be an absolute path")
-    return check_template(path)
+    return path
 
 
 class RecordOptions(ModuleOptions):
     """Options of `record`."""
 
-    file: Annotated[str, AfterValidator(_absolute)] = Field(
+    file: Annotated[str, AfterValidator(_absolute), Substituted(AT_CONNECT)] = Field(
         default="",
         description="where to; %S is the share's name, and -2, -3 … is added while there is such a file; "
         "without, in memory, for tests",

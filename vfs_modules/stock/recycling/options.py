@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lamina.vfs_modules.module import ModuleOptions, named_by_samba
 from lamina.vfs_modules.operations import FileStat
-from lamina.vfs_modules.substitution import check_template, names_the_user
+from lamina.vfs_modules.substitution import Substituted, names_the_user
 
 _FOR_ONE: Final = 0o700
 _FOR_ALL: Final = 0o1777
@@ -20,7 +20,6 @@ def _mode(value: object) -> object:
 
 
 def _repository(path: str) -> str:
-    check_template(path)
     components = path.split("/")
     if any(component in {"", ".", ".."} for component in components):
         raise ValueError(f"{path!r} must be a path beneath the share, without a / at its ends")
@@ -41,7 +40,7 @@ class RecycleOptions(ModuleOptions):
         *("noversions", "directory_mode", "subdir_mode"),
     )
 
-    repository: Annotated[str, AfterValidator(_repository)] = Field(
+    repository: Annotated[str, Substituted(), AfterValidator(_repository)] = Field(
         default=".recycle/%u", description="the folder beneath the share that deleted files go to; %u is the user"
     )
     keeptree: bool = Field(default=True, description="whether the folders that a file was in are made there, too")
