@@ -31,6 +31,8 @@ class Store(ABC):
     """A store that runs. `python_path`: where its module is installed, for a server's process."""
 
     name: str
+    patience: str
+    """Its option for how many seconds it waits for servers that do not answer."""
     snapshot_provider = ""
     """What `shadow_copy` calls that which knows of its snapshots; nothing where it makes none on such a machine."""
 
@@ -67,9 +69,10 @@ class Store(ABC):
         uid, gid = user.uid, user.gid
         self.view.give(path, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid, mode)
 
-    def folder(self, root: str, above: Chain = ABOVE, between: Chain = (), **options: Any) -> Folder:
-        """A share of `root`, with `above` and `between` over the backend."""
-        return Folder("/", chain=[*above, *between, self.backend(root)], options=options)
+    def folder(self, root: str, above: Chain = ABOVE, **backend: Any) -> Folder:
+        """A share of `root`, with the modules `above` over the backend; `backend` are further options of that."""
+        name, options = self.backend(root)
+        return Folder("/", chain=[*above, (name, {**options, **backend})])
 
     @contextlib.contextmanager
     def serving(self, shares: Mapping[str, Folder], folder: Path, **layout: Any) -> Iterator[ServerProcess]:
@@ -86,6 +89,7 @@ class CephStore(Store):
     """CephFS."""
 
     name = "ceph"
+    patience = "seconds"
     snapshot_provider = "ceph"
 
     def __init__(self, cluster: ceph_cluster.CephCluster, view: StoreView, python_path: Sequence[str]) -> None:
@@ -110,6 +114,7 @@ class GlusterStore(Store):
     """A GlusterFS volume."""
 
     name = "glusterfs"
+    patience = "timeout"
 
     def __init__(self, volume: gluster_volume.GlusterVolume, view: StoreView, python_path: Sequence[str]) -> None:
         super().__init__(view, python_path)
@@ -140,8 +145,8 @@ class PosixStore(Store):
     def backend(self, root: str) -> tuple[str, Mapping[str, Any]]:
         return "posix", {}
 
-    def folder(self, root: str, above: Chain = ABOVE, between: Chain = (), **options: Any) -> Folder:
-        return Folder(f"{self._top}{root}", chain=[*above, *between, self.backend(root)], options=options)
+    def folder(self, root: str, above: Chain = ABOVE, **backend: Any) -> Folder:
+        return Folder(f"{self._top}{root}", chain=[*above, ("posix", {})])
 
     def kill_storage(self) -> None:
         pytest.skip("a folder is always there")

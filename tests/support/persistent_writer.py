@@ -8,7 +8,7 @@ numbers, so that none is taken twice (MS-SMB2 3.3.5.14), writes as replays. Ever
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from lamina.core.wire import constants as smb
@@ -29,6 +29,7 @@ from lamina.core.wire.durable_contexts import (
 )
 from lamina.core.wire.write import WriteRequest, decode_write_response, encode_write_request
 from lamina.ntfsa.status import NtStatus
+from tests.support.processes import User
 from tests.support.wire_client import ConnectionClosedError, Open, StatusError, WireClient
 
 SLOTS: Final = 32
@@ -59,7 +60,7 @@ class PersistentWriter:
 
     def __init__(self, connect: Callable[[int], WireClient], name: str = "records") -> None:
         self._connect = connect
-        self._name = name
+        self.name = name
         self._client: WireClient | None = None
         self._session_id = 0
         self._file: Open | None = None
@@ -102,6 +103,10 @@ class PersistentWriter:
         """What a slot must hold at the end."""
         last = (self.acknowledged - 1 - slot) // SLOTS * SLOTS + slot
         return record(last) if last >= 0 else b""
+
+    def expected_slots(self) -> list[bytes]:
+        """What the file must hold at the end: each record unless a later one is in its place."""
+        return [expected for slot in range(SLOTS) if (expected := self.expected(slot))]
 
     def _lock(self, number: int, flags: int) -> None:
         turn = number * 2 + (flags == _UNLOCK)
@@ -170,10 +175,10 @@ class PersistentWriter:
         if self._file is None:
             # The answer to a first CREATE may have been lost: the open is there then, known by its guid.
             with contextlib.suppress(StatusError):
-                return client.create(self._name, contexts=lease | self._back(_unknown()), **options)
+                return client.create(self.name, contexts=lease | self._back(_unknown()), **options)
             asked = encode_durable_request_v2(DurableRequestV2(_CREATE_GUID, 0, DHANDLE_FLAG_PERSISTENT))
-            return client.create(self._name, contexts=lease | {DURABLE_HANDLE_REQUEST_V2: asked}, **options)
-        file = client.create(self._name, contexts=lease | self._back(self._file.file_id), **options)
+            return client.create(self.name, contexts=lease | {DURABLE_HANDLE_REQUEST_V2: asked}, **options)
+        file = client.create(self.name, contexts=lease | self._back(self._file.file_id), **options)
         assert file.file_id == self._file.file_id
         assert decode_lease(file.response.contexts[REQUEST_LEASE]).state == _READ_WRITE_HANDLE
         self.reconnected += 1
@@ -199,3 +204,60 @@ def _write(client: WireClient, file: Open, number: int, replay: int) -> None:
     body = encode_write_request(WriteRequest(*file.file_id, number % SLOTS * SLOT_BYTES, memoryview(data)))
     answer = client.transact(smb.Command.WRITE, body, payload=len(data), flags=replay).check()
     assert decode_write_response(answer.message).written == len(data)
+
+
+def connecting(user: User, port: Callable[[], int], timeout: float, share: str = "data") -> Callable[[int], WireClient]:
+    """How a client connects: with a tree, saying which session it has lost."""
+
+    def connect(lost_session: int) -> WireClient:
+        client = WireClient("127.0.0.1", port(), timeout, b"persistent guid ")
+        try:
+            client.negotiate()
+            client.session_setup(user.name, user.password, previous_session_id=lost_session)
+            client.tree_connect(share)
+        except BaseException:
+            client.disconnect()
+            raise
+        return client
+
+    return connect
+
+
+@contextlib.contextmanager
+def writing(connect: Callable[[int], WireClient]) -> Iterator[PersistentWriter]:
+    """A writer in a thread of its own; at the end it has closed its file, and its errors are the test's."""
+    writer = PersistentWriter(connect)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            writer.run()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="writer")
+    thread.start()
+    try:
+        while not writer.acknowledged and not errors:
+            time.sleep(0.01)
+        yield writer
+    finally:
+        writer.stopped.set()
+        thread.join(90)
+    if errors:
+        raise errors[0]
+    assert not thread.is_alive()
+
+
+def slots_of(content: bytes) -> list[bytes]:
+    """What a file of records has in its slots."""
+    return [content[start : start + SLOT_BYTES] for start in range(0, len(content), SLOT_BYTES)]
+
+
+def check_locks(connect: Callable[[int], WireClient], writer: PersistentWriter) -> None:
+    """Every lock was given back as often as it was taken."""
+    with connect(0) as client:
+        file = client.create(writer.name, access=_GENERIC_ALL, disposition=1)
+        first = max(0, writer.acknowledged - 4096)
+        for number in range(first, writer.acknowledged, 64):
+            client.lock(file, [(LOCKS_AT + number, min(64, writer.acknowledged - number), _EXCLUSIVE)])
