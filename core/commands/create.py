@@ -45,6 +45,7 @@ from lamina.ntfsa.information import NetworkOpenInformation
 from lamina.ntfsa.metadata.reparse import StoppedOnLinkError
 from lamina.ntfsa.opening.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.volume import NtVolume
 
 _FILE_OPENED: Final = 1
 _FILE_OPEN_DISPOSITIONS: Final = (1, 3)
@@ -128,11 +129,8 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
         raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, "a persistent open of the file waits for its client (3.3.5.9)")
     try:
         parameters = _parameters(request.connection.dialect, asked)
-        if POSIX in asked.contexts and request.connection.posix_extensions:
-            parameters.posix_mode = decode_posix_mode(asked.contexts[POSIX])
-        served = tree.share.volume.extensions.contexts
-        if served and asked.contexts:
-            parameters.module_contexts = {tag: bytes(data) for tag, data in asked.contexts.items() if tag in served}
+        if asked.contexts:
+            _read_more(request, tree.share.volume, parameters, asked.contexts)
         result = create(tree.context, tree.share.volume, parameters)
     except StoppedOnLinkError as stopped:
         link = SymbolicLinkError(stopped.unparsed, *stopped.link)
@@ -169,19 +167,13 @@ def _only(tag: bytes, data: bytes) -> bytes:
 
 
 def _parameters(dialect: int, asked: CreateRequest) -> CreateParameters:
-    parameters = CreateParameters(
-        path=asked.name,
-        desired_access=asked.desired_access,
-        file_attributes=asked.file_attributes,
-        share_access=asked.share_access,
-        disposition=asked.create_disposition,
-        options=asked.create_options,
-        oplock_level=asked.oplock_level,
-    )
-    if asked.contexts:
-        _read_contexts(parameters, asked.contexts)
-        if asked.oplock_level == OPLOCK_LEVEL_LEASE and REQUEST_LEASE in asked.contexts:
-            parameters.lease = _lease(dialect, decode_lease(asked.contexts[REQUEST_LEASE]))
+    name, access, attributes, share, disposition, options, level, _, contexts = asked
+    parameters = CreateParameters(name, access, attributes, share, disposition, options)
+    parameters.oplock_level = level
+    if contexts:
+        _read_contexts(parameters, contexts)
+        if level == OPLOCK_LEVEL_LEASE and REQUEST_LEASE in contexts:
+            parameters.lease = _lease(dialect, decode_lease(contexts[REQUEST_LEASE]))
     return parameters
 
 
@@ -206,6 +198,17 @@ def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memory
         parameters.extended_attributes = decode_ea_buffer(contexts[EA_BUFFER])
     if SD_BUFFER in contexts:
         parameters.security_descriptor = decode_sd_buffer(contexts[SD_BUFFER])
+
+
+def _read_more(
+    request: Request, volume: NtVolume, parameters: CreateParameters, contexts: Mapping[bytes, memoryview | bytes]
+) -> None:
+    """Enter what only some connections, or the modules of some shares, know what to do with."""
+    if POSIX in contexts and request.connection.posix_extensions:
+        parameters.posix_mode = decode_posix_mode(contexts[POSIX])
+    served = volume.extensions.contexts
+    if served:
+        parameters.module_contexts = {tag: bytes(data) for tag, data in contexts.items() if tag in served}
 
 
 def _maximal_access(asked: memoryview | bytes, result: CreateResult) -> bytes:

@@ -200,7 +200,7 @@ def is_reparse_directory(volume: "NtVolume", token: "ImpersonationToken", path: 
     """Whether a directory is a reparse point: nothing may be made in one, nor is there anything in it."""
     if not path:
         return False
-    dos = volume.indexes.attributes_of(stat)
+    dos = volume.indexes.attributes_of(token, stat)
     if dos is not None:
         return bool(dos.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT)
     try:

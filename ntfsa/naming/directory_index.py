@@ -18,7 +18,7 @@ from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.extensions import ShortNameRule
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Access, DosAttributes, FileStat, OpenHow, Watch
-from lamina.vfs_modules.token import SERVER_TOKEN
+from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.turn import Turn
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class DirectoryIndex:
         self._bring_up_to_date()
         return self._shorts.short_of if self._shorts is not None else None
 
-    def attributes(self, stat: FileStat) -> DosAttributes:
+    def attributes(self, token: ImpersonationToken, stat: FileStat) -> DosAttributes:
         """The NT attributes of the directory, whose `stat` the caller has."""
         self._begin_use()
         try:
-            return self._chain.get_dos_attributes(SERVER_TOKEN, self._handle, stat)
+            return self._chain.get_dos_attributes(token, self._handle, stat)
         finally:
             self._end_use()
 
@@ -225,11 +225,11 @@ class DirectoryIndexes:
         self.missed_in_empty = found is None and not index.count
         return found
 
-    def attributes_of(self, stat: FileStat) -> DosAttributes | None:
+    def attributes_of(self, token: ImpersonationToken, stat: FileStat) -> DosAttributes | None:
         """The NT attributes of a directory that has an index, None where it has none, or they cannot be read."""
         index = self._indexes.get((stat.dev, stat.ino))
         try:
-            return index.attributes(stat) if index is not None else None
+            return index.attributes(token, stat) if index is not None else None
         except OSError:
             return None
 
