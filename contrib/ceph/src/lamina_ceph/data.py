@@ -10,7 +10,7 @@ from lamina.vfs_modules.outside import RangeLock
 from lamina.vfs_modules.token import ImpersonationToken
 
 from lamina_ceph.buffers import Buffers
-from lamina_ceph.errors import checked, fail
+from lamina_ceph.errors import checked, checked_handle, fail
 from lamina_ceph.files import Opened
 from lamina_ceph.library import KEEP_SIZE, PUNCH_HOLE, SET_SIZE, Flock, Statx
 from lamina_ceph.mount import Mount
@@ -89,7 +89,9 @@ def _data_of(opened: Opened, wanted: Access) -> int:
 def _read(mount: Mount, opened: Opened, address: int, length: int, offset: int) -> int:
     fh, done = _data_of(opened, Access.READ), 0
     while done < length:
-        more = checked(mount.library.ceph_ll_read(mount.pointer, fh, offset + done, length - done, address + done))
+        more = checked_handle(
+            mount.library.ceph_ll_read(mount.pointer, fh, offset + done, length - done, address + done)
+        )
         if not more:
             break
         done += more
@@ -101,7 +103,9 @@ def _write(mount: Mount, opened: Opened, address: int, length: int, offset: int)
     with opened.lock:
         opened.written += 1
     while done < length:
-        done += checked(mount.library.ceph_ll_write(mount.pointer, fh, offset + done, length - done, address + done))
+        done += checked_handle(
+            mount.library.ceph_ll_write(mount.pointer, fh, offset + done, length - done, address + done)
+        )
     if opened.stable:
         _sync(mount, opened, True)
 
@@ -109,7 +113,7 @@ def _write(mount: Mount, opened: Opened, address: int, length: int, offset: int)
 def _sync(mount: Mount, opened: Opened, data_only: bool) -> None:
     written = opened.written
     if opened.fh:
-        checked(mount.library.ceph_ll_fsync(mount.pointer, opened.fh, data_only))
+        checked_handle(mount.library.ceph_ll_fsync(mount.pointer, opened.fh, data_only))
     else:
         checked(mount.library.ceph_ll_sync_inode(mount.pointer, opened.inode, data_only))
     with opened.lock:
@@ -128,7 +132,7 @@ def _allocate(mount: Mount, opened: Opened, how: int, offset: int, length: int) 
     if offset + length > _LARGEST:
         fail(errno.EFBIG)
     if length:
-        checked(mount.library.ceph_ll_fallocate(mount.pointer, fh, how, offset, length))
+        checked_handle(mount.library.ceph_ll_fallocate(mount.pointer, fh, how, offset, length))
 
 
 def _lock(mount: Mount, opened: Opened, offset: int, length: int, kind: RangeLock) -> None:
@@ -136,4 +140,4 @@ def _lock(mount: Mount, opened: Opened, offset: int, length: int, kind: RangeLoc
         fail(errno.EBADF)
     lock = Flock(kind=_LOCKS[kind], start=offset, length=length)
     # The handle of the library is the owner: a number that no other open file of this client has.
-    checked(mount.library.ceph_ll_setlk(mount.pointer, opened.fh, byref(lock), opened.fh, 0))
+    checked_handle(mount.library.ceph_ll_setlk(mount.pointer, opened.fh, byref(lock), opened.fh, 0))

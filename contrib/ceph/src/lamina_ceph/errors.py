@@ -36,3 +36,14 @@ def checked(result: int) -> int:
         number = _BEFORE_THE_CLUSTER.get(-result, (-result, ""))[0]
         raise OSError(number, os.strerror(number))
     return result
+
+
+class StaleHandle(OSError):
+    """A file handle of the library that was good: the cluster has put the client out, and let it in again."""
+
+
+def checked_handle(result: int) -> int:
+    """The result of a call on a file handle of the library that was not closed. Raises StaleHandle for EBADF."""
+    if result == -errno.EBADF:
+        raise StaleHandle(errno.EBADF, os.strerror(errno.EBADF))
+    return checked(result)

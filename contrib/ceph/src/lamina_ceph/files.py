@@ -56,8 +56,8 @@ class Opened:
     """
 
     __slots__ = (
-        *("access", "closed", "fh", "inode", "is_directory", "lock", "lost", "mount", "permissions", "safe"),
-        *("stable", "uses", "vinode", "written"),
+        *("access", "address", "closed", "fh", "inode", "is_directory", "lock", "lost", "mount", "permissions"),
+        *("retired", "safe", "stable", "uses", "vinode", "written"),
     )
 
     def __init__(
@@ -70,6 +70,8 @@ class Opened:
         self.lock = threading.Lock()
         self.uses = self.written = self.safe = 0
         self.closed = self.stable = self.lost = False
+        self.retired: list[int] = []
+        self.address = mount.address() if access & Access.WRITE else b""
 
     @contextmanager
     def used(self, mount: Mount) -> Iterator["Opened"]:
@@ -102,10 +104,34 @@ class Opened:
     def _release(self) -> None:
         mount, library = self.mount, self.mount.library
         if mount.lost:
+            if self.lost or self.written != self.safe:
+                fail(errno.EIO)
             return
-        result = library.ceph_ll_close(mount.pointer, self.fh) if self.fh else 0
+        result = 0
+        for fh in (*self.retired, self.fh):
+            result = library.ceph_ll_close(mount.pointer, fh) if fh else result
         library.ceph_ll_put(mount.pointer, self.inode)
+        if self._has_lost():
+            fail(errno.EIO)
         checked(result)
+
+    def _has_lost(self) -> bool:
+        return self.lost or (self.written != self.safe and self.mount.address() != self.address)
+
+    def reopen(self, fh: int) -> None:
+        """Have another file handle instead of `fh`, which the library does not know any more.
+
+        Raises EIO where something may have been lost with it.
+        """
+        with self.lock:
+            if self.fh != fh:
+                return  # somebody else has been quicker
+            self.lost = self.lost or self.written != self.safe
+            if self.lost:
+                fail(errno.EIO)
+            self.fh = open_inode(self.mount, self.inode, FLAGS[self.access], self.mount.server)
+            self.retired.append(fh)
+            self.address = self.mount.address()
 
     def _move_to(self, mount: Mount) -> None:
         # Locks were lost with the mount, and ntfsa's are not told anew: the handle goes on without them.
@@ -119,6 +145,8 @@ class Opened:
             mount.library.ceph_ll_put(mount.pointer, inode)
             raise
         self.mount, self.inode, self.fh = mount, inode, fh
+        self.retired.clear()
+        self.address = mount.address()
 
 
 def open_inode(mount: Mount, inode: int, flags: int, permissions: UserPermissions) -> int:

@@ -110,6 +110,8 @@ PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "ceph_abort_conn": (c_int, _MOUNT),
     "ceph_sync_fs": (c_int, _MOUNT),
     "ceph_release": (c_int, _MOUNT),
+    "ceph_getaddrs": (c_int, _MOUNT, _OUT),
+    "ceph_buffer_free": (None, c_void_p),
     "ceph_get_fs_cid": (c_int64, _MOUNT),
     "ceph_set_uuid": (None, _MOUNT, c_char_p),
     "ceph_start_reclaim": (c_int, _MOUNT, c_char_p, c_uint),

@@ -95,6 +95,15 @@ class Mount:
         result = self.library.ceph_conf_get(self.pointer, name.encode(), text, len(text))
         return "" if result < 0 else text.value.decode(errors="replace")
 
+    def address(self) -> bytes:
+        """By which address the cluster knows this client: another one after it was put out and let in again."""
+        text = c_void_p()
+        checked(self.library.ceph_getaddrs(self.pointer, byref(text)))
+        try:
+            return ctypes.string_at(text) if text.value else b""
+        finally:
+            self.library.ceph_buffer_free(text)
+
     def name_lock(self, parent: int, name: bytes) -> threading.Lock:
         """What is held while a name is made: a rename that is not to replace looks for the name first."""
         return self._names[hash((parent, name)) % _NAME_LOCKS]

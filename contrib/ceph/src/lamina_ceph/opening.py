@@ -54,7 +54,12 @@ class CephOpening(CephShare):
         """Give a handle back; only one that was written through has something to say about it."""
         opened: Opened = handle.private
         if opened.access & Access.WRITE and not opened.is_directory:
-            self._ask(_close, opened, again=True)
+            try:
+                self._ask(_close, opened, again=True)
+            finally:
+                # Where the cluster has not answered, it is closed when it does.
+                if not opened.closed:
+                    self._connection.discard(opened.end)
         else:
             self._connection.discard(opened.end)
 

@@ -9,7 +9,7 @@ from lamina.vfs_modules.module import Backend
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 from lamina_ceph.connection import Connection
-from lamina_ceph.errors import LOST
+from lamina_ceph.errors import LOST, StaleHandle
 from lamina_ceph.files import Opened
 from lamina_ceph.mount import Mount
 from lamina_ceph.options import CephOptions
@@ -97,6 +97,11 @@ class CephShare(Backend):
 
 def _using(mount: Mount, opened: Opened, function: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
     with opened.used(mount):
+        fh = opened.fh
+        try:
+            return function(mount, opened, *arguments)
+        except StaleHandle:
+            opened.reopen(fh)
         return function(mount, opened, *arguments)
 
 
