@@ -20,6 +20,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 from tests.core.auth.helpers import UNTHROTTLED, accounts_of, authenticate
 from tests.support import active_directory as ad
 from tests.support.active_directory import DOMAIN, HOST, PASSWORD, REALM, ActiveDirectory
+from tests.support.hosts import knowing
 from tests.support.processes import Folder, Layout, ServerProcess, User, serving, shared_scratch
 
 pytest.importorskip("gssapi", reason="install the extra lamina[kerberos] (needs libkrb5-dev and a compiler)")
@@ -167,13 +168,11 @@ def relay(source: socket.socket, target: socket.socket) -> None:
 
 def client(server: ServerProcess, *command: str) -> str:
     """What one of Samba's clients says, in which the server's name is that of `address`."""
-    hosts = server.folder().parent / "hosts"
-    hosts.write_text(f"{ADDRESS} {HOST}\n127.0.0.1 localhost\n")
-    inside = f'mount --bind {hosts} /etc/hosts && exec "$@"'
-    whole = ["unshare", "--mount", "sh", "-c", inside, "sh", *command]
+    scratch = server.folder().parent
+    whole = [*knowing(scratch, HOST, ADDRESS), *command]
     # A cache of its own: that of the machine may know the name by another address.
-    scratch = [f"--option={kind} directory={hosts.parent}" for kind in ("lock", "state", "cache")]
-    whole += ["--use-kerberos=required", f"--option=realm={REALM}", *scratch]
+    own = [f"--option={kind} directory={scratch}" for kind in ("lock", "state", "cache")]
+    whole += ["--use-kerberos=required", f"--option=realm={REALM}", *own]
     done = subprocess.run(whole, check=False, capture_output=True, text=True, timeout=60)
     return done.stdout + done.stderr
 
