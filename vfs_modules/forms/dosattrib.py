@@ -10,6 +10,7 @@ counts until the file changes: the field of the file's size, which Samba has giv
 """
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 _VALID_ATTRIBUTES = 0x01
@@ -120,6 +121,20 @@ def encode(
     change: ChangeTime | None = None,
 ) -> bytes:
     """A value with these attributes, creation time (None keeps the previous one) and change time; else as it was."""
+    if previous is NOTHING and creation_ns is None and change is None:
+        return _first(attributes)
+    return _rewritten(attributes, creation_ns, previous, change)
+
+
+@lru_cache(maxsize=256)
+def _first(attributes: int) -> bytes:
+    # What every new file gets, and of few kinds.
+    return _rewritten(attributes, None, NOTHING, None)
+
+
+def _rewritten(
+    attributes: int, creation_ns: int | None, previous: StoredAttributes, change: ChangeTime | None
+) -> bytes:
     version = previous.version if previous.version in _WRITABLE and change is None else 3
     layout, _, attributes_at, creation_at = _LAYOUTS[version]
     fields = list(previous.fields) if previous.version == version else list(_VERSION_3)

@@ -151,11 +151,14 @@ class Inotify:
         self._drain(_AT_ONCE if not self._stirred else _ALL)
 
     def _drain(self, limit: int) -> None:
-        if self._draining or self._fd < 0 or not (self._waiting() or self._stirred):
+        if self._draining or self._fd < 0:
+            return
+        waiting = self._waiting()
+        if not (waiting or self._stirred):
             return
         self._draining = True
         try:
-            self._take(min(self._waiting(), limit))
+            self._take(min(waiting, limit))
             for _ in range(_ROUNDS):
                 if not self._tell_all_is_told():
                     return
