@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from lamina.core.transport import TcpTransport
@@ -35,8 +35,31 @@ class AcceptedTransport(TcpTransport):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
         self._server.accepted(self)
 
+    @property
+    def descriptor(self) -> int:
+        """The socket's; -1 where it is gone."""
+        return self._fd
+
+    def begin_again(self, answered: bytes, message: bytes) -> None:
+        """Take the first two messages of a connection as received, the first of which has its answer already."""
+        sink = self._sink
+        if sink is None:
+            return
+        self.send = _send_nothing  # type: ignore[method-assign]
+        try:
+            sink.receive(memoryview(answered))
+            sink.end_of_batch()
+        finally:
+            del self.send
+        sink.receive(memoryview(message))
+        sink.end_of_batch()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Say so. Called by the event loop."""
         super().connection_lost(exc)
         if self._when_ended is not None:
             self._when_ended()
+
+
+def _send_nothing(_: Sequence[bytes | bytearray | memoryview]) -> bool:
+    return True

@@ -104,7 +104,7 @@ class Runtime:
         self.crew = crew
         self.registry: Registry = MemoryRegistry() if crew is None else crew.registry
         if crew is not None:
-            server.be_worker(crew.number)
+            server.be_worker(crew.elsewhere(server))
         self.leases = LeaseTable()
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lamina.core import dispatch
 from lamina.core.accepted_transport import AcceptedTransport
@@ -35,8 +35,11 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
-from lamina.ntfsa.workers.numbers import WORKER_BITS
+from lamina.ntfsa.workers.numbers import FILE_ID_BITS, WORKER_BITS
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task
+
+if TYPE_CHECKING:
+    from lamina.core.workers.elsewhere import Elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,6 @@ SIGNING_ENABLED: Final = 0x01
 SIGNING_REQUIRED: Final = 0x02
 _SWEEP_SECONDS: Final = 5.0
 _LAST_REQUESTS_SECONDS: Final = 0.01
-_WORKER_OF_FILE_ID: Final = 48
 _ENDS_OF_WAITS: Final[dict[int, NtStatus]] = {
     Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
     Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
@@ -96,9 +98,7 @@ class SmbServer:
         self._next_file_id = 1 + secrets.randbits(30)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
-        # Of several workers: this one's number, and where others accept connections for it.
-        self.worker = 0
-        self.heard_elsewhere: tuple[tuple[str, int], ...] = ()
+        self.elsewhere: Elsewhere | None = None
         self._ending: set[asyncio.Future[None]] = set()
         self.set_shares(shares)
 
@@ -161,7 +161,7 @@ class SmbServer:
         Raises OSError where the address or port cannot be had.
         """
         loop = self.engine.loop
-        server = await loop.create_server(self._make_transport, address or None, port, backlog=1024)
+        server = await loop.create_server(lambda: AcceptedTransport(self), address or None, port, backlog=1024)
         bound = int(server.sockets[0].getsockname()[1])
         self._listeners[address, bound] = server
         self._begin_sweeping()
@@ -171,15 +171,15 @@ class SmbServer:
         if self._sweeper is None:
             self._sweeper = self.engine.loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    def be_worker(self, number: int) -> None:
-        """Be one of several processes that are one server: ids are no other worker's. Before there is any."""
-        self.worker = number
-        self._next_file_id |= number << _WORKER_OF_FILE_ID
+    def be_worker(self, elsewhere: "Elsewhere") -> None:
+        """Be one of several processes that are one server; its ids are no other's."""
+        self.elsewhere = elsewhere
+        self._next_file_id |= elsewhere.number << FILE_ID_BITS
 
-    async def adopt(self, connection: socket.socket, ended: Callable[[], None]) -> None:
-        """Serve a connection that somebody else has accepted; `ended` is called when it is gone."""
+    async def adopt(self, connection: socket.socket, transport: AcceptedTransport) -> None:
+        """Serve a connection that somebody else has accepted. Raises OSError."""
         self._begin_sweeping()
-        await self.engine.loop.connect_accepted_socket(lambda: AcceptedTransport(self, ended), connection)
+        await self.engine.loop.connect_accepted_socket(lambda: transport, connection)
 
     def stop_listening(self, address: str, port: int) -> None:
         """Accept no more connections where `listen` bound this port; those that are open stay."""
@@ -189,10 +189,8 @@ class SmbServer:
         """Whether a client that connects to an address of this machine, at that port, comes here."""
         every = "::" if ":" in address else "0.0.0.0"  # noqa: S104 - compared, not bound
         own = (listening.getsockname() for server in self._listeners.values() for listening in server.sockets)
-        return any(name[0] in (address, every) and name[1] == port for name in chain(own, self.heard_elsewhere))
-
-    def _make_transport(self) -> TcpTransport:
-        return AcceptedTransport(self)
+        others = self.elsewhere.listening if self.elsewhere is not None else ()
+        return any(name[0] in (address, every) and name[1] == port for name in chain(own, others))
 
     def accepted(self, transport: TcpTransport) -> None:
         """A client has connected."""
@@ -286,8 +284,8 @@ class SmbServer:
         session_id = 0
         while not session_id or session_id in self.sessions:
             session_id = secrets.randbits(63)
-            if self.worker:
-                session_id = session_id >> WORKER_BITS << WORKER_BITS | self.worker
+            if self.elsewhere is not None:
+                session_id = session_id >> WORKER_BITS << WORKER_BITS | self.elsewhere.number
         session = self.sessions[session_id] = SmbSession(session_id, connection)
         self.statistics["sessions"] += 1
         return session
@@ -327,6 +325,8 @@ class SmbServer:
         previous = self.sessions.get(previous_id)
         if previous is not None and previous.token.user_sid == session.token.user_sid:
             self.end_session(previous)
+        elif previous is None and self.elsewhere is not None:
+            self.elsewhere.end_session(previous_id, session.token.user_sid)
 
     # -- trees and opens ----------------------------------------------------------------------------------------
 

@@ -278,6 +278,9 @@ def close_older_instances(request: Request, tree: "SmbTree", asked: "CreateReque
             raise NtStatusError(NtStatus.FILE_FORCED_CLOSED, "a newer instance has the file open")
         if not server.durables.end_now(open_):
             server.close_for_certain(open_)
+    if server.elsewhere is not None:
+        where = tree.share.name, path
+        server.elsewhere.close_instance(lasting.app_instance, lasting.app_version, *where, session.client_guid)
 
 
 def mark(

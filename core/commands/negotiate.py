@@ -50,6 +50,9 @@ def handle(request: Request) -> bytes | Reply:
         connection.malformed("a second NEGOTIATE on one connection")
         connection.transport.abort()
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
+    elsewhere = connection.server.elsewhere
+    if elsewhere is not None and connection.dialect and elsewhere.mover.moves(connection, request.message):
+        raise NtStatusError(NtStatus.CANCELLED, "the client is another worker's")
     asked = decode_negotiate_request(request.message)
     settings = connection.server.settings
     dialect = _common_dialect(asked.dialects, settings)
@@ -111,8 +114,11 @@ def _multi_protocol(request: Request) -> bytes:
         request.connection.transport.abort()
         raise NtStatusError(NtStatus.INVALID_PARAMETER)
     dialects = decode_smb1_negotiate_request(request.message)
-    settings = request.connection.server.settings
+    server = request.connection.server
+    settings = server.settings
     if _SMB1_WILDCARD in dialects and settings.max_dialect > Dialect.SMB_2_0_2:
+        if server.elsewhere is not None:
+            server.elsewhere.mover.began(request.connection, request.message)
         return _answer(request, WILDCARD_DIALECT, [])
     if _SMB1_2_0_2 in dialects and settings.min_dialect <= Dialect.SMB_2_0_2:
         request.connection.signing_algorithm = signing.HMAC_SHA256

@@ -18,7 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from lamina.core.runtime import StartError
 from lamina.core.settings import Limits
@@ -36,6 +37,15 @@ _SHORT_LIFE: Final = 10.0
 _LONGEST_PAUSE: Final = 30.0
 _SECONDS_TO_END: Final = 20.0
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
+class _Placed(NamedTuple):
+    """A connection on its way to a worker, and what that one is told of it."""
+
+    connection: socket.socket
+    peer: str
+    guid: bytes
+    more: Mapping[str, Any]
 
 
 class Worker:
@@ -69,7 +79,7 @@ class Supervisor:
         self._state: SharedState | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._early_ends: Counter[int] = Counter()
-        self._held: dict[int, list[tuple[socket.socket, str, bytes]]] = {}
+        self._held: dict[int, list[_Placed]] = {}
         self._started = False
         self._stopping = False
         self.reception = Reception(self._loop, limits, self._place)
@@ -123,7 +133,7 @@ class Supervisor:
                 pass_fds=(theirs.fileno(), *self._bells.values()),
             )
         worker = self.workers[number] = Worker(number, process)
-        worker.link = Link(self._loop, ours, lambda message, _: self._heard(worker, message), lambda: None)
+        worker.link = Link(self._loop, ours, lambda message, passed: self._heard(worker, message, passed), lambda: None)
         self._tell_names_to(worker)
         for waiting in self._held.pop(number, ()):
             self._hand_on(worker, worker.link, waiting)
@@ -134,7 +144,7 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _heard(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _heard(self, worker: Worker, message: Mapping[str, Any], passed: socket.socket | None) -> None:
         what = message["what"]
         if what == "ready":
             self._placement.workers.add(worker.number)
@@ -142,6 +152,8 @@ class Supervisor:
                 worker.ready.set_result(True)
         elif what == "ended":
             self._connection_ended(worker, message["number"])
+        elif what == "back" and passed is not None:
+            self._handed_back(worker, message, passed)
         elif what == "stopped":
             self.statistics.update(message["statistics"])
 
@@ -187,23 +199,31 @@ class Supervisor:
 
     # -- connections --------------------------------------------------------------------------------------------
 
-    def _place(self, connection: socket.socket, peer: str, guid: bytes) -> None:
+    def _place(
+        self, connection: socket.socket, peer: str, guid: bytes, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Give a connection to the worker of its client; `more`: what that one must know of it."""
         number = self._placement.place(guid)
         worker = self.workers.get(number) if number is not None else None
         if number is not None and number in self._held:
-            self._held[number].append((connection, peer, guid))
+            self._held[number].append(_Placed(connection, peer, guid, more))
         elif worker is None or worker.link is None:
             log.warning("closing the connection from %s: no worker is there", peer)
             connection.close()
             self.reception.gone_from(peer)
         else:
-            self._hand_on(worker, worker.link, (connection, peer, guid))
+            self._hand_on(worker, worker.link, _Placed(connection, peer, guid, more))
 
-    def _hand_on(self, worker: Worker, link: Link, what: tuple[socket.socket, str, bytes]) -> None:
-        connection, peer, guid = what
+    def _hand_on(self, worker: Worker, link: Link, what: "_Placed") -> None:
         known_as = next(self._numbers)
-        worker.connections[known_as] = peer, guid
-        link.send({"what": "connection", "number": known_as}, connection)
+        worker.connections[known_as] = what.peer, what.guid
+        link.send({"what": "connection", "number": known_as, **what.more}, what.connection)
+
+    def _handed_back(self, worker: Worker, message: Mapping[str, Any], connection: socket.socket) -> None:
+        """A worker has learned whose a connection is (see `moving`)."""
+        peer, guid = worker.connections.pop(message["number"], ("", b""))
+        self._placement.leave(guid, worker.number)
+        self._place(connection, peer, bytes.fromhex(message["guid"]), {"messages": message["messages"]})
 
     def _connection_ended(self, worker: Worker, known_as: int) -> None:
         entry = worker.connections.pop(known_as, None)
@@ -230,8 +250,8 @@ class Supervisor:
                 log.error("worker process %d does not end and is killed", process.pid)
                 process.kill()
         await asyncio.gather(*ends, *self._tasks, return_exceptions=True)
-        for connection, _, _ in itertools.chain.from_iterable(self._held.values()):
-            connection.close()
+        for placed in itertools.chain.from_iterable(self._held.values()):
+            placed.connection.close()
         if self._state is not None:
             self._state.close()
         for bell in self._bells.values():

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lamina.core.accepted_transport import AcceptedTransport
 from lamina.core.auth.accounts import AccountStore
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.control import Command, answering
@@ -28,6 +29,7 @@ from lamina.core.tracing import trace_command
 from lamina.core.workers.crew import Crew
 from lamina.core.workers.kept import KeptForNext, take_up
 from lamina.core.workers.link import Link
+from lamina.core.workers.moving import Mover, messages_of
 from lamina.core.workers.seat import Seat
 from lamina.ntfsa.workers.peers import Peers
 from lamina.ntfsa.workers.shared_registry import MESSAGE, SharedRegistry
@@ -129,17 +131,20 @@ async def _linked(seat: Seat, runtime: Runtime, stop: asyncio.Event) -> AsyncIte
     loop = asyncio.get_running_loop()
     adopting: set[asyncio.Future[None]] = set()
     server = runtime.server
+    elsewhere = server.elsewhere
+    assert elsewhere is not None
+    mover = elsewhere.mover
 
     def heard(message: Mapping[str, Any], passed: socket.socket | None) -> None:
         if message["what"] == "listening":
-            server.heard_elsewhere = tuple((str(address), int(port)) for address, port in message["names"])
+            elsewhere.listening = tuple((str(address), int(port)) for address, port in message["names"])
         elif passed is not None:
-            number = message["number"]
-            adopted = loop.create_task(_adopt(runtime, passed, lambda: link.send({"what": "ended", "number": number})))
+            adopted = loop.create_task(_adopt(runtime, passed, link, mover, message))
             adopting.add(adopted)
             adopted.add_done_callback(adopting.discard)
 
     link = Link(loop, socket.socket(fileno=seat.link), heard, stop.set)
+    mover.link = link
     link.send({"what": "ready"})
     try:
         yield
@@ -148,10 +153,23 @@ async def _linked(seat: Seat, runtime: Runtime, stop: asyncio.Event) -> AsyncIte
         link.close()
 
 
-async def _adopt(runtime: Runtime, connection: socket.socket, ended: Callable[[], None]) -> None:
+async def _adopt(
+    runtime: Runtime, connection: socket.socket, link: Link, mover: Mover, message: Mapping[str, Any]
+) -> None:
+    def ended() -> None:
+        mover.numbers.pop(transport, None)
+        link.send({"what": "ended", "number": message["number"]})
+
+    transport = AcceptedTransport(runtime.server, ended)
+    messages = messages_of(message)
+    if messages is None:
+        mover.numbers[transport] = message["number"]
     try:
-        await runtime.server.adopt(connection, ended)
+        await runtime.server.adopt(connection, transport)
     except OSError as error:
         log.info("a connection has ended before it was taken over: %s", error)
         connection.close()
         ended()
+        return
+    if messages is not None:
+        transport.begin_again(*messages)

@@ -5,6 +5,9 @@ from typing import Final
 WORKER_BITS: Final = 8
 """The lowest bits of such a number are the worker's; workers count from 1."""
 
+FILE_ID_BITS: Final = 48
+"""Of the id of an open file, which counts up: the worker is above them."""
+
 MAX_WORKERS: Final = (1 << WORKER_BITS) - 1
 
 

@@ -63,7 +63,8 @@ async def serve_by_workers(layout: dict[str, Any], port: int) -> None:
 
 
 def _pids(supervisor: Supervisor) -> dict[str, int]:
-    return {str(number): worker.process.pid for number, worker in supervisor.workers.items()}
+    ready = {number: worker for number, worker in supervisor.workers.items() if worker.ready.done()}
+    return {str(number): worker.process.pid for number, worker in ready.items()}
 
 
 async def serve(layout: Mapping[str, Any], port: int) -> None:

@@ -8,11 +8,18 @@ from lamina.core.wire import constants as smb
 from lamina.core.wire.change_notify import decode_change_notify_response
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, decode_create_response, encode_create_request
+from lamina.core.wire.create_contexts import APP_INSTANCE_ID, APP_INSTANCE_VERSION
+from lamina.core.wire.durable_contexts import (
+    AppInstanceVersion,
+    encode_app_instance_id,
+    encode_app_instance_version,
+)
 from lamina.core.wire.oplock_break import OplockBreak, decode_oplock_break, encode_oplock_break
 from lamina.ntfsa.constants import FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE
 from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_II, OPLOCK_LEVEL_NONE
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.crew import Crew, worker
+from tests.support.durable import asked_v2
 from tests.support.served import FILE_OPEN_IF, GENERIC_ALL, new_file
 from tests.support.wire_client import Open, StatusError, WireClient
 
@@ -36,6 +43,14 @@ def begin_open(client: WireClient, name: str = "file", share: int = 7, access: i
     return client.send(Command.CREATE, body)
 
 
+def instance(version: int) -> dict[bytes, bytes]:
+    """The contexts of an application that has been moved so many times."""
+    return {
+        APP_INSTANCE_ID: encode_app_instance_id(b"the application."),
+        APP_INSTANCE_VERSION: encode_app_instance_version(AppInstanceVersion(version, 0)),
+    }
+
+
 def refused(status: S, function: object, *arguments: object, **options: object) -> None:
     with pytest.raises(StatusError) as error:
         function(*arguments, **options)  # type: ignore[operator]
@@ -51,6 +66,15 @@ def test_all_connections_of_a_client_are_in_one_worker_and_make_one_session(crew
         file = new_file(client, name)
         assert channel.write(file, b"through the other channel") == 25
         client.close(file)
+
+
+def test_a_client_that_begins_with_smb1_comes_to_its_worker_too(crew: Crew) -> None:
+    for client in crew.in_each():
+        for by_smb1 in (True, False, True):
+            channel = crew.client(client.client_guid, bind=client.session, by_smb1=by_smb1)
+            channel.tree_id = client.tree_id
+            name = f"of{worker(client)}"
+            channel.close(new_file(channel, name))
 
 
 def test_share_modes(crew: Crew) -> None:
@@ -146,3 +170,34 @@ def test_what_a_killed_worker_had_open_is_closed_and_who_waited_for_it_goes_on(c
     assert file.status == S.SUCCESS
     again = crew.client()
     refused(S.OBJECT_NAME_NOT_FOUND, again.create, "never")
+
+
+def test_a_session_is_ended_by_one_that_follows_it_on_another_worker(crew: Crew) -> None:
+    lost, other = crew.in_each()
+    assert lost.session is not None
+    file = new_file(lost, share=0)
+    user = crew.server.user
+    other.session_setup(user.name, user.password, previous_session_id=lost.session.session_id)
+    other.tree_connect("share")
+    refused(S.USER_SESSION_DELETED, lost.read, file, 1)
+    assert new_file(other, share=0).file_id
+
+
+def test_another_user_ends_nobodys_session(crew: Crew) -> None:
+    lost, other = crew.in_each()
+    assert lost.session is not None
+    file = new_file(lost)
+    stranger = crew.server.layout.users[1]
+    other.session_setup(stranger.name, stranger.password, previous_session_id=lost.session.session_id)
+    assert lost.write(file, b"still there") == 11
+
+
+@pytest.mark.parametrize(("first", "second", "status"), [(1, 2, S.SUCCESS), (2, 1, S.FILE_FORCED_CLOSED)])
+def test_an_application_takes_its_file_along_to_another_worker(crew: Crew, first: int, second: int, status: S) -> None:
+    one, other = crew.in_each()
+    new_file(one, share=0, oplock_level=OPLOCK_LEVEL_BATCH, contexts=asked_v2(b"1" * 16) | instance(first))
+    contexts = asked_v2(b"2" * 16) | instance(second)
+    if status is S.SUCCESS:
+        assert new_file(other, share=0, contexts=contexts).file_id
+    else:
+        refused(status, new_file, other, share=0, contexts=contexts)
