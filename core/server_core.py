@@ -87,6 +87,7 @@ class SmbServer:
         self.execute: Callable[[Request], Reply] = dispatch.execute
         self.buffers = BufferPool()
         self.connections: set[Connection] = set()
+        self._from_address: Counter[str] = Counter()
         self._clients: dict[bytes, list[Connection]] = {}
         self.sessions: dict[int, SmbSession] = {}
         self.durables = DurableOpens(engine)
@@ -196,7 +197,7 @@ class SmbServer:
         """A client has connected."""
         limits = self.settings.limits
         peer = transport.peer[0]
-        from_there = sum(1 for connection in self.connections if connection.peer_address == peer)
+        from_there = self._from_address[peer]
         if self._closing or len(self.connections) >= limits.connections or from_there >= limits.connections_per_address:
             log.warning("refusing a connection from %s: %d connections are open", peer, len(self.connections))
             transport.abort()
@@ -204,6 +205,7 @@ class SmbServer:
         connection = Connection(self, transport)
         transport.attach(connection)
         self.connections.add(connection)
+        self._from_address[peer] += 1
         self.statistics["connections"] += 1
         self.events.connection_opened(connection)
 
@@ -212,6 +214,9 @@ class SmbServer:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self._from_address[connection.peer_address] -= 1
+        if not self._from_address[connection.peer_address]:
+            del self._from_address[connection.peer_address]
         self._forget_client(connection)
         for channel in list(connection.channels.values()):
             session = channel.session
