@@ -146,7 +146,8 @@ class Connection:
             fail(errno.EHOSTDOWN)
         mount, call = self.mounted(), _Call()
         try:
-            return self._workers.call(self.seconds, self._run, call, mount, function, arguments, late=late)
+            answer: _T = self._workers.call(self.seconds, self._run, call, mount, function, arguments, late=late)
+            return answer
         except TimeoutError:
             with self.lock:
                 call.hangs = call.begun and not call.ended
