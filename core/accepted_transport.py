@@ -45,12 +45,12 @@ class AcceptedTransport(TcpTransport):
         sink = self._sink
         if sink is None:
             return
-        self.send = _send_nothing  # type: ignore[method-assign]
+        vars(self)["send"] = _send_nothing
         try:
             sink.receive(memoryview(answered))
             sink.end_of_batch()
         finally:
-            del self.send
+            del vars(self)["send"]
         sink.receive(memoryview(message))
         sink.end_of_batch()
 

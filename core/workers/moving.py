@@ -35,12 +35,12 @@ class Mover:
         self._firsts: WeakKeyDictionary[Connection, bytes] = WeakKeyDictionary()
         self.numbers: dict[TcpTransport, int] = {}
 
-    def began(self, connection: "Connection", message: memoryview | bytes) -> None:
+    def began(self, connection: "Connection", message: memoryview) -> None:
         """A client begins with SMB1."""
         if connection.transport in self.numbers:
             self._firsts[connection] = bytes(message)
 
-    def moves(self, connection: "Connection", message: memoryview | bytes) -> bool:
+    def moves(self, connection: "Connection", message: memoryview) -> bool:
         """Whether the connection is somebody else's now, because of its second message."""
         first = self._firsts.pop(connection, None)
         transport = connection.transport
