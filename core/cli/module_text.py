@@ -14,6 +14,7 @@ from lamina.vfs_modules.deprecation import deprecated_uses
 from lamina.vfs_modules.loader import Installed, LoadError, load_module
 from lamina.vfs_modules.module import Backend, ModuleError, ModuleOptions, VfsModule, implements
 from lamina.vfs_modules.operations import OPERATIONS, Capability
+from lamina.vfs_modules.substitution import Substituted
 
 _DECLARATIONS = {
     "provides": "provides",
@@ -119,7 +120,7 @@ def _options_of(table: type[ModuleOptions], indent: str) -> Iterator[str]:
     for name, field in table.model_fields.items():
         theirs = table.samba_names.get(name, "")
         samba = f"  (Samba: {theirs})" if theirs else ""
-        yield f"{indent}{name}: {type_text(field.annotation)} = {default_text(field)}{_limits(field)}{samba}"
+        yield f"{indent}{name}: {value_text(field)} = {default_text(field)}{_limits(field)}{samba}"
         if field.description:
             yield f"{indent}    {field.description}"
         for inner in _tables_in(field.annotation):
@@ -185,6 +186,12 @@ def _toml(value: object) -> str:
     if isinstance(value, set | frozenset):
         return f"[{', '.join(sorted(map(_toml, value)))}]"
     return str(value)
+
+
+def value_text(field: FieldInfo) -> str:
+    """The type of an option, and the substitutions that may stand in it."""
+    letters = next((one.letters for one in field.metadata if isinstance(one, Substituted)), "")
+    return " with ".join((type_text(field.annotation), *([" ".join(f"%{one}" for one in letters)] if letters else [])))
 
 
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "max_length": "at most as long as"}

@@ -110,7 +110,7 @@ def missing() -> str:
     """What must be installed for a domain controller to run, or nothing."""
     lacking = [name for name in ("samba", "samba-tool") if _tool(name) is None]
     if lacking or not os.path.exists(_PROVISION):
-        return "no domain controller: install samba, samba-ad-provision, samba-dsdb-modules and winbind"
+        return "no domain controller: install samba, samba-ad-provision and samba-dsdb-modules"
     return "provisioning a domain needs root" if os.geteuid() != 0 else ""
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from lamina.core.cli.module_text import default_text, summary_of, type_text
+from lamina.core.cli.module_text import default_text, summary_of, value_text
 from lamina.ntfsa.errors import status_of
 from lamina.vfs_modules import changes, outside, quotas
 from lamina.vfs_modules.loader import GROUP, load_module
@@ -192,7 +192,7 @@ def _module(name: str, kind: type[VfsModule]) -> str:
     rows = [
         (
             f"`{option}`",
-            type_text(field.annotation),
+            value_text(field),
             "required" if field.is_required() else f"`{default_text(field)}`",
             f"`{samba}`" if (samba := kind.Options.samba_names.get(option, "")) else "",
             field.description or "",
