@@ -1,14 +1,18 @@
 """What the backend does on a real volume, beside what the conformance suite asks of it."""
 
+import asyncio
 import errno
 import os
 import stat as st
+from collections.abc import Callable
 
 import pytest
 import smbclient
 from conftest import Serve
 from lamina import Server
 from lamina.vfs_modules.chain import Chain
+from lamina.vfs_modules.changes import Change, ChangeKind, ChangeQuery, ChangeWatch
+from lamina.vfs_modules.engine import Engine, wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.loader import load_module
 from lamina.vfs_modules.operations import Access, Capability, OpenHow
@@ -218,3 +222,63 @@ def test_a_volume_without_snapshots_has_none(chain: Chain) -> None:
     provider = GlusterSnapshots()
     provider.below, provider.root = chain, chain.open_root(TOKEN)
     assert provider.snapshots() == ()
+
+
+def asking(work: Callable[[], None]) -> None:
+    """Run as a request."""
+
+    async def run() -> None:
+        engine = Engine(asyncio.get_running_loop())
+        await engine.run(work)
+        engine.close()
+
+    asyncio.run(run())
+
+
+def until(watch: ChangeWatch, woken: asyncio.Event, wanted: set[Change]) -> list[Change]:
+    """What was told, as soon as that is among it."""
+    told: list[Change] = []
+    while not wanted <= set(told):
+        wait(asyncio.wait_for(woken.wait(), 30))
+        woken.clear()
+        told += watch.poll()
+    return told
+
+
+def test_a_tree_is_watched_and_what_is_done_through_the_share_is_not_told(serve: Serve) -> None:
+    def work() -> None:
+        here, there = serve(), serve(threads=5)
+        ours, theirs = here.open_root(TOKEN), there.open_root(TOKEN)
+        here.mkdir(TOKEN, ours, "folder", 0o755)
+        woken = asyncio.Event()
+        query = ChangeQuery(True, True, woken.set, lambda path: path.startswith("hidden"))
+        watch = here.watch_changes(TOKEN, ours, query)
+        try:
+            there.close(TOKEN, make(there, "hidden"))
+            there.close(TOKEN, make(there, "folder/a"))
+            told = until(watch, woken, {Change(ChangeKind.ADDED, "folder/a")})
+            here.close(TOKEN, make(here, "folder/own", b"data"))
+            here.rename(TOKEN, ours, "folder/own", ours, "own", False)
+            here.unlink(TOKEN, ours, "own")
+            there.mkdir(TOKEN, theirs, "new", 0o755)
+            there.close(TOKEN, make(there, "new/inside", b"data"))
+            there.rename(TOKEN, theirs, "folder/a", theirs, "folder/b", False)
+            added = Change(ChangeKind.ADDED, "new", True), Change(ChangeKind.ADDED, "new/inside")
+            told += until(watch, woken, {*added, Change(ChangeKind.RENAMED, "folder/a", False, "folder/b")})
+            there.close(TOKEN, make(there, "folder/b", b"longer than before"))
+            told += until(watch, woken, {Change(ChangeKind.DATA, "folder/b")})
+            there.unlink(TOKEN, theirs, "folder/b")
+            told += until(watch, woken, {Change(ChangeKind.REMOVED, "folder/b")})
+            paths = {path for change in told for path in (change.path, change.target)}
+            assert not {"own", "folder/own", "hidden"} & paths
+        finally:
+            watch.close()
+
+    asking(work)
+
+
+def test_a_share_that_is_not_to_be_told_does_not_say_that_it_is(serve: Serve) -> None:
+    chain = serve(upcalls=False)
+    assert Capability.WATCH_CHANGES not in chain.capabilities
+    with pytest.raises(OSError):
+        chain.watch_changes(TOKEN, chain.open_root(TOKEN), ChangeQuery(False, False, lambda: None))

@@ -7,7 +7,7 @@ from typing import Any
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.names import decode_name, encode_name
 from lamina.vfs_modules.operations import FileStat, Times, VolumeStatistics
-from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+from lamina.vfs_modules.token import ImpersonationToken
 
 from lamina_glusterfs import binding
 from lamina_glusterfs.binding import NUMBER, STATVFS, file_stat, time_bytes
@@ -78,6 +78,7 @@ class GlusterAttributes(GlusterShare):
             self._ask(token, handle, self._set_some, changes)
 
     def _set_some(self, opened: Opened, changes: list[tuple[int, int, bytes]]) -> None:
+        self._volume.watching.touch(opened.number)
         api = self._volume.api
         status = api.ffi.new("struct stat *")
         raw = api.ffi.buffer(status)
@@ -117,6 +118,7 @@ class GlusterAttributes(GlusterShare):
         self._ask(token, handle, self._write_value, raw, value)
 
     def _write_value(self, opened: Opened, name: bytes, value: bytes) -> None:
+        self._volume.watching.touch(opened.number)
         lib = self._volume.api.lib
         if lib.glfs_h_setxattrs(self._volume.fs, opened.object, name, value, len(value), 0):
             raise self._volume.failure()
@@ -126,6 +128,7 @@ class GlusterAttributes(GlusterShare):
         self._ask(token, handle, self._remove_value, _attribute(name))
 
     def _remove_value(self, opened: Opened, name: bytes) -> None:
+        self._volume.watching.touch(opened.number)
         if self._volume.api.lib.glfs_h_removexattrs(self._volume.fs, opened.object, name):
             raise self._volume.failure()
 
@@ -148,6 +151,3 @@ def _attribute(name: str) -> bytes:
     if raw.endswith(b"."):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
     return raw
-
-
-__all__ = ["SERVER_TOKEN", "GlusterAttributes"]

@@ -71,6 +71,7 @@ class GlusterData(GlusterShare):
         if offset + len(data) >= _LIMIT:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         api, done = self._volume.api, 0
+        self._volume.watching.touch(opened.number)
         while done < len(data):
             with api.ffi.from_buffer(data[done:]) as raw:
                 begin = partial(self._begin_write, opened, raw, len(data) - done, offset + done)
@@ -143,14 +144,11 @@ class GlusterData(GlusterShare):
         """`function(descriptor, …)` with that of a handle, or one for the time of the call where it has none."""
         if opened.descriptor is not None:
             return function(opened.descriptor, *arguments)
-        lib, ffi = self._volume.api.lib, self._volume.api.ffi
-        descriptor = lib.glfs_h_open(self._volume.fs, opened.object, flags)
-        if descriptor == ffi.NULL:
-            raise self._volume.failure()
+        descriptor = self._volume.open_file(opened.object, flags)
         try:
             return function(descriptor, *arguments)
         finally:
-            lib.glfs_close(descriptor)
+            self._volume.api.lib.glfs_close(descriptor)
 
     def ftruncate(self, token: ImpersonationToken, handle: VfsHandle, length: int) -> None:
         """Set the end."""
@@ -161,6 +159,7 @@ class GlusterData(GlusterShare):
 
     def _truncate(self, opened: Opened, length: int) -> None:
         null = self._volume.api.ffi.NULL
+        self._volume.watching.touch(opened.number)
         self._check(self._volume.api.lib.glfs_ftruncate(opened.descriptor, length, null, null))
 
     def _check(self, result: int) -> None:
@@ -174,6 +173,7 @@ class GlusterData(GlusterShare):
         self._ask(token, handle, self._allocate, offset, length)
 
     def _allocate(self, opened: Opened, offset: int, length: int) -> None:
+        self._volume.watching.touch(opened.number)
         self._check(self._volume.api.lib.glfs_fallocate(opened.descriptor, 1, offset, length))
 
     def zero_range(
@@ -186,6 +186,7 @@ class GlusterData(GlusterShare):
 
     def _zero(self, opened: Opened, offset: int, length: int, deallocate: bool) -> None:
         lib = self._volume.api.lib
+        self._volume.watching.touch(opened.number)
         # To fill with zeros would move the end of the file.
         length = min(length, self._size(opened.descriptor) - offset)
         if length > 0:

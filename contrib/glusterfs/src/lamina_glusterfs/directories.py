@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final
 
+from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.names import decode_name
 from lamina.vfs_modules.operations import DirectoryEntry
@@ -13,6 +14,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 from lamina_glusterfs.binding import file_stat
 from lamina_glusterfs.opened import Opened
 from lamina_glusterfs.share import GlusterShare
+from lamina_glusterfs.watching import Watch
 
 _BATCH: Final = 512
 _SELF = (b".", b"..")
@@ -44,6 +46,26 @@ class GlusterDirectories(GlusterShare):
             # One that somebody may still be reading from is left to the end of the process.
             if whole:
                 lib.glfs_closedir(descriptor)
+
+    def watch_changes(self, token: ImpersonationToken, handle: VfsHandle, query: ChangeQuery) -> ChangeWatch:
+        """Watch a folder or a tree for what other clients of the volume do."""
+        if not self.options.upcalls:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        if not handle.is_directory:
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        watch = Watch(self._volume.watching, token, query)
+        try:
+            self._ask(token, handle, self._begin_watch, watch)
+        except BaseException:
+            watch.close()
+            raise
+        return watch
+
+    def _begin_watch(self, opened: Opened, watch: Watch) -> None:
+        object_ = self._volume.api.lib.glfs_object_copy(opened.object)
+        if object_ == self._volume.api.ffi.NULL:
+            raise self._volume.failure()
+        self._volume.watching.begin(watch, object_)
 
     def _open_list(self, folder: Opened) -> Any:
         with folder.in_use():

@@ -89,12 +89,11 @@ class GlusterDurability(GlusterOpening):
                 raise self._volume.failure()
             opened = Opened(self._volume, object_, None, how.access, False)
             if how.access:
-                descriptor = api.lib.glfs_h_open(self._volume.fs, found.object, FLAGS[how.access])
-                if descriptor == api.ffi.NULL:
-                    error = self._volume.failure()
+                try:
+                    opened.descriptor = self._volume.open_file(found.object, FLAGS[how.access])
+                except OSError:
                     opened.close()
-                    raise error
-                opened.descriptor = descriptor
+                    raise
         return opened
 
 

@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import secrets
 from typing import Final
 
 from lamina.vfs_modules.handle import VfsHandle
@@ -17,7 +16,6 @@ from lamina_glusterfs.share import GlusterShare
 
 _LIMIT: Final = 1 << 63
 _KINDS: Final = {RangeLock.NONE: fcntl.F_UNLCK, RangeLock.SHARED: fcntl.F_RDLCK, RangeLock.EXCLUSIVE: fcntl.F_WRLCK}
-_OWNER_BYTES: Final = 16
 
 
 class GlusterLocks(GlusterShare):
@@ -39,11 +37,6 @@ class GlusterLocks(GlusterShare):
 
     def _lock(self, opened: Opened, offset: int, length: int, kind: RangeLock) -> None:
         api = self._volume.api
-        if not opened.owner:
-            owner = secrets.token_bytes(_OWNER_BYTES)
-            if api.lib.glfs_fd_set_lkowner(opened.descriptor, api.ffi.from_buffer(owner), _OWNER_BYTES):
-                raise self._volume.failure()
-            opened.owner = owner
         # No length is as far as there are bytes.
         length = 0 if offset + length >= _LIMIT else length
         asked = api.ffi.new("struct flock *")

@@ -44,6 +44,8 @@ class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttri
         )
         if self.options.posix_locking:
             found |= Capability.RANGE_LOCKS
+        if self.options.upcalls:
+            found |= Capability.WATCH_CHANGES
         return found | Capability.SPARSE if self._call(SERVER_TOKEN, self._has_holes) else found
 
     def _has_holes(self) -> bool:

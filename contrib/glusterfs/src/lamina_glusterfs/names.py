@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lamina.vfs_modules.handle import VfsHandle
@@ -40,7 +42,9 @@ class GlusterNames(GlusterOpening):
     def _make_folder(self, at: Found, path: bytes, mode: int) -> None:
         api = self._volume.api
         status = api.ffi.new("struct stat *")
-        self._keep_nothing(api.lib.glfs_h_mkdir(self._volume.fs, at.parent, at.name, mode, status), path)
+        with self._volume.watching.own(at.parent, of_folders=True) as done:
+            self._keep_nothing(api.lib.glfs_h_mkdir(self._volume.fs, at.parent, at.name, mode, status), path)
+            done.append((at.parent, at.name, True))
 
     def _keep_nothing(self, object_: Any, path: bytes) -> None:
         if object_ == self._volume.api.ffi.NULL:
@@ -66,8 +70,10 @@ class GlusterNames(GlusterOpening):
             if stat.S_ISDIR(found.stat.mode) is not is_directory:
                 refuse(errno.ENOTDIR if is_directory else errno.EISDIR, path)
             self._volume.pins.pin(found.stat)
-            if self._volume.api.lib.glfs_h_unlink(self._volume.fs, found.parent, found.name):
-                raise self._volume.failure(path)
+            with self._volume.watching.own(found.parent) as done:
+                if self._volume.api.lib.glfs_h_unlink(self._volume.fs, found.parent, found.name):
+                    raise self._volume.failure(path)
+                done.append((found.parent, found.name, False))
 
     def rename(
         self,
@@ -95,7 +101,8 @@ class GlusterNames(GlusterOpening):
             if not old.name or not new.name:
                 refuse(errno.EBUSY, source)
             if new.stat is None and not replace:
-                self._rename_aside(old, new, old.stat, target)
+                with self._watched(old, new):
+                    self._rename_aside(old, new, old.stat, target)
                 return
             if new.stat is not None:
                 if not replace:
@@ -104,7 +111,14 @@ class GlusterNames(GlusterOpening):
                     return
                 _refuse_replacing(old.stat, new.stat, target)
                 self._volume.pins.pin(new.stat)
-            self._move(old, new, target)
+            with self._watched(old, new):
+                self._move(old, new, target)
+
+    @contextmanager
+    def _watched(self, old: Found, new: Found) -> Iterator[None]:
+        with self._volume.watching.own(old.parent, new.parent, of_folders=True) as done:
+            yield
+            done += [(old.parent, old.name, False), (new.parent, new.name, True)]
 
     def _move(self, old: Found, new: Found, path: bytes) -> None:
         if self._volume.api.lib.glfs_h_rename(self._volume.fs, old.parent, old.name, new.parent, new.name):
@@ -144,9 +158,11 @@ class GlusterNames(GlusterOpening):
     def _link(self, opened: Opened, start: Opened, path: bytes) -> None:
         with start.in_use(), self._walk(start, path) as walk:
             at = walk.parent()
-            if self._volume.api.lib.glfs_h_link(self._volume.fs, opened.object, at.parent, at.name):
-                error = self._volume.failure(path)
-                raise OSError(errno.ENOENT, error.strerror, path) if error.errno == errno.ESTALE else error
+            with self._volume.watching.own(at.parent) as done:
+                if self._volume.api.lib.glfs_h_link(self._volume.fs, opened.object, at.parent, at.name):
+                    error = self._volume.failure(path)
+                    raise OSError(errno.ENOENT, error.strerror, path) if error.errno == errno.ESTALE else error
+                done.append((at.parent, at.name, True))
 
     def symlink(self, token: ImpersonationToken, target: str, directory: VfsHandle, path: str) -> None:
         """Make a symbolic link."""
@@ -162,7 +178,9 @@ class GlusterNames(GlusterOpening):
         status = api.ffi.new("struct stat *")
         with start.in_use(), self._walk(start, path) as walk:
             at = walk.parent()
-            self._keep_nothing(api.lib.glfs_h_symlink(self._volume.fs, at.parent, at.name, target, status), path)
+            with self._volume.watching.own(at.parent) as done:
+                self._keep_nothing(api.lib.glfs_h_symlink(self._volume.fs, at.parent, at.name, target, status), path)
+                done.append((at.parent, at.name, True))
 
     def readlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> str:
         """The target that a symbolic link holds."""

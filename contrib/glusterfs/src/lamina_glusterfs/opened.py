@@ -4,11 +4,11 @@ A call that is given up may still be running when the handle is closed, or is on
 is here says so (`in_use`), and what is closed meanwhile is given back when the last of them is done.
 """
 
+import contextlib
 import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lamina.vfs_modules.operations import Access
@@ -22,12 +22,11 @@ FLAGS = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)
 class Opened:
     """An open file or directory. `object` and `descriptor` are the library's; the latter is None for `Access.PATH`.
 
-    `stale`: the descriptor is to be opened anew. `number`: by which `Pins` knows it. `owner`: of its locks, once it has
-    had any.
+    `stale`: the descriptor is to be opened anew. `number`: the file's.
     """
 
     __slots__ = (
-        *("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "number", "object", "owner", "stale"),
+        *("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "number", "object", "stale"),
         "volume",
     )
 
@@ -39,7 +38,6 @@ class Opened:
         self.is_directory = is_directory
         self.stale = False
         self.number = 0
-        self.owner = b""
         self._lock = threading.Lock()
         self._users = 0
         self._closed = False
@@ -59,7 +57,7 @@ class Opened:
         if last:
             (give_back or _now)(self._give_back)
 
-    @contextmanager
+    @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """While it is used."""
         self.enter()
@@ -82,10 +80,8 @@ class Opened:
         lib = self.volume.api.lib
         failed = None
         descriptor, self.descriptor = self.descriptor, None
-        if descriptor is not None and not self.is_directory and lib.glfs_close(descriptor):
+        if descriptor is not None and self._close(descriptor):
             failed = self.volume.failure()
-        if descriptor is not None and self.is_directory:
-            lib.glfs_closedir(descriptor)
         object_, self.object = self.object, None
         lib.glfs_h_close(object_)
         # Nothing is kept back by this client: that bricks are away says nothing of what was written.
@@ -94,15 +90,22 @@ class Opened:
 
     def pin(self) -> None:
         """Have a descriptor of what is open for PATH, so that it stays when its last name goes; as the server."""
-        if self.descriptor is not None:
-            return
-        lib, ffi = self.volume.api.lib, self.volume.api.ffi
-        if self.is_directory:
-            found = lib.glfs_h_opendir(self.volume.fs, self.object)
-        else:
-            found = lib.glfs_h_open(self.volume.fs, self.object, os.O_RDONLY)
-        # A link, say, cannot be opened: its handle goes with its name.
-        self.descriptor = None if found == ffi.NULL else found
+        if self.descriptor is None:
+            # A link, say, cannot be opened: its handle goes with its name.
+            with contextlib.suppress(OSError):
+                self.descriptor = self._open()
+
+    def _open(self) -> Any:
+        if not self.is_directory:
+            return self.volume.open_file(self.object, FLAGS[self.access])
+        found = self.volume.api.lib.glfs_h_opendir(self.volume.fs, self.object)
+        if found == self.volume.api.ffi.NULL:
+            raise self.volume.failure()
+        return found
+
+    def _close(self, descriptor: Any) -> int:
+        lib = self.volume.api.lib
+        return int(lib.glfs_closedir(descriptor) if self.is_directory else lib.glfs_close(descriptor))
 
     def forget_descriptor(self) -> None:
         """Have it open for PATH only."""
@@ -110,22 +113,21 @@ class Opened:
         self.volume.api.lib.glfs_close(descriptor)
 
     def reopen(self) -> None:
-        """Open the file anew where a brick that was away has forgotten that it is open; as the server, whose access
-        was checked when it was opened first."""
+        """Open it anew where a brick that was away has forgotten that it is open.
+
+        As the server: that the user may was checked when it was opened first.
+        """
         if not self.stale or self.descriptor is None:
             return
-        lib, ffi = self.volume.api.lib, self.volume.api.ffi
-        found = lib.glfs_h_open(self.volume.fs, self.object, FLAGS[self.access])
-        if found == ffi.NULL:
-            raise self.volume.failure()
-        with self._lock:
-            # Who may still be in a call with the old one needs it: it is closed where nobody is.
-            alone = self._users <= 1
-            old, self.descriptor, self.stale = self.descriptor, found, False
-        # Its locks went with the brick: the next one is taken as the same owner's again.
-        self.owner = b""
-        if alone:
-            lib.glfs_close(old)
+        with self.volume.as_server():
+            unused = self._open()
+            with self._lock:
+                if self.stale:
+                    unused, self.descriptor, self.stale = self.descriptor, unused, False
+                # Who is in a call with the old one still needs it: it is closed where nobody else is.
+                alone = self._users <= 1
+            if alone:
+                self._close(unused)
 
 
 def _now(function: Callable[[], object]) -> None:

@@ -63,15 +63,18 @@ class GlusterOpening(GlusterShare):
         descriptor = api.ffi.new("glfs_fd_t **")
         flags = os.O_CREAT | os.O_EXCL | FLAGS[how.access]
         status = api.ffi.new("struct stat *")
-        object_ = api.lib.glfs_h_creat_open(
-            self._volume.fs, found.parent, found.name, flags, how.mode, status, descriptor
-        )
-        if object_ == api.ffi.NULL:
-            raise self._volume.failure(path)
-        opened = Opened(self._volume, object_, descriptor[0], how.access, False)
+        with self._volume.watching.own(found.parent) as done:
+            object_ = api.lib.glfs_h_creat_open(
+                self._volume.fs, found.parent, found.name, flags, how.mode, status, descriptor
+            )
+            if object_ == api.ffi.NULL:
+                raise self._volume.failure(path)
+            done.append((found.parent, found.name, True))
+        opened = Opened(self._volume, object_, self._volume.own_locks(descriptor[0]), how.access, False)
+        opened.number = self._number(status)
         if how.access is Access.PATH:
             opened.forget_descriptor()
-            self._volume.pins.remember(self._number(status), opened)
+            self._volume.pins.remember(opened)
         return opened
 
     def _number(self, status: Any) -> int:
@@ -86,7 +89,8 @@ class GlusterOpening(GlusterShare):
             refuse(errno.ENOTDIR, path)
         if not how.access:
             opened = Opened(self._volume, walk.keep(found.object), None, how.access, is_directory)
-            self._volume.pins.remember(status.ino, opened)
+            opened.number = status.ino
+            self._volume.pins.remember(opened)
             return opened
         if is_directory and how.access & Access.WRITE:
             refuse(errno.EISDIR, path)
@@ -101,11 +105,13 @@ class GlusterOpening(GlusterShare):
         if is_directory:
             descriptor = api.lib.glfs_h_opendir(self._volume.fs, found.object)
         else:
-            descriptor = api.lib.glfs_h_open(self._volume.fs, found.object, FLAGS[access])
+            descriptor = self._volume.open_file(found.object, FLAGS[access])
         if descriptor == api.ffi.NULL:
             raise self._volume.failure(path)
         try:
-            return Opened(self._volume, walk.keep(found.object), descriptor, access, is_directory)
+            opened = Opened(self._volume, walk.keep(found.object), descriptor, access, is_directory)
+            opened.number = found.stat.ino if found.stat is not None else 0
+            return opened
         except OSError:
             (api.lib.glfs_closedir if is_directory else api.lib.glfs_close)(descriptor)
             raise

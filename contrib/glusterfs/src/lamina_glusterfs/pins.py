@@ -23,15 +23,14 @@ class Pins:
         self._lock = threading.Lock()
         self._open: dict[int, set[Opened]] = {}
 
-    def remember(self, number: int, opened: "Opened") -> None:
-        """A handle of the file of this number was opened for PATH."""
-        opened.number = number
+    def remember(self, opened: "Opened") -> None:
+        """A handle was opened for PATH."""
         with self._lock:
-            self._open.setdefault(number, set()).add(opened)
+            self._open.setdefault(opened.number, set()).add(opened)
 
     def forget(self, opened: "Opened") -> None:
         """It is closed."""
-        if not opened.number:
+        if opened.access or not opened.number:
             return
         with self._lock:
             left = self._open.get(opened.number, set())

@@ -8,6 +8,7 @@ away for longer than that, operations fail at once.
 
 import errno
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,10 @@ from lamina_glusterfs.binding import HANDLE_LENGTH, NUMBER, Gfapi, error_of, gfa
 from lamina_glusterfs.options import LOG_LEVELS, GlusterOptions, Place, place_of
 from lamina_glusterfs.patience import Patience
 from lamina_glusterfs.pins import Pins
+from lamina_glusterfs.watching import Watching
 
 _T = TypeVar("_T")
+_OWNER_BYTES: Final = 16
 # Those that answer without asking a brick, or before one has answered.
 _CACHES: Final = ("quick-read", "md-cache", "io-cache", "read-ahead", "nl-cache", "readdir-ahead", "parallel-readdir")
 _ALWAYS_OFF: Final = ("write-behind", "open-behind", "io-threads")
@@ -77,6 +80,7 @@ class Volume:
         self.fs = self._connect(key)
         self.number = self._volume_number()
         self.pins = Pins(self)
+        self.watching = Watching(self)
 
     @classmethod
     def of(cls, options: GlusterOptions) -> "Volume":
@@ -163,6 +167,23 @@ class Volume:
             yield
         finally:
             act_as(self.api, token)
+
+    def open_file(self, object_: Any, flags: int) -> Any:
+        """A descriptor of a file, with an owner of locks of its own."""
+        descriptor = self.api.lib.glfs_h_open(self.fs, object_, flags)
+        if descriptor == self.api.ffi.NULL:
+            raise self.failure()
+        return self.own_locks(descriptor)
+
+    def own_locks(self, descriptor: Any) -> Any:
+        """Give a descriptor an owner of locks of its own.
+
+        Without one it has that of the thread which happens to use it, which is that of whatever the thread locked last:
+        and to close it would end those locks.
+        """
+        owner = secrets.token_bytes(_OWNER_BYTES)
+        self.api.lib.glfs_fd_set_lkowner(descriptor, self.api.ffi.from_buffer(owner), _OWNER_BYTES)
+        return descriptor
 
     def gfid(self, object_: Any) -> bytes:
         """The number of a file in its volume, which no other ever has."""
