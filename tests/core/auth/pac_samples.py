@@ -123,6 +123,18 @@ def claims_info(packed: bytes, form: int = 0, size: int | None = None) -> bytes:
     return pickled(fixed + struct.pack("<I", len(packed)) + packed)
 
 
+def compressed(data: bytes) -> bytes:
+    """LZ77+Huffman of the dullest kind: every symbol has a code of nine bits, and nothing is ever repeated."""
+    words, bits, count = bytearray(), 0, 0
+    for symbol in (*data, 256):
+        bits, count = (bits << 9) | symbol, count + 9
+        while count >= 16:
+            count -= 16
+            words += struct.pack("<H", (bits >> count) & 0xFFFF)
+    words += struct.pack("<H", (bits << (16 - count)) & 0xFFFF) + bytes(4)
+    return bytes([0x99] * 256) + bytes(words)
+
+
 def _sid(made: RPC_SID, sid: str) -> RPC_SID:
     made.fromCanonical(sid)
     return made
