@@ -46,6 +46,14 @@ class Store(ABC):
         """The module with the options that make the folder `root` of the store a share's root."""
 
     @abstractmethod
+    def configuration(self) -> str:
+        """How a configuration file says that it is [share.store], from the top of the store."""
+
+    @abstractmethod
+    def environment(self) -> Mapping[str, str]:
+        """What the tests of its distribution find it by."""
+
+    @abstractmethod
     def kill_storage(self) -> None:
         """Kill what holds the data, as a power failure would."""
 
@@ -100,6 +108,12 @@ class CephStore(Store):
         options = {"conf": str(self._cluster.configuration), "user": ceph_cluster.USER}
         return "ceph", {**options, "file_system": ceph_cluster.FILESYSTEM, "root": root}
 
+    def configuration(self) -> str:
+        return ceph_cluster.SHARE.format(conf=self._cluster.configuration)
+
+    def environment(self) -> Mapping[str, str]:
+        return {"LAMINA_CEPH_CONF": str(self._cluster.configuration), "LAMINA_CEPH_USER": ceph_cluster.USER}
+
     def kill_storage(self) -> None:
         self._cluster.kill_osd()
 
@@ -122,6 +136,12 @@ class GlusterStore(Store):
 
     def backend(self, root: str) -> tuple[str, Mapping[str, Any]]:
         return "glusterfs", {"servers": [self._volume.host], "volume": gluster_volume.VOLUME, "root": root}
+
+    def configuration(self) -> str:
+        return gluster_volume.SHARE.format(host=self._volume.host)
+
+    def environment(self) -> Mapping[str, str]:
+        return {"LAMINA_GLUSTERFS": f"{gluster_volume.VOLUME}@{self._volume.host}"}
 
     def kill_storage(self) -> None:
         self._volume.kill_brick()
@@ -147,6 +167,12 @@ class PosixStore(Store):
 
     def folder(self, root: str, above: Chain = ABOVE, **backend: Any) -> Folder:
         return Folder(f"{self._top}{root}", chain=[*above, ("posix", {})])
+
+    def configuration(self) -> str:
+        return f'[share.store]\npath = "{self._top}"\n'
+
+    def environment(self) -> Mapping[str, str]:
+        pytest.skip("posix is no distribution of its own")
 
     def kill_storage(self) -> None:
         pytest.skip("a folder is always there")

@@ -27,7 +27,7 @@ path = "/"
 chain = ["streams_xattr", "dos_attributes", "glusterfs"]
 
 [share.store.glusterfs]
-server = "{host}"
+servers = ["{host}"]
 volume = "vol0"
 """
 """How Lamina is told to serve it."""

@@ -8,6 +8,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ class StoreView:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
+        self._asking = threading.Lock()
 
     def stat(self, path: str) -> Stat:
         return Stat(*self._ask("stat", path))
@@ -79,9 +81,10 @@ class StoreView:
     def _ask(self, method: str, *arguments: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        pickle.dump((method, arguments), self._process.stdin)
-        self._process.stdin.flush()
-        result = pickle.load(self._process.stdout)
+        with self._asking:
+            pickle.dump((method, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            result = pickle.load(self._process.stdout)
         if isinstance(result, Exception):
             raise result
         return result
