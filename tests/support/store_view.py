@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import errno
 import pickle
 import stat
 import subprocess
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.processes import REPOSITORY
+
+
+_TRIES = 20
 
 
 class Stat(NamedTuple):
@@ -69,14 +73,22 @@ class StoreView:
         self._ask("set_attribute", path, name, value)
 
     def empty(self, path: str) -> None:
-        """Remove what is in a folder."""
-        for name in self.names(path):
-            below = f"{path.rstrip('/')}/{name}"
-            if stat.S_ISDIR(self.stat(below).mode):
-                self.empty(below)
-                self.remove_folder(below)
-            else:
-                self.remove(below)
+        """Remove what is in a folder, also what a server still removes or makes."""
+        for _ in range(_TRIES):
+            for name in self.names(path):
+                with contextlib.suppress(FileNotFoundError):
+                    self._remove_all(f"{path.rstrip('/')}/{name}")
+            if not self.names(path):
+                return
+        raise OSError(errno.ENOTEMPTY, f"{path} does not become empty")
+
+    def _remove_all(self, path: str) -> None:
+        if stat.S_ISDIR(self.stat(path).mode):
+            self.empty(path)
+            with contextlib.suppress(OSError):
+                self.remove_folder(path)
+        else:
+            self.remove(path)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         assert self._process.stdin is not None
