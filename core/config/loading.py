@@ -262,8 +262,9 @@ class _Reader:
         except ValueError as error:
             self.report.add((*path, "path"), f"{error}; a folder with % in its name is written with %%")
             return _Place(Path(), "")
-        if ".." in Path(text).parts and letters:
-            self.report.add((*path, "path"), "must not have .. in it, as it has substitutions")
+        if letters and ".." in Path(text.partition("%")[2]).parts:
+            self.report.add((*path, "path"), "must not have .. behind a substitution")
+            return _Place(Path(), "")
         return _Place(Path(fixed_part(template)), template if letters else "")
 
     def _check_folder(self, path: KeyPath, table: ShareTable, folder: Path) -> None:

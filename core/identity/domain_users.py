@@ -90,6 +90,8 @@ def domain_token(
     if pac is not None and not _is_believed(pac.user_sid, identities.machine_sid):
         raise NoIdError(f"{pac.user_sid} is no user of a domain")
     uid, gid, groups = system or _mapped_ids(who, identities)
+    if not uid:
+        raise NoIdError(f"{who.name} would be root here, which no domain makes of anybody")
     if system is not None and pac is not None:
         identities.bind(pac.user_sid, uid, domain)
     sids = set(_EVERY_USER)

@@ -60,6 +60,25 @@ BROKEN = {
             "lamina.toml:3: identity.domain: users of domains come with tickets: [server] needs a keytab",
         ],
     ),
+    "a substitution that there is not": (
+        '[share.data]\npath = "data/%x"\n',
+        [
+            "lamina.toml:2: share.data.path: there is no substitution %x (%U, %u, %D, %I, %m, %S, %h, %T, %%); "
+            "a folder with % in its name is written with %%"
+        ],
+    ),
+    "a path that leads out": (
+        '[share.data]\npath = "data/%U/../x"\n',
+        ["lamina.toml:2: share.data.path: must not have .. behind a substitution"],
+    ),
+    "a folder above a substitution that is not there": (
+        '[share.data]\npath = "dada/%U"\n',
+        ["lamina.toml:2: share.data.path: there is no folder {folder}/dada; did you mean 'data'?"],
+    ),
+    "a substitution where it means nothing": (
+        SHARE + 'chain = ["audit", "posix"]\n[share.data.audit]\nfile = "/x/%U"\n',
+        ["lamina.toml:5: share.data.audit.file: %U stands for nothing here (%S, %%)"],
+    ),
     "unknown server key": (
         "[server]\nlissten = []\n" + SHARE,
         ["lamina.toml:2: server.lissten: unknown key; did you mean 'listen'?"],
@@ -319,3 +338,12 @@ def test_who_is_who_is_in_the_settings_of_authentication(folder: Path) -> None:
         DomainSettings("LAMAD", "S-1-5-21-1-2-3", low=100000, high=199999, base_rid=1000),
         DomainSettings("OTHER", "S-1-5-21-4-5-6", method="nss", user_name="%U@other", administrators=True),
     )
+
+
+def test_a_path_with_substitutions_is_a_folder_and_what_is_beneath(folder: Path) -> None:
+    (folder / "100%").mkdir()
+    text = '[share.home]\npath = "data/%U/%S"\nplaces = 5\n[share.plain]\npath = "100%%"\n'
+    shares = configuration(text, folder).plan.shares
+    assert (shares["home"].path, shares["home"].template) == (folder / "data", f"{folder}/data/%U/%S")
+    assert shares["home"].places == 5
+    assert (shares["plain"].path, shares["plain"].template) == (folder / "100%", "")

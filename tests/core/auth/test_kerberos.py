@@ -1,6 +1,7 @@
 """Kerberos: our acceptor against pyspnego's client and a real KDC on loopback."""
 
 import os
+import pwd
 import struct
 import subprocess
 import sys
@@ -230,8 +231,11 @@ def test_a_client_without_a_ticket_goes_on_with_ntlm_unless_that_is_off(kdc: Kdc
 
 def test_a_principal_of_a_realm_may_be_a_user_of_the_name_service(kdc: Kdc) -> None:
     """MIT's KDC says nothing of groups: the system does."""
-    domain = DomainSettings("HOME", realm=REALM, method="nss", user_name="root")
+    domain = DomainSettings("HOME", realm=REALM, method="nss", user_name="nobody")
     settings = replace(settings_for(kdc), identity=IdentitySettings((domain,)))
     who = authenticate(Authenticator(accounts_of(), settings), client("mallory")).authenticated
-    assert (who.user, who.domain, who.token.uid) == ("mallory", "HOME", 0)
+    assert (who.user, who.domain, who.token.uid) == ("mallory", "HOME", pwd.getpwnam("nobody").pw_uid)
     assert who.token.user_name == "HOME\\mallory"
+    root = replace(settings, identity=IdentitySettings((replace(domain, user_name="root"),)))
+    with pytest.raises(NtStatusError, match="would be root"):
+        authenticate(Authenticator(accounts_of(), root), client("mallory"))
