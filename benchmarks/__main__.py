@@ -15,7 +15,7 @@ from benchmarks.client import ClientError
 from benchmarks.measure import MODES, WORKLOADS, Case, MeasureError, Sample, build_generator, measure
 from benchmarks.servers import Server, ServerError, make_folder, smbd_is_installed, start_lamina, start_smbd
 
-_BUILD = Path(__file__).parents[1] / ".cache" / "benchmarks"
+BUILD = Path(__file__).parents[1] / ".cache" / "benchmarks"
 _GENERATOR_CORE = 1
 _KINDS = {"smbd-sync": "sync", "smbd-full": "full"}
 
@@ -86,7 +86,7 @@ def _smbd_beside(top: Path, arguments: argparse.Namespace, stack: contextlib.Exi
     return [server]
 
 
-def _measure_case(servers: Sequence[Server], case: Case, arguments: argparse.Namespace, generator: Path) -> Line:
+def measure_case(servers: Sequence[Server], case: Case, arguments: argparse.Namespace, generator: Path) -> Line:
     """Alternating runs, so that a slow moment of the machine meets all servers alike."""
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
     for _ in range(arguments.runs):
@@ -99,20 +99,20 @@ def _measure_case(servers: Sequence[Server], case: Case, arguments: argparse.Nam
     return Line(case, medians)
 
 
-def _heading(names: Sequence[str]) -> str:
+def heading(names: Sequence[str]) -> str:
     columns = "".join(f"{name + ' ops/s':>18}{'CPU µs/op':>12}" for name in names)
     ratio = f"{'CPU ratio':>12}" if len(names) == 2 else ""
     return f"{'workload':<14}{'mode':<11}{'depth':>5}{columns}{ratio}"
 
 
-def _row(line: Line) -> str:
+def row(line: Line) -> str:
     samples = list(line.medians.values())
     columns = "".join(f"{sample.rate:>18,.0f}{sample.cpu:>12,.1f}" for sample in samples)
     ratio = f"{samples[0].cpu / samples[1].cpu:>12.2f}" if len(samples) == 2 and samples[1].cpu else ""
     return f"{line.case.workload:<14}{line.case.mode:<11}{line.case.depth:>5}{columns}{ratio}"
 
 
-def _as_json(lines: Sequence[Line]) -> str:
+def as_json(lines: Sequence[Line]) -> str:
     return json.dumps(
         [
             {**line.case._asdict(), "servers": {name: sample._asdict() for name, sample in line.medians.items()}}
@@ -122,7 +122,7 @@ def _as_json(lines: Sequence[Line]) -> str:
     )
 
 
-def _pin_generator() -> None:
+def pin_generator() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, {cores[_GENERATOR_CORE]})
@@ -131,14 +131,14 @@ def _pin_generator() -> None:
 
 
 def _run(arguments: argparse.Namespace) -> list[Line]:
-    generator = build_generator(_BUILD)
+    generator = build_generator(BUILD)
     lines = []
     with _servers(arguments) as servers:
-        _pin_generator()
-        print(_heading([server.name for server in servers]), flush=True)
+        pin_generator()
+        print(heading([server.name for server in servers]), flush=True)
         for case in _cases(arguments):
-            lines.append(_measure_case(servers, case, arguments, generator))
-            print(_row(lines[-1]), flush=True)
+            lines.append(measure_case(servers, case, arguments, generator))
+            print(row(lines[-1]), flush=True)
     return lines
 
 
@@ -151,7 +151,7 @@ def main(words: Sequence[str]) -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        arguments.json.write_text(_as_json(lines) + "\n")
+        arguments.json.write_text(as_json(lines) + "\n")
     return 0
 
 
