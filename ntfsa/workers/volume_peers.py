@@ -34,6 +34,11 @@ _REPORT: Final = "report"
 _STREAM: Final = "stream changed"
 
 
+def name_of(volume: "NtVolume") -> str:
+    """What a volume is called among the workers: a share whose folder depends on who connects has many."""
+    return f"{volume.name}:{volume.whole_chain.share.path}"
+
+
 class VolumesOfPeers:
     """The volumes of this worker, by their shares, and what is done about what others tell of them."""
 
@@ -58,14 +63,18 @@ class VolumesOfPeers:
     def enter(self, volume: "NtVolume") -> None:
         """A volume is there from now on. Runs as a request, which waits for the others."""
         volume.peers = VolumePeers(self, volume)
-        volume.doomed = SharedDoomed(self.state, volume.name)
-        self._volumes.setdefault(volume.name, []).append(volume)
-        for worker in self.peers.ask(_WATCHES, volume.name):
+        name = name_of(volume)
+        volume.doomed = SharedDoomed(self.state, name)
+        self._volumes.setdefault(name, []).append(volume)
+        for worker in self.peers.ask(_WATCHES, name):
             volume.peers.watched_by(worker, True)
 
     def leave(self, volume: "NtVolume") -> None:
         """A volume is closed."""
-        self._volumes[volume.name].remove(volume)
+        name = name_of(volume)
+        self._volumes[name].remove(volume)
+        if not self._volumes[name]:
+            del self._volumes[name]
 
     def _of(self, name: str) -> "list[NtVolume]":
         return self._volumes.get(name, [])
@@ -124,7 +133,7 @@ class VolumePeers:
     def __init__(self, volumes: VolumesOfPeers, volume: "NtVolume") -> None:
         self._peers = volumes.peers
         self._volume = volume
-        self._name = volume.name
+        self._name = name_of(volume)
         self._watching: set[int] = set()
         self.watches = False
 
@@ -194,7 +203,7 @@ class SharedDoomed(MutableMapping["FileKey", Doomed]):
 
     def __init__(self, state: SharedState, share: str) -> None:
         self._state = state
-        self._share = blake2b(share.encode(), digest_size=8).digest()
+        self._share = blake2b(share.encode(errors="surrogateescape"), digest_size=8).digest()
 
     def _key(self, key: "FileKey") -> bytes:
         return packed_key((key[0], key[1], "")) + self._share
