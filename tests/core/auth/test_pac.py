@@ -61,6 +61,7 @@ def test_two_parts_that_disagree_about_the_user_are_refused() -> None:
         (b"\x02" + samples.logon_info()[1:], "version"),
         (samples.logon_info()[:100], "malformed"),
     ],
+    ids=["no name", "no number", "too many groups", "another version", "cut off"],
 )
 def test_what_makes_no_user_is_refused(info: bytes, why: str) -> None:
     with pytest.raises(PacError, match=why):
@@ -77,6 +78,7 @@ def test_what_makes_no_user_is_refused(info: bytes, why: str) -> None:
         struct.pack("<IIIIQ", 1, 0, 1, 16, 1 << 60),
         struct.pack("<IIIIQIIQ", 2, 0, 7, 0, 40, 7, 0, 40),
     ],
+    ids=["nothing", "no parts", "endless parts", "another version", "beyond the end", "twice the same"],
 )
 def test_a_table_of_parts_that_lies_is_refused(data: bytes) -> None:
     with pytest.raises(PacError):
