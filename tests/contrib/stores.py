@@ -252,7 +252,11 @@ _RUNNING: Mapping[str, Callable[[Path, str], contextlib.AbstractContextManager[S
     "glusterfs": _gluster,
     "posix": _posix,
 }
-_MISSING = {"ceph": ceph_cluster.missing, "glusterfs": gluster_volume.missing, "posix": str}
+_MISSING: Mapping[str, Callable[[], str]] = {
+    "ceph": ceph_cluster.missing,
+    "glusterfs": gluster_volume.missing,
+    "posix": lambda: "",
+}
 
 NAMES = tuple(os.environ.get("LAMINA_TEST_STORES", "ceph,glusterfs").split(","))
 """The stores that tests are run with."""

@@ -18,7 +18,7 @@ SECONDS = 420
 def test_a_distribution_passes_its_tests_and_conforms(store: Store) -> None:
     folder = CONTRIB / store.name
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *store.python_path])} | store.environment()
+    environment |= {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *store.python_path]), **store.environment()}
     # Whatever is skipped here has not been tried with a store that is there.
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--timeout=120", "tests"]
     done = subprocess.run(

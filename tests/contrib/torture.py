@@ -24,9 +24,32 @@ ABOVE = setup.CHAIN[:-1]
 """Those above the backend in the chain that the list was made with."""
 
 # Each worker of the tests has the server to itself, so that one share is enough.
+FAMILIES = (
+    "smb2.rw",
+    "smb2.read",
+    "smb2.create",
+    "smb2.getinfo",
+    "smb2.setinfo",
+    "smb2.rename",
+    "smb2.dir",
+    "smb2.streams",
+    "smb2.acls",
+    "smb2.delete-on-close-perms",
+    "smb2.lock",
+    "smb2.mkdir",
+    "smb2.openattr",
+    "smb2.winattr",
+    "smb2.sharemode",
+    "smb2.ea",
+    "smb2.fileid",
+    "smb2.durable-open",
+    "smb2.timestamps",
+)
+"""What the tests run of it, but for slow ones: what a backend is asked for, rather than the protocol above it."""
+
 _OTHER_SHARES = ("smb2.acls.ACCESSBASED", "smb2.ioctl.bug14788")
-_LEFT_OUT = ("vfs.", "smb2.notify-inotify", "smb2.bench", "smb2.kernel-oplocks", *_OTHER_SHARES)
-"""What asks for a folder of this machine or for other shares, or measures."""
+_LEFT_OUT = ("rpc.", "vfs.", "smb2.notify-inotify", "smb2.bench", "smb2.kernel-oplocks", *_OTHER_SHARES)
+"""What asks for a folder of this machine, for other shares or for no files at all, or measures."""
 
 
 def tests_of(name: str) -> list[TortureTest]:
