@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from pathlib import Path
 from typing import Any, Final
 
+from lamina.vfs_modules.credentials import server_identity
+
 log = logging.getLogger(__name__)
 
 LINE_LIMIT: Final = 1 << 24
@@ -79,7 +81,9 @@ async def answering(path: Path, commands: Mapping[str, Command]) -> AsyncIterato
         for task in running:
             task.cancel()
         await server.wait_closed()
-        path.unlink(missing_ok=True)
+        # The last request may have left its user's identity to this thread.
+        with server_identity():
+            path.unlink(missing_ok=True)
 
 
 async def _answer(commands: Mapping[str, Command], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -359,12 +359,12 @@ class DurableOpens:
 
     def end(self, open_: "SmbOpen") -> None:
         """Close a waiting open, in a request of its own; nothing happens if its client is back."""
-        if self._taken_out(open_):
+        if self.take_out(open_):
             self._engine.spawn(Task(), self._close, open_, self._end_of_close())
 
     def end_now(self, open_: "SmbOpen") -> bool:
         """Close a waiting open in the request that asks for it; False if its client is there."""
-        if not self._taken_out(open_):
+        if not self.take_out(open_):
             return False
         ended = self._end_of_close()
         # Not in this request: nobody else closes the open if this one is cancelled.
@@ -372,7 +372,8 @@ class DurableOpens:
         wait(asyncio.shield(ended))
         return True
 
-    def _taken_out(self, open_: "SmbOpen") -> bool:
+    def take_out(self, open_: "SmbOpen") -> bool:
+        """Know nothing more of a waiting open, whose end is the caller's business; False if it does not wait here."""
         if open_.nt is None or self._waiting.get(open_.nt.owner) is not open_:
             return False
         self._stop_waiting(open_)

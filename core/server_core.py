@@ -396,7 +396,8 @@ class SmbServer:
 
     def reserve_file_id(self, file_id: int) -> None:
         """Give no new open the id of one that was there before the server's start."""
-        self._next_file_id = max(self._next_file_id, file_id + 1)
+        if file_id >> FILE_ID_BITS == self._next_file_id >> FILE_ID_BITS:
+            self._next_file_id = max(self._next_file_id, file_id + 1)
 
     def close_open(self, open_: SmbOpen, post_query: bool, own_uses: int = 0) -> NetworkOpenInformation | None:
         """Close an open once nobody else uses it; `own_uses` of its uses are the caller's. Raises NtStatusError.

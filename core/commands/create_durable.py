@@ -154,9 +154,13 @@ def _take_back(
         # Its CREATE was never answered, so that the client knows it by its own guid alone.
         with contextlib.suppress(KeyError):
             open_ = durables.by_guid((tree.session.client_guid, wanted.create_guid))
+    claim = _claim(tree, asked, lasting.version, wanted)
+    elsewhere = request.connection.server.elsewhere
+    if open_ is None and elsewhere is not None and tree.share.volume is not None:
+        open_ = elsewhere.handover.take(tree.share, wanted.persistent, claim)
     if open_ is None:
         raise NtStatusError(NtStatus.OBJECT_NAME_NOT_FOUND, "no open that waits for its client")
-    return _hand_over(request, tree, open_, _claim(tree, asked, lasting.version, wanted))
+    return _hand_over(request, tree, open_, claim)
 
 
 def _hand_over(request: Request, tree: "SmbTree", open_: "SmbOpen", claim: Claim) -> "SmbOpen":

@@ -6,6 +6,7 @@ Who asks is a request that waits for the answers.
 import logging
 from typing import TYPE_CHECKING, Final
 
+from lamina.core.workers.handover import Handover
 from lamina.core.workers.moving import Mover
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.status import NtStatus, NtStatusError
@@ -36,6 +37,7 @@ class Elsewhere:
         self._peers: Peers = crew.peers
         self._peers.handle(_END_SESSION, self._end_session)
         self._peers.handle(_CLOSE_INSTANCE, self._close_instance)
+        self.handover = Handover(server, self._peers)
 
     def end_session(self, session_id: int, user_sid: str) -> None:
         """End a session of another worker, if it is that user's (MS-SMB2 3.3.5.5.3)."""

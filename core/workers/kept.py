@@ -91,15 +91,17 @@ def _taken_up(runtime: "Runtime", kept: KeptOpen) -> SmbOpen | None:
         log.warning("the durable open of %r is lost: %s", record.state.path, error.strerror)
     if nt is None or share is None:
         return None
-    return _entered(runtime.server, share, nt, kept, record)
+    return put_in_place(runtime.server, share, nt, record)
 
 
-def _entered(server: "SmbServer", share: "Share", nt: "NtOpen", kept: KeptOpen, record: OpenRecord) -> SmbOpen:
+def put_in_place(server: "SmbServer", share: "Share", nt: "NtOpen", record: OpenRecord) -> SmbOpen:
+    """An open that was made in another process, known to the server of this one."""
+    open_id = record.promise.open_id
     tree = SmbTree(0, SmbSession(NO_SESSION, Absent(record.promise.client_guid)), share)
-    open_ = SmbOpen(kept.open_id, tree, nt)
-    locks = nt.volume.registry.read(kept.key).locks
-    open_.lock_count = sum(1 for lock in locks if lock.owner == kept.owner)
+    open_ = SmbOpen(open_id, tree, nt)
+    locks = nt.volume.registry.read(nt.file_key).locks
+    open_.lock_count = sum(1 for lock in locks if lock.owner == nt.owner)
     open_.lock_sequences = dict(record.promise.lock_sequences)
-    server.reserve_file_id(kept.open_id)
+    server.reserve_file_id(open_id)
     server.durables.enter(open_, state_of(record))
     return open_

@@ -57,3 +57,9 @@ def _opened(volume: "NtVolume", key: "FileKey", owner: int, state: "OpenState", 
         open_.oplock = Oplock(open_, grant.address)
         volume.registry.subscribe(grant.address, open_.oplock.broken)
     return open_
+
+
+def is_still_held(open_: NtOpen) -> bool:
+    """Whether nobody has begun to break what a resumed open rests on before it could be told."""
+    grants = open_.volume.registry.read(open_.file_key).grants
+    return any(open_.owner in grant.owners and grant.breaking_to == STABLE for grant in grants)

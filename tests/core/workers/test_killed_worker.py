@@ -1,12 +1,23 @@
-"""Durable opens outlive the worker process they were made in (see docs/workers.md)."""
+"""Durable opens outlive the worker process they were made in, and go to another (see docs/workers.md)."""
 
 from collections.abc import Callable
 
 import pytest
 
+from lamina.core.wire.constants import Command
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.crew import Crew, worker
-from tests.support.durable import EXCLUSIVE_LOCK, asked_v1, asked_v2, back_v1, back_v2, leased, with_lease, with_oplock
+from tests.support.durable import (
+    EXCLUSIVE_LOCK,
+    asked_v1,
+    asked_v2,
+    back_v1,
+    back_v2,
+    begin_open,
+    leased,
+    with_lease,
+    with_oplock,
+)
 from tests.support.granted import RWH
 from tests.support.served import GENERIC_ALL
 from tests.support.wire_client import Open, StatusError
@@ -52,3 +63,23 @@ def test_whoever_wants_the_file_meanwhile_gets_it(crew: Crew) -> None:
     with pytest.raises(StatusError) as error:
         again.create("file", access=GENERIC_ALL, oplock_level=9, contexts=back_v2(file))
     assert error.value.status == S.OBJECT_NAME_NOT_FOUND
+
+
+@VERSIONS
+def test_a_client_that_calls_itself_otherwise_finds_its_open_on_another_worker(
+    crew: Crew, asked: Asking, back: Back
+) -> None:
+    first, other = crew.in_each()
+    file = with_oplock(first, asked(), share=0)
+    first.write(file, b"written before")
+    first.lock(file, [(0, 5, EXCLUSIVE_LOCK)])
+    first.disconnect()
+    regained = other.create("file", access=GENERIC_ALL, oplock_level=9, contexts=back(file))
+    assert regained.file_id == file.file_id
+    assert other.read(regained, 20) == b"written before"
+    third = crew.client(first.client_guid)
+    assert worker(third) == worker(first)
+    held = begin_open(third)
+    assert other.recv().header.command == Command.OPLOCK_BREAK
+    other.close(regained)
+    assert third.wait(held).status == S.SUCCESS
