@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.core.app.conftest import LaminaProcess
-from tests.support import gluster_volume
 from tests.support.clean_environment import CleanEnvironment
 from tests.support.processes import REPOSITORY, User
 from tests.support.smbclient import SMBCLIENT, SmbClient, installed
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = {"no_exe": [], "depot": ["--backend"]}
 EXAMPLES = ("lamina-deny-names", "lamina-rot13", "lamina-sqlite-store")
-BESIDE_VOLUMES = ("glusterfs",)
+BACKENDS = ("ceph", "glusterfs")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +42,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> CleanEnvironment:
 
 def make(environment: CleanEnvironment, folder: Path) -> None:
     environment.make("pytest", "hypothesis", "smbprotocol", "cffi")
-    for place in (*(f"examples/{example}" for example in EXAMPLES), *BESIDE_VOLUMES):
+    for place in (*(f"examples/{example}" for example in EXAMPLES), *BACKENDS):
         own = folder / Path(place).name
         shutil.copytree(REPOSITORY / "contrib" / place, own)
         environment.install(str(own))
@@ -71,18 +70,12 @@ def test_an_example_passes_its_tests_as_a_stranger_installs_it(stranger: CleanEn
     assert " passed" in done.stdout
 
 
-def test_the_backend_for_glusterfs_passes_its_tests_on_a_real_volume(
-    stranger: CleanEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if reason := gluster_volume.missing():
-        pytest.skip(reason)
-    with gluster_volume.gluster_volume() as volume:
-        monkeypatch.setenv("LAMINA_GLUSTERFS", f"{gluster_volume.VOLUME}@{volume.host}")
-        folder = stranger.folder.parent / "glusterfs"
-        done = stranger.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
-    assert done.returncode == 0, done.stdout
-    assert "skipped" not in done.stdout
-    assert " passed" in done.stdout
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_backend_over_a_library_is_installed_and_described(stranger: CleanEnvironment, name: str) -> None:
+    """What it does is tried with a real store, in tests/contrib."""
+    assert f"from lamina-{name} 0.1.0" in stranger.run("lamina", "module", "info", name).stdout
+    told = stranger.run("lamina", "module", "options", name).stdout
+    assert told.startswith(f"In [share.NAME.{name}] of the configuration file:")
 
 
 @pytest.mark.parametrize("name", NAMES)
