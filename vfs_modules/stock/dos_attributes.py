@@ -21,7 +21,8 @@ from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.forms import dosattrib
 from lamina.vfs_modules.forms.dosattrib import ChangeTime, StoredAttributes
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import VfsModule, reaches_kernel_files
+from lamina.vfs_modules.known_attributes import KnownAttributes
+from lamina.vfs_modules.module import ModuleOptions, VfsModule, reaches_kernel_files
 from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
 from lamina.vfs_modules.private_attributes import is_told
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -60,6 +61,10 @@ class DosAttributesModule(VfsModule):
     _below: Any = None
     _find: Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None = None
 
+    def __init__(self, options: ModuleOptions | None = None) -> None:
+        super().__init__(options)
+        self._known = KnownAttributes()
+
     def one_process(self) -> str:
         """All that it keeps is in the files."""
         return ""
@@ -72,7 +77,13 @@ class DosAttributesModule(VfsModule):
 
     def get_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, stat: FileStat) -> DosAttributes:
         """What is stored and still counts, with the birth time of `stat` where no creation time is."""
-        return _answer(self._value(token, handle), stat)
+        known = self._known.get(stat)
+        if known is not None:
+            return known
+        dos = _answer(self._value(token, handle), stat)
+        if self._finder() is not None:
+            self._known.put(handle.fd, stat, dos)
+        return dos
 
     def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
         """Store; without a creation time the stored one stays. To change attributes is to change the file."""

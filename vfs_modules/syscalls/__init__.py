@@ -15,6 +15,7 @@ from lamina.vfs_modules.syscalls.attributes import (
     keep_access_time,
     proc_path,
     set_times,
+    stamps_attributes,
     statvfs,
     statx,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "set_range",
     "set_times",
     "setxattr",
+    "stamps_attributes",
     "statat",
     "statvfs",
     "statx",

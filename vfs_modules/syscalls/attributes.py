@@ -44,6 +44,10 @@ _NETWORK_TYPES = frozenset(
         0x7461636F,  # OCFS2
     }
 )
+_TMPFS = 0x01021994
+# ext2 to ext4, XFS, Btrfs, F2FS.
+_STAMPING_TYPES = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010})
+_TMPFS_STAMPS_FROM = (6, 6)
 _MEMORY_TYPES = frozenset({0x01021994, 0x858458F6, 0x958458F6})  # tmpfs, ramfs, hugetlbfs
 
 
@@ -123,6 +127,17 @@ def is_network(fd: int) -> bool:
 def is_memory(fd: int) -> bool:
     """Whether this file system's data is always in memory."""
     return filesystem_type(fd) in _MEMORY_TYPES
+
+
+def stamps_attributes(fd: int) -> bool:
+    """Whether a file's status change time tells that an extended attribute of it was changed, as far as is known."""
+    kind = filesystem_type(fd)
+    return kind in _STAMPING_TYPES or (kind == _TMPFS and _kernel_version() >= _TMPFS_STAMPS_FROM)
+
+
+def _kernel_version() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(filter(str.isdecimal, minor)) or 0)
 
 
 def set_times(token: ImpersonationToken, fd: int, access_ns: int | None, write_ns: int | None) -> None:
