@@ -68,11 +68,9 @@ class CreateParameters:
 
     @property
     def is_simple(self) -> bool:
-        """Whether it asks for nothing that comes in a create context, but perhaps of modules."""
+        """Whether it asks for nothing that a plain open does not come to."""
         return (
-            self.lease is None
-            and self.posix_mode is None
-            and not self.want_maximal_access
+            self.posix_mode is None
             and self.timewarp is None
             and self.extended_attributes is None
             and self.security_descriptor is None

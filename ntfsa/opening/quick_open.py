@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.file_state import network_open
 from lamina.ntfsa.fscc.file_information import NetworkOpenInformation
+from lamina.ntfsa.grants.grant_holders import lease_identity
 from lamina.ntfsa.naming.lookup import exact_path, nt_path
 from lamina.ntfsa.naming.names import parse_path
 from lamina.ntfsa.open_state import NtOpen
@@ -44,6 +45,7 @@ _LONG_WAY: Final = (
     c.FILE_DELETE_ON_CLOSE | c.FILE_OPEN_REPARSE_POINT | c.FILE_NO_EA_KNOWLEDGE | c.FILE_OPEN_FOR_BACKUP_INTENT
 )
 _SPECIAL_ACCESS: Final = c.MAXIMUM_ALLOWED | c.ACCESS_SYSTEM_SECURITY | c.DELETE
+_BY_DIRECTORY: Final = c.DELETE | c.FILE_READ_ATTRIBUTES
 _SPECIAL_ATTRIBUTES: Final = c.FILE_ATTRIBUTE_READONLY | c.FILE_ATTRIBUTE_REPARSE_POINT
 _SHARE_LIMITS: Final = ~c.ACCESS_SYSTEM_SECURITY
 
@@ -141,7 +143,7 @@ def _admit(  # what is known of the request, each in a place of its own
     handle: "VfsHandle",
 ) -> Admitted | None:
     token, chain, registry = context.token, volume.chain, volume.registry
-    moves = volume.moves
+    moves, lease = volume.moves, parameters.lease
     stat = chain.fstat(token, handle)
     dos = chain.get_dos_attributes(token, handle, stat)
     if (
@@ -149,10 +151,14 @@ def _admit(  # what is known of the request, each in a place of its own
         or dos.attributes & _SPECIAL_ATTRIBUTES
         or (shape.file_only and stat.mode & _TYPE == _DIRECTORY)
         or shape.desired & ~(maximal := _rights(context, volume, handle, stat))
+        # What the directory would give besides takes more than a look.
+        or (parameters.want_maximal_access and _BY_DIRECTORY & ~maximal)
         or moves != volume.moves
     ):
         return None
     key = (stat.dev, stat.ino, "")
+    if lease is not None:
+        volume.leases.check(lease_identity(context, lease.key), key)
     record = registry.read(key)
     if record.delete_pending or record.grants or record.write_time is not None:
         return None
@@ -167,6 +173,8 @@ def _admit(  # what is known of the request, each in a place of its own
         open_.share_access = parameters.share_access
         open_.options = parameters.options
         open_.mode = shape.mode
+        if lease is not None and lease.parent_key is not None:
+            open_.parent_key = lease.parent_key
         open_.unarchived = not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE
         volume.add_open(open_)
         return open_, c.FILE_OPENED, network_open(stat, dos, volume.settings.hides(name)), maximal

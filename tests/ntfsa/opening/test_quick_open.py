@@ -8,6 +8,7 @@ from hypothesis import strategies as some
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.context import NtContext
+from lamina.ntfsa.grants.grant_holders import LeaseRequest
 from lamina.ntfsa.opening import create as opening
 from lamina.ntfsa.opening.create import CreateParameters
 from lamina.ntfsa.opening.quick_open import names_of, quick_open, shape_of
@@ -46,6 +47,7 @@ asked = some.builds(
     options=any_of(OPTIONS),
     want_maximal_access=some.booleans(),
     oplock_level=some.sampled_from((0, 0, 1, 8, 9)),
+    lease=some.none() | some.builds(LeaseRequest, some.just(b"k" * 16), some.sampled_from((0, 3, 7)), some.just(2)),
 )
 
 
