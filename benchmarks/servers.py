@@ -123,6 +123,11 @@ def make_folder(folder: Path, workloads: Collection[str] = ()) -> None:
         (folder / name).mkdir()
         for number in range(entries):
             (folder / name / f"file{number:04}.txt").touch()
+    make_owned(folder)
+
+
+def make_owned(folder: Path) -> None:
+    """Give a folder and all in it to whom the servers act as."""
     if os.geteuid() == 0:
         owner = _unprivileged()
         for path in (folder, *folder.rglob("*")):
