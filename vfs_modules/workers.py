@@ -11,6 +11,7 @@ Like a system call, none of this is cancelled half way: the request goes on when
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import queue
 import threading
@@ -23,6 +24,8 @@ import greenlet
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task
 from lamina.vfs_modules.token import SERVER_TOKEN
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _WAITED_FOR, _GIVEN, _ABANDONED = range(3)
@@ -55,8 +58,12 @@ class Answer(Generic[_T]):
     def give(self, value: _T) -> None:
         """Bring it; on any thread, once."""
         self._value = value
-        if not self._set() and self._late is not None:
+        if self._set() or self._late is None:
+            return
+        try:
             self._late(value)
+        except Exception:
+            log.exception("what came too late could not be cleared up")
 
     def fail(self, error: BaseException) -> None:
         """Bring an error instead; on any thread, once."""

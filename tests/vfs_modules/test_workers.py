@@ -87,6 +87,21 @@ def test_who_asks_what_hangs_is_told_in_time_and_what_comes_late_is_cleared_up(w
     assert late == ["handle"]
 
 
+def test_a_thread_lives_on_where_clearing_up_fails(caplog: pytest.LogCaptureFixture) -> None:
+    workers, begun, gate = Workers(1, "test"), threading.Event(), threading.Event()
+
+    def hangs() -> bool:
+        begun.set()
+        return gate.wait(PATIENCE)
+
+    while not begun.is_set():
+        as_requests(lambda: workers.call(0.05, hangs, late=lambda _: 1 // 0))
+    gate.set()
+    assert as_requests(lambda: workers.call(PATIENCE, int)) == [0]
+    assert "could not be cleared up" in caplog.text
+    workers.close()
+
+
 def test_a_call_that_did_not_begin_in_time_never_begins(workers: Workers) -> None:
     gate = threading.Event()
     begun: list[int] = []
