@@ -13,6 +13,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina_glusterfs.binding import file_stat
 from lamina_glusterfs.opened import FLAGS, Opened
 from lamina_glusterfs.share import GlusterShare
+from lamina_glusterfs.transfers import elsewhere
 from lamina_glusterfs.walk import Found, Walk, refuse
 
 _TRIES: Final = 8
@@ -124,7 +125,12 @@ class GlusterOpening(GlusterShare):
             # What no brick knows of is forgotten without asking one.
             opened.close()
         else:
-            self._volume.workers.call(self.options.timeout, self._close, opened)
+            try:
+                self._volume.workers.call(self.options.timeout, self._close, opened)
+            except TimeoutError:
+                # Perhaps nobody has begun with it.
+                elsewhere(opened.close)
+                raise
 
     def _close(self, opened: Opened) -> None:
         self._volume.become(SERVER_TOKEN)

@@ -49,14 +49,14 @@ class Transfers:
             # It is not called back of what was not begun.
             failed = self._api.ffi.errno
             del self._under_way[number]
-            opened.leave(_elsewhere)
+            opened.leave(elsewhere)
             raise error_of(failed)
         return answer
 
     def _done(self, descriptor: Any, count: int, before: Any, after: Any, data: Any) -> None:
         failed = self._api.ffi.errno
         transfer = self._under_way.pop(int(self._api.ffi.cast("uintptr_t", data)))
-        transfer.opened.leave(_elsewhere)
+        transfer.opened.leave(elsewhere)
         if count < 0:
             transfer.answer.fail(error_of(failed))
         else:
@@ -87,8 +87,8 @@ def transfers() -> Transfers:
         return _made[0]
 
 
-def _elsewhere(function: Callable[[], object]) -> None:
-    """Close what was given up on a thread of its own: the library's must not wait for the library."""
+def elsewhere(function: Callable[[], object]) -> None:
+    """Close what was given up, on a thread of its own: the library's must not wait for the library."""
     threading.Thread(target=_quietly, args=(function,), daemon=True).start()
 
 
@@ -100,4 +100,4 @@ def _quietly(function: Callable[[], object]) -> None:
         os.strerror(error.errno or 0)
 
 
-__all__ = ["Transfers", "transfers"]
+__all__ = ["Transfers", "elsewhere", "transfers"]

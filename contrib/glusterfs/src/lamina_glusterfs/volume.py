@@ -25,6 +25,7 @@ from lamina_glusterfs.watching import Watching
 
 _T = TypeVar("_T")
 _OWNER_BYTES: Final = 16
+_IS_ROOT: Final = os.geteuid() == 0
 # Those that answer without asking a brick, or before one has answered.
 _CACHES: Final = ("quick-read", "md-cache", "io-cache", "read-ahead", "nl-cache", "readdir-ahead", "parallel-readdir")
 _ALWAYS_OFF: Final = ("write-behind", "open-behind", "io-threads")
@@ -41,8 +42,11 @@ _identity = _Identity()
 def act_as(api: Gfapi, token: ImpersonationToken) -> None:
     """Let the calls that this thread makes be those of `token`, until they are another's.
 
-    A thread that already acts for it is left alone, which costs a comparison instead of three calls.
+    A thread that already acts for it is left alone, which costs a comparison instead of three calls. Without root
+    everything is done as who started the server, as on a folder: bricks would believe anything.
     """
+    if not _IS_ROOT:
+        token = SERVER_TOKEN
     if _identity.cache_id == token.cache_id:
         return
     _identity.cache_id = -1
@@ -69,6 +73,7 @@ class Volume:
     """A connection to a volume. `fs` is the library's."""
 
     _all: ClassVar[dict[_Key, "Volume"]] = {}
+    _turns: ClassVar[dict[_Key, threading.Lock]] = {}
     _making: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, key: _Key) -> None:
@@ -98,6 +103,9 @@ class Volume:
             (options.log_file, options.log_level),
         )
         with cls._making:
+            alone = cls._turns.setdefault(key, threading.Lock())
+        # One volume that does not answer keeps nobody from another.
+        with alone:
             if key not in cls._all:
                 cls._all[key] = cls(key)
             return cls._all[key]

@@ -10,6 +10,7 @@ between is not used.
 """
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import threading
@@ -190,6 +191,8 @@ class Watching:
         api = self._volume.api
         self._upcall = api.ffi.callback("glfs_upcall_cbk", self._told)
         api.lib.glfs_upcall_register(self._volume.fs, EVENT_INODE_INVALIDATE, self._upcall, api.ffi.NULL)
+        # When Python has ended there is nobody to be told.
+        atexit.register(api.lib.glfs_upcall_unregister, self._volume.fs, EVENT_INODE_INVALIDATE)
         self._thread.start()
 
     def _include(self, watch: Watch, folder: Folder) -> None:
