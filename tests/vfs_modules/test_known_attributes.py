@@ -45,7 +45,7 @@ class TestMemory:
 
     @pytest.mark.parametrize(("age", "remembered"), [(SETTLED_NS - 1, False), (SETTLED_NS + 1, True), (-5, False)])
     def test_what_may_change_in_the_same_tick_is_not_remembered(self, trusting, monkeypatch, age, remembered):
-        monkeypatch.setattr(known_attributes.time, "time_ns", lambda: OLD + age)
+        monkeypatch.setattr(time, "time_ns", lambda: OLD + age)
         known = KnownAttributes()
         known.put(0, stat_of(), DOS)
         assert (known.get(stat_of()) is not None) == remembered
@@ -104,7 +104,7 @@ def attributes(chain, token) -> int:
 def settle(monkeypatch) -> None:
     """Let everything that has happened be long ago."""
     now = time.time_ns()
-    monkeypatch.setattr(known_attributes.time, "time_ns", lambda: now + 2 * SETTLED_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: now + 2 * SETTLED_NS)
 
 
 def next_tick() -> None:
@@ -176,5 +176,5 @@ def test_which_file_systems_are_trusted(monkeypatch, kind, release, stamps):
     from lamina.vfs_modules.syscalls import attributes as module
 
     monkeypatch.setattr(module, "filesystem_type", lambda _: kind)
-    monkeypatch.setattr(module.os, "uname", lambda: os.uname_result(("Linux", "here", release, "", "x86_64")))
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "here", release, "", "x86_64")))
     assert module.stamps_attributes(0) == stamps

@@ -159,7 +159,7 @@ class DosAttributesModule(VfsModule):
 
     def _finder(self) -> Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None:
         """The backend's own way to look for an attribute, where nobody is between, not even one who looks on."""
-        below = self.next.getxattr
+        below: Any = self.next.getxattr
         if below is not self._below:
             self._below, self._find = below, None
             find = getattr(below.__self__, "find_xattr", None) if type(below) is MethodType else None
