@@ -97,9 +97,17 @@ def _admit(request: Request, handle: "VfsHandle", vfs_path: str, path: str) -> _
         # Whoever gave up an oplock may have changed anything: what still has its name is looked at anew.
         if open_ is None and not still_names(request, vfs_path, key):
             return None
+    if volume.peers is not None and not volume.chain.fstat(token, handle).nlink:
+        # Another worker has taken the last name away since.
+        unregister(open_)
+        return None
     if not request.overwrites:
         open_.unarchived = not dos.attributes & c.FILE_ATTRIBUTE_ARCHIVE
         return open_, c.FILE_OPENED, network_open(shown_stat(volume, stat), dos, hides(open_)), maximal
+    return _overwritten(request, open_, dos, maximal)
+
+
+def _overwritten(request: Request, open_: NtOpen, dos: DosAttributes, maximal: int) -> _Admitted:
     try:
         return _overwrite(request, open_, dos, maximal)
     except BaseException:

@@ -168,6 +168,10 @@ def _admit(  # what is known of the request, each in a place of its own
         return None
     vfs_path, shown, name = names
     try:
+        if volume.peers is not None and not chain.fstat(token, handle).nlink:
+            # Another worker has taken the last name away since.
+            registry.update(key, close_file, owner)
+            return None
         open_ = NtOpen(volume, handle, shown, vfs_path, key, owner)
         open_.granted_access = shape.desired
         open_.share_access = parameters.share_access
