@@ -87,6 +87,17 @@ def test_what_a_persistent_handle_has_written_is_safe_at_once(connect: Connect) 
 
 
 @pytest.mark.parametrize("stale", ["true", "false"])
+def test_who_writes_first_after_that_goes_on_too(connect: Connect, stale: str) -> None:
+    chain = connect(settings={"client_reconnect_stale": stale})
+    handle = made(chain, "file", b"data")
+    chain.fsync(TOKEN, handle)
+    put_out(chain)
+    assert chain.pwrite(TOKEN, handle, memoryview(b"more"), 4) == 4
+    assert content(chain, handle) == b"datamore"
+    chain.close(TOKEN, handle)
+
+
+@pytest.mark.parametrize("stale", ["true", "false"])
 def test_handles_go_on_after_the_cluster_has_put_the_server_out(connect: Connect, stale: str) -> None:
     chain = connect(settings={"client_reconnect_stale": stale})
     root = chain.open_root(TOKEN)

@@ -10,7 +10,7 @@ from lamina.vfs_modules.outside import RangeLock
 from lamina.vfs_modules.token import ImpersonationToken
 
 from lamina_ceph.buffers import Buffers
-from lamina_ceph.errors import checked, checked_handle, fail
+from lamina_ceph.errors import LOST, StaleHandle, checked, checked_handle, fail
 from lamina_ceph.files import Opened
 from lamina_ceph.library import KEEP_SIZE, PUNCH_HOLE, SET_SIZE, Flock, Statx
 from lamina_ceph.mount import Mount
@@ -100,12 +100,16 @@ def _read(mount: Mount, opened: Opened, address: int, length: int, offset: int) 
 
 def _write(mount: Mount, opened: Opened, address: int, length: int, offset: int) -> None:
     fh, done = _data_of(opened, Access.WRITE), 0
-    with opened.lock:
-        opened.written += 1
-    while done < length:
-        done += checked_handle(
-            mount.library.ceph_ll_write(mount.pointer, fh, offset + done, length - done, address + done)
-        )
+    opened.count_write()
+    try:
+        while done < length:
+            done += checked_handle(
+                mount.library.ceph_ll_write(mount.pointer, fh, offset + done, length - done, address + done)
+            )
+    except OSError as error:
+        if not done and (isinstance(error, StaleHandle) or error.errno in LOST):
+            opened.uncount_write()
+        raise
     if opened.stable:
         _sync(mount, opened, True)
 

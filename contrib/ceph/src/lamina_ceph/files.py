@@ -71,7 +71,7 @@ class Opened:
         self.uses = self.written = self.safe = 0
         self.closed = self.stable = self.lost = False
         self.retired: list[int] = []
-        self.address = mount.address() if access & Access.WRITE else b""
+        self.address = b""
 
     @contextmanager
     def used(self, mount: Mount) -> Iterator["Opened"]:
@@ -117,6 +117,18 @@ class Opened:
 
     def _has_lost(self) -> bool:
         return self.lost or (self.written != self.safe and self.mount.address() != self.address)
+
+    def count_write(self) -> None:
+        """Something is about to be written."""
+        with self.lock:
+            if not self.written:
+                self.address = self.mount.address()
+            self.written += 1
+
+    def uncount_write(self) -> None:
+        """It was not: the library did not take it."""
+        with self.lock:
+            self.written -= 1
 
     def reopen(self, fh: int) -> None:
         """Have another file handle instead of `fh`, which the library does not know any more.

@@ -11,7 +11,7 @@ from lamina.vfs_modules.token import ImpersonationToken
 
 from lamina_ceph.errors import checked, fail
 from lamina_ceph.files import Opened, file_stat
-from lamina_ceph.library import WANT, Statx
+from lamina_ceph.library import Statx
 from lamina_ceph.share import CephShare
 from lamina_ceph.walking import Walk
 
@@ -66,14 +66,14 @@ class CephNames(CephShare):
 
 
 def _stat(walk: Walk, start: Opened, path: bytes, follow: bool) -> FileStat:
-    found = walk.to(walk.again(start.inode, 0 if path else WANT), path, follow)
-    walk.put(found.inode)
+    found = walk.to(walk.begin(start), path, follow)
+    walk.put(found)
     return file_stat(found.raw, walk.mount.device)
 
 
 def _mkdir(walk: Walk, start: Opened, path: bytes, mode: int) -> None:
     mount, made, raw = walk.mount, c_void_p(), Statx()
-    parent, name = walk.parent(walk.again(start.inode), path)
+    parent, name = walk.parent(walk.begin(start), path)
     try:
         walk.check(name)
         with mount.name_lock(parent.inode, name):
@@ -84,28 +84,28 @@ def _mkdir(walk: Walk, start: Opened, path: bytes, mode: int) -> None:
                 )
             )
     finally:
-        walk.put(parent.inode)
+        walk.put(parent)
     if made.value:
-        walk.put(made.value)
+        mount.library.ceph_ll_put(mount.pointer, made)
 
 
 def _remove(walk: Walk, start: Opened, path: bytes, is_directory: bool) -> None:
     mount = walk.mount
-    parent, name = walk.parent(walk.again(start.inode), path)
+    parent, name = walk.parent(walk.begin(start), path)
     remove = mount.library.ceph_ll_rmdir if is_directory else mount.library.ceph_ll_unlink
     try:
         walk.check(name)
         checked(remove(mount.pointer, parent.inode, name, walk.permissions.pointer))
     finally:
-        walk.put(parent.inode)
+        walk.put(parent)
 
 
 def _rename(walk: Walk, start: Opened, source: bytes, end: Opened, target: bytes, replace: bool) -> None:
     mount = walk.mount
     with end.used(mount):
-        parent, name = walk.parent(walk.again(start.inode), source)
+        parent, name = walk.parent(walk.begin(start), source)
         try:
-            new_parent, new_name = walk.parent(walk.again(end.inode), target)
+            new_parent, new_name = walk.parent(walk.begin(end), target)
             try:
                 walk.check(name)
                 walk.check(new_name)
@@ -118,9 +118,9 @@ def _rename(walk: Walk, start: Opened, source: bytes, end: Opened, target: bytes
                         )
                     )
             finally:
-                walk.put(new_parent.inode)
+                walk.put(new_parent)
         finally:
-            walk.put(parent.inode)
+            walk.put(parent)
 
 
 def _must_be_free(walk: Walk, parent: int, name: bytes) -> None:
@@ -128,7 +128,7 @@ def _must_be_free(walk: Walk, parent: int, name: bytes) -> None:
         there = walk.lookup(parent, name, 0)
     except FileNotFoundError:
         return
-    walk.put(there.inode)
+    walk.put(there)
     fail(errno.EEXIST, name)
 
 
@@ -137,7 +137,7 @@ def _link(walk: Walk, start: Opened, file: Opened, path: bytes) -> None:
     if file.is_directory:
         fail(errno.EPERM, path)
     with file.used(mount):
-        parent, name = walk.parent(walk.again(start.inode), path)
+        parent, name = walk.parent(walk.begin(start), path)
         try:
             walk.check(name)
             with mount.name_lock(parent.inode, name):
@@ -147,14 +147,14 @@ def _link(walk: Walk, start: Opened, file: Opened, path: bytes) -> None:
                     )
                 )
         finally:
-            walk.put(parent.inode)
+            walk.put(parent)
 
 
 def _symlink(walk: Walk, start: Opened, target: bytes, path: bytes) -> None:
     mount, made, raw = walk.mount, c_void_p(), Statx()
     if len(target) > _LONGEST_LINK:
         fail(errno.ENAMETOOLONG, path)
-    parent, name = walk.parent(walk.again(start.inode), path)
+    parent, name = walk.parent(walk.begin(start), path)
     try:
         walk.check(name)
         with mount.name_lock(parent.inode, name):
@@ -165,16 +165,16 @@ def _symlink(walk: Walk, start: Opened, target: bytes, path: bytes) -> None:
                 )
             )
     finally:
-        walk.put(parent.inode)
+        walk.put(parent)
     if made.value:
-        walk.put(made.value)
+        mount.library.ceph_ll_put(mount.pointer, made)
 
 
 def _readlink(walk: Walk, start: Opened, path: bytes) -> bytes:
-    found = walk.to(walk.again(start.inode), path, False)
+    found = walk.to(walk.begin(start), path, False)
     try:
         if not st.S_ISLNK(found.raw.mode):
             fail(errno.EINVAL, path)
         return walk.link_target(found.inode)
     finally:
-        walk.put(found.inode)
+        walk.put(found)

@@ -88,12 +88,12 @@ class CephOpening(CephShare):
 def _open_root(mount: Mount, permissions: object) -> Opened:
     walk = Walk(mount, permissions, False)  # type: ignore[arg-type]
     assert mount.root.value is not None
-    found = walk.again(mount.root.value, WANT)
+    found = walk.again(Found(mount.root.value, Statx()), WANT)
     return Opened(mount, found.inode, 0, found.raw, Access.PATH, walk.permissions)
 
 
 def _open(walk: Walk, start: Opened, path: bytes, how: OpenHow, layout: bytes) -> Opened:
-    here = walk.again(start.inode, 0 if path else WANT)
+    here = walk.begin(start)
     if how.create and path:
         return _open_or_create(walk, here, path, how, layout, 0)
     return _opened(walk, walk.to(here, path, how.follow), how)
@@ -113,14 +113,14 @@ def _open_or_create(walk: Walk, start: Found, path: bytes, how: OpenHow, layout:
                         raise
                     continue
             if how.exclusive:
-                walk.put(found.inode)
+                walk.put(found)
                 fail(errno.EEXIST, path)
             if not (how.follow and st.S_ISLNK(found.raw.mode)):
                 return _opened(walk, found, how)
             target = b"/".join(walk.through(found, links + 1))
-            return _open_or_create(walk, walk.again(parent.inode), target, how, layout, links + 1)
+            return _open_or_create(walk, walk.again(parent), target, how, layout, links + 1)
     finally:
-        walk.put(parent.inode)
+        walk.put(parent)
     fail(errno.EBUSY, path)
 
 
@@ -171,7 +171,7 @@ def _opened(walk: Walk, found: Found, how: OpenHow) -> Opened:
             _check_kind(mode)
             fh = open_inode(mount, inode, FLAGS[how.access], walk.permissions)
     except BaseException:
-        walk.put(inode)
+        walk.put(found)
         raise
     return Opened(mount, inode, fh, raw, how.access, walk.permissions)
 

@@ -63,16 +63,18 @@ class CephShare(Backend):
     def _asked(
         self, function: Callable[..., _T], arguments: tuple[Any, ...], late: Callable[[_T], object] | None, again: bool
     ) -> _T:
+        call: Callable[..., _T] = self._connection.call
         try:
-            return self._connection.call(function, *arguments, late=late)
+            return call(function, *arguments, late=late)
         except OSError as error:
             if error.errno not in LOST or not again:
                 raise
-        return self._connection.call(function, *arguments, late=late)
+        return call(function, *arguments, late=late)
 
     def _of(self, handle: VfsHandle, function: Callable[..., _T], *arguments: Any, again: bool = True) -> _T:
         """Ask `function(mount, opened, *arguments)` about an open file, which stays open meanwhile."""
-        return self._ask(_using, handle.private, function, arguments, again=again)
+        ask: Callable[..., _T] = self._ask
+        return ask(_using, handle.private, function, arguments, again=again)
 
     def _beneath(
         self,
@@ -87,9 +89,8 @@ class CephShare(Backend):
         hidden = b"" if token is SERVER_TOKEN else self._hidden
         permissions = self._permissions(token)
         opened = directory.private
-        return self._ask(
-            *(_walking, permissions, self._follows, hidden, opened, function, arguments), late=late, again=again
-        )
+        ask: Callable[..., _T] = self._ask
+        return ask(*(_walking, permissions, self._follows, hidden, opened, function, arguments), late=late, again=again)
 
     def _permissions(self, token: ImpersonationToken) -> UserPermissions:
         return self._connection.permissions.of(token)

@@ -9,6 +9,7 @@ from ctypes import byref, c_void_p, create_string_buffer
 from typing import Final, NamedTuple
 
 from lamina_ceph.errors import checked, fail
+from lamina_ceph.files import Opened
 from lamina_ceph.library import NOFOLLOW, WANT, Statx
 from lamina_ceph.mount import Mount
 from lamina_ceph.permissions import UserPermissions
@@ -16,6 +17,10 @@ from lamina_ceph.permissions import UserPermissions
 _MOST_LINKS: Final = 40
 _LONGEST_NAME: Final = 255
 _LONGEST_LINK: Final = 4096
+
+
+_DIRECTORY: Final = Statx(mode=st.S_IFDIR)
+_FILE: Final = Statx(mode=st.S_IFREG)
 
 
 class Found(NamedTuple):
@@ -32,10 +37,18 @@ class Walk:
         self.mount, self.permissions = mount, permissions
         self._library = mount.library
         self._links, self._hidden = links, hidden
+        self._theirs: list[Found] = []
 
-    def put(self, inode: int) -> None:
+    def begin(self, opened: Opened) -> Found:
+        """An open directory to begin with, which is held by whoever has it open: to put it does nothing."""
+        found = Found(opened.inode, _DIRECTORY if opened.is_directory else _FILE)
+        self._theirs.append(found)
+        return found
+
+    def put(self, found: Found) -> None:
         """Let an inode go."""
-        self._library.ceph_ll_put(self.mount.pointer, inode)
+        if not any(found is one for one in self._theirs):
+            self._library.ceph_ll_put(self.mount.pointer, found.inode)
 
     def check(self, name: bytes) -> None:
         """Refuse a name that no file can have here: ENAMETOOLONG; ENOENT where it is nobody's to enter."""
@@ -49,9 +62,9 @@ class Walk:
         self.check(name)
         return self._look(parent, name, want, self.permissions)
 
-    def again(self, inode: int, want: int = 0) -> Found:
+    def again(self, found: Found, want: int = 0) -> Found:
         """The same directory, held once more."""
-        return self._look(inode, b".", want, self.mount.server)
+        return self._look(found.inode, b".", want, self.mount.server)
 
     def _look(self, parent: int, name: bytes, want: int, permissions: UserPermissions) -> Found:
         inode, raw = c_void_p(), Statx()
@@ -76,6 +89,10 @@ class Walk:
 
         Raises ELOOP for links that are not to be followed, EXDEV where one leads out, and what `lookup` does.
         """
+        here = self._go(start, path, follow)
+        return self.again(here, WANT) if here is start else here
+
+    def _go(self, start: Found, path: bytes, follow: bool) -> Found:
         todo = path.split(b"/")[::-1]
         here, links = start, 0
         try:
@@ -88,10 +105,10 @@ class Walk:
                     links += 1
                     todo += self.through(there, links)[::-1]
                 else:
-                    self.put(here.inode)
+                    self.put(here)
                     here = there
         except BaseException:
-            self.put(here.inode)
+            self.put(here)
             raise
         return here
 
@@ -105,9 +122,9 @@ class Walk:
     def parent(self, start: Found, path: bytes) -> tuple[Found, bytes]:
         """The directory of a path's last component, which is held instead of `start`, and that component."""
         head, _, name = path.rpartition(b"/")
-        parent = self.to(start, head, True)
+        parent = self._go(start, head, True)
         if not st.S_ISDIR(parent.raw.mode):
-            self.put(parent.inode)
+            self.put(parent)
             fail(errno.ENOTDIR, path)
         return parent, name
 
@@ -118,7 +135,7 @@ class Walk:
                 fail(errno.ELOOP)
             target = self.link_target(link.inode)
         finally:
-            self.put(link.inode)
+            self.put(link)
         if target.startswith(b"/"):
             fail(errno.EXDEV, target)
         return target.split(b"/")
