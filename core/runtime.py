@@ -267,11 +267,12 @@ class Runtime:
     async def _open_share(self, name: str, spec: ShareSpec, old: _OpenShare | None) -> None:
         if spec.template:
             places = old.places if old is not None and _same_volume(old.spec, spec) else None
-            self._open[name] = self._open_places(name, spec, places)
+            self._open[name] = await self.engine.run(self._open_places, name, spec, places)
             return
         volume = old.share.volume if old is not None and _same_volume(old.spec, spec) else None
         volume = volume or await self._open_volume(name, spec, old.share.volume if old is not None else None)
-        self._open[name] = _OpenShare(spec, _make_share(name, spec, volume, self.identities))
+        # As a request: whom an access list means may be a question to a name service.
+        self._open[name] = _OpenShare(spec, await self.engine.run(_make_share, name, spec, volume, self.identities))
         if old is None:
             await self._recover(self._open[name])
 

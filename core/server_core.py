@@ -337,9 +337,10 @@ class SmbServer:
 
     def connect_tree(self, session: SmbSession, share: Share) -> SmbTree:
         """Enter a share in a session."""
-        tree = SmbTree(session.next_tree_id, session, share)
+        tree_id = session.next_tree_id
         session.next_tree_id += 1
-        session.trees[tree.tree_id] = tree
+        # What the user may do there can take a question to a name service, meanwhile others connect.
+        tree = session.trees[tree_id] = SmbTree(tree_id, session, share)
         return tree
 
     def end_tree(self, tree: SmbTree, keep: Exchange | None = None) -> None:

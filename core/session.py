@@ -143,7 +143,8 @@ class SmbSession:
         self.is_anonymous = who.is_anonymous
         self.expires_at = who.expires_at
         self.state = SessionState.VALID
-        for tree in self.trees.values():
+        # What he may do can take a question to a name service, meanwhile others connect.
+        for tree in list(self.trees.values()):
             tree.remake_context()
 
     def check_expiry(self) -> None:

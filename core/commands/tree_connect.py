@@ -32,8 +32,8 @@ def handle(request: Request) -> bytes | Reply:
         raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "too many tree connects in one session")
     if share.place is not None:
         share = share.place(share, session.token)
-        _check_session(session)
     tree = server.connect_tree(session, share)
+    _check_session(session)
     request.tree = tree
     request.header.tree_id = tree.tree_id
     server.events.tree_connected(request.connection, tree)
@@ -63,7 +63,7 @@ def _check_admission(request: Request, session: SmbSession, share: Share) -> Non
 
 
 def _check_session(session: SmbSession) -> None:
-    """While a folder was opened the session may have ended."""
+    """While a folder was opened, or a name service asked, the session may have ended."""
     if session.state is SessionState.DELETED:
         raise NtStatusError(NtStatus.USER_SESSION_DELETED)
 

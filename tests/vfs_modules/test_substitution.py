@@ -1,6 +1,7 @@
 """Substitutions: which there are where, and that nothing somebody is called leads out of the folder that is meant."""
 
 import os
+import re
 from typing import Annotated
 
 import pytest
@@ -20,6 +21,7 @@ from lamina.vfs_modules.substitution import (
     substitute_path,
     substituted_options,
 )
+from tests.support.processes import REPOSITORY
 
 
 def test_every_letter_of_samba_that_is_promised_is_there() -> None:
@@ -98,3 +100,10 @@ def test_the_schema_of_a_module_says_which_options_take_them() -> None:
 )
 def test_the_stock_modules_say_it(module: str, options: dict[str, str]) -> None:
     assert substituted_options(load_module(module).Options) == options
+
+
+def test_nothing_in_lamina_calls_a_shell() -> None:
+    words = re.compile(r"os\.system|os\.popen|shell\s*=\s*True|create_subprocess_shell|\bpty\b|os\.exec|os\.spawn")
+    sources = [path for layer in ("core", "ntfsa", "vfs_modules") for path in (REPOSITORY / layer).rglob("*.py")]
+    assert len(sources) > 300
+    assert [str(path) for path in sources if words.search(path.read_text(encoding="utf-8"))] == []
