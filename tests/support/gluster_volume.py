@@ -134,7 +134,6 @@ class GlusterServers(Servers):
             ["create", VOLUME, f"{host}:{self.folder}/brick", "force"],
             # Clients need no privileged port.
             ["set", VOLUME, "server.allow-insecure", "on"],
-            ["set", VOLUME, "features.cache-invalidation", "on"],
             ["start", VOLUME],
         ):
             self._gluster("volume", *command).check_returncode()

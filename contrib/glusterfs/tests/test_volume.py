@@ -265,12 +265,31 @@ def test_a_tree_is_watched_and_what_is_done_through_the_share_is_not_told(serve:
             there.rename(TOKEN, theirs, "folder/a", theirs, "folder/b", False)
             added = Change(ChangeKind.ADDED, "new", True), Change(ChangeKind.ADDED, "new/inside")
             told += until(watch, woken, {*added, Change(ChangeKind.RENAMED, "folder/a", False, "folder/b")})
-            there.close(TOKEN, make(there, "folder/b", b"longer than before"))
-            told += until(watch, woken, {Change(ChangeKind.DATA, "folder/b")})
             there.unlink(TOKEN, theirs, "folder/b")
             told += until(watch, woken, {Change(ChangeKind.REMOVED, "folder/b")})
             paths = {path for change in told for path in (change.path, change.target)}
             assert not {"own", "folder/own", "hidden"} & paths
+        finally:
+            watch.close()
+
+    asking(work)
+
+
+def test_what_others_write_is_told_and_what_is_written_through_the_share_is_not(serve: Serve) -> None:
+    def work() -> None:
+        here, there = serve(), serve(threads=5)
+        ours = make(here, "ours", b"data")
+        make(there, "theirs", b"data")
+        woken = asyncio.Event()
+        root = here.open_root(TOKEN)
+        watch = here.watch_changes(TOKEN, root, ChangeQuery(False, True, woken.set))
+        try:
+            here.pwrite(TOKEN, ours, memoryview(b"more than before"), 0)
+            there.close(TOKEN, make(there, "theirs", b"longer than before"))
+            told = until(watch, woken, {Change(ChangeKind.DATA, "theirs")})
+            there.unlink(TOKEN, there.open_root(TOKEN), "theirs")
+            told += until(watch, woken, {Change(ChangeKind.REMOVED, "theirs")})
+            assert {change.path for change in told} == {"theirs"}
         finally:
             watch.close()
 

@@ -86,8 +86,8 @@ class GlusterOptions(ModuleOptions):
     )
     upcalls: bool = Field(
         default=True,
-        description="let the bricks tell what other clients of the volume change, so that clients who watch a folder "
-        "learn of it; needs the volume's features.cache-invalidation, and does nothing without",
+        description="let clients who watch a folder learn of what other clients of the volume do: at once where the "
+        "volume's features.cache-invalidation is on, within seconds otherwise",
     )
 
     @field_validator("servers", mode="before")

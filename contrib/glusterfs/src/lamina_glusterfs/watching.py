@@ -3,7 +3,7 @@
 Bricks tell each client that knows a folder or file that another one has changed it (upcalls, where the volume has
 features.cache-invalidation), once, until it looks again. They do not tell what: so a thread lists the folder anew and
 compares. It also looks at each watched folder every few seconds, which keeps the bricks telling, and finds what they
-have not told: names come to be known either way.
+have not told: names come to be known either way, and the contents of files where one folder is watched and no tree.
 
 What this client does itself is left out. Whoever changes names says so before and after (`own`), and a listing from
 between is not used.
@@ -27,7 +27,7 @@ from lamina_glusterfs.diffing import Entry, changes
 if TYPE_CHECKING:
     from lamina_glusterfs.volume import Volume
 
-PERIOD: Final = 10.0
+PERIOD: Final = 5.0
 """Seconds between two looks at a folder. Bricks forget who knows one after features.cache-invalidation-timeout, 60."""
 
 _SOON: Final = 0.1
@@ -311,7 +311,9 @@ class Watching:
             of_files = [folder for folder in folders if watch.query.contents and folder.has(asked)]
         if dirty:
             return [folder for folder in folders if number_of(folder.gfid) in dirty or folder in of_files]
-        return [folder for folder in folders if folder in of_files or self._looks_changed(folder)]
+        # Of one folder, but not of a whole tree, files are looked at as well: bricks need not be able to tell.
+        every = watch.query.contents and not watch.query.tree
+        return [folder for folder in folders if every or folder in of_files or self._looks_changed(folder)]
 
     def _looks_changed(self, folder: Folder) -> bool:
         try:
