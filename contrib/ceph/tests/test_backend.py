@@ -12,7 +12,7 @@ from lamina import Server
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ShareInfo
-from lamina.vfs_modules.operations import Access, Capability, OpenHow
+from lamina.vfs_modules.operations import Access, Capability, OpenHow, Times
 from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
 from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule
 from lamina.vfs_modules.testing import make_token
@@ -186,6 +186,17 @@ def test_the_folder_of_snapshots_can_be_shown(connect: Connect) -> None:
     assert list(chain.readdir(TOKEN, folder)) == []
     for each in (folder, root):
         chain.close(TOKEN, each)
+
+
+def test_times_that_cephfs_cannot_keep_are_left_out(connect: Connect) -> None:
+    chain = connect()
+    handle = made(chain, "file")
+    chain.set_times(TOKEN, handle, Times(access_ns=10**9, write_ns=2 * 10**9))
+    for beyond in (-1, 2**32 * 10**9):
+        chain.set_times(TOKEN, handle, Times(access_ns=beyond, write_ns=beyond))
+    stat = chain.fstat(TOKEN, handle)
+    assert (stat.atime_ns, stat.mtime_ns) == (10**9, 2 * 10**9)
+    chain.close(TOKEN, handle)
 
 
 def test_posix_acls_are_respected_where_asked_for(connect: Connect) -> None:

@@ -10,7 +10,7 @@ from lamina.vfs_modules.operations import FileStat, Times, VolumeStatistics
 from lamina.vfs_modules.token import ImpersonationToken
 
 from lamina_ceph.errors import checked
-from lamina_ceph.files import Opened, file_stat
+from lamina_ceph.files import BLOCK, Opened, file_stat
 from lamina_ceph.library import SET_ATIME, SET_GID, SET_MODE, SET_MTIME, SET_UID, WANT, Statvfs, Statx, Timespec
 from lamina_ceph.mount import Mount
 from lamina_ceph.permissions import UserPermissions
@@ -18,6 +18,9 @@ from lamina_ceph.share import CephShare
 
 _USUAL: Final = 1024
 _BILLION: Final = 1_000_000_000
+_END_OF_TIME: Final = 2**32 * _BILLION
+"""CephFS keeps seconds since 1970 in 32 bits without a sign."""
+
 _OURS: Final = b"ceph."
 """What the names of attributes begin with that Ceph answers for, and that are not kept."""
 
@@ -34,14 +37,12 @@ class CephAttributes(CephShare):
         return self._of(handle, _fstat)
 
     def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
-        """Set last access and last write; the birth time stays what it is."""
+        """Set last access and last write, as far as CephFS can keep them; the birth time stays what it is."""
         values, what = {}, 0
-        if times.access_ns is not None:
-            values["atime"] = Timespec(*divmod(times.access_ns, _BILLION))
-            what |= SET_ATIME
-        if times.write_ns is not None:
-            values["mtime"] = Timespec(*divmod(times.write_ns, _BILLION))
-            what |= SET_MTIME
+        for name, flag, time in (("atime", SET_ATIME, times.access_ns), ("mtime", SET_MTIME, times.write_ns)):
+            if time is not None and 0 <= time < _END_OF_TIME:
+                values[name] = Timespec(*divmod(time, _BILLION))
+                what |= flag
         if what:
             self._of(handle, _set, Statx(**values), what, self._permissions(token))
 
@@ -77,7 +78,7 @@ def _statfs(mount: Mount, opened: Opened) -> VolumeStatistics:
     raw = Statvfs()
     checked(mount.library.ceph_ll_statfs(mount.pointer, opened.inode, byref(raw)))
     block = raw.frsize or raw.bsize
-    return VolumeStatistics(block, raw.blocks * block, raw.bfree * block, raw.bavail * block, mount.device)
+    return VolumeStatistics(BLOCK, raw.blocks * block, raw.bfree * block, raw.bavail * block, mount.device)
 
 
 def _fstat(mount: Mount, opened: Opened) -> FileStat:

@@ -21,7 +21,11 @@ from lamina_ceph.library import NOSNAP, STATX, WANT, Statx, Vinode
 from lamina_ceph.mount import Mount
 from lamina_ceph.permissions import UserPermissions
 
-_BLOCK: Final = 512
+_SECTOR: Final = 512
+
+BLOCK: Final = 4096
+"""What sizes on disk are told in: CephFS has no blocks, and counts its files' bytes in sectors."""
+
 _BILLION: Final = 1_000_000_000
 
 FLAGS: Final = (0, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)
@@ -40,7 +44,7 @@ def file_stat(raw: Statx, device: int) -> FileStat:
         uid,
         gid,
         size,
-        blocks * _BLOCK,
+        -(-blocks * _SECTOR // BLOCK) * BLOCK,
         a_s * _BILLION + a_ns,
         m_s * _BILLION + m_ns,
         c_s * _BILLION + c_ns,
