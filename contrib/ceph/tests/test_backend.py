@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +229,40 @@ def test_chains_of_one_share_have_one_mount(connect: Connect) -> None:
     assert first.modules[-1]._connection is second.modules[-1]._connection  # type: ignore[attr-defined]
     third = connect(seconds=44.0)
     assert third.modules[-1]._connection is not first.modules[-1]._connection  # type: ignore[attr-defined]
+
+
+_SERVES = """
+import sys
+from pathlib import Path
+from lamina.vfs_modules.operations import Access, OpenHow
+from lamina.vfs_modules.testing import local_chain, make_token
+from lamina_ceph import CephBackend
+from lamina_ceph.conformance import options
+
+token, chain = make_token(0, 0), local_chain("/", CephBackend(options(sys.argv[1])), state=sys.argv[2])
+root = chain.open_root(token)
+file = chain.open(token, root, "theirs", OpenHow(Access.READ_WRITE, create=True))
+chain.pwrite(token, file, memoryview(b"data"), 0)
+print("ready", flush=True)
+sys.stdin.readline()
+assert chain.pwrite(token, file, memoryview(b"more"), 4) == 4
+for each in (file, root):
+    chain.close(token, each)
+chain.disconnect()
+"""
+
+
+def test_processes_of_one_server_leave_each_other_alone(connect: Connect, root: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _SERVES, root, str(tmp_path / "state")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        chain = connect()
+        mine = made(chain, "mine", b"data")
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert content(chain, mine) == b"data"
+    chain.close(TOKEN, mine)
 
 
 def test_a_cluster_that_cannot_be_reached_refuses_the_share_in_time(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Options, permissions and buffers, without a cluster."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from pydantic import ValidationError
 
 from lamina_ceph import CephBackend, CephOptions, CephSnapshots
 from lamina_ceph.buffers import Buffers
+from lamina_ceph.identity import client_name, place_in
 from lamina_ceph.permissions import PermissionCache
 
 
@@ -89,6 +93,36 @@ def test_so_many_permissions_are_kept_and_those_in_use_outlive_that() -> None:
     assert library.destroyed == [3]
     del held
     assert library.destroyed == [3, 2]
+
+
+_HOLDS = (
+    "import sys; from lamina_ceph.identity import place_in; print(place_in(sys.argv[1]), flush=True); sys.stdin.read()"
+)
+
+
+def test_a_process_has_a_place_of_its_own_until_it_ends(tmp_path: Path) -> None:
+    def start() -> tuple["subprocess.Popen[str]", int]:
+        command = [sys.executable, "-c", _HOLDS, str(tmp_path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+        return process, int(process.stdout.readline())
+
+    (first, of_first), (second, of_second) = start(), start()
+    assert (of_first, of_second, place_in(str(tmp_path)), place_in(str(tmp_path))) == (0, 1, 2, 2)
+    first.kill()
+    first.wait()
+    third, of_third = start()
+    assert of_third == 0
+    for each in (first, second, third):
+        each.communicate()
+
+
+def test_the_name_of_a_client_is_of_who_keeps_it_where_and_for_what() -> None:
+    names = {
+        client_name(kept, place, what) for kept in (bytes(16), bytes(15) + b"1") for place in (0, 1) for what in "ab"
+    }
+    assert len(names) == 8
+    assert client_name(bytes(16), 0, "a") in names
 
 
 def test_buffers_are_large_enough_and_used_again() -> None:

@@ -9,15 +9,17 @@ import asyncio
 import uuid
 from typing import ClassVar
 
-from lamina.vfs_modules.engine import current_task
+from lamina.vfs_modules.engine import current_task, offload
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 from lamina_ceph.attributes import CephAttributes
 from lamina_ceph.buffers import Buffers
 from lamina_ceph.connection import Connection, Key
 from lamina_ceph.data import CephData
 from lamina_ceph.directories import CephDirectories
+from lamina_ceph.identity import client_name, place_in
 from lamina_ceph.mount import Settings
 from lamina_ceph.naming import CephNames
 from lamina_ceph.opening import CephOpening
@@ -57,15 +59,13 @@ class CephBackend(CephOpening, CephNames, CephDirectories, CephData, CephAttribu
         return key._replace(settings=settings._replace(client=self._client(key))) if options.take_over else key
 
     def _client(self, key: Key) -> str:
-        """What this server calls itself to the cluster, to end what is left of it after a crash; of this share only.
-
-        With other options it is another, as the old and the new chain are clients beside each other for a while.
-        """
+        """What this process calls itself to the cluster for this share; with other options it is another client."""
         kept = self.storage.get(_CLIENT)
         if kept is None:
             kept = uuid.uuid4().bytes
             self.storage.set(_CLIENT, kept)
-        return str(uuid.uuid5(uuid.UUID(bytes=kept), repr(key[:3])))
+        place = offload(SERVER_TOKEN, place_in, self.storage.folder())
+        return client_name(kept, place, repr(key[:3]))
 
     def disconnect(self) -> None:
         """Leave the cluster, unless another chain of the share is still there."""
