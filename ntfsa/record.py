@@ -13,6 +13,9 @@ from lamina.ntfsa.locks.lock_table import NO_LOCKS, LockTable
 OPEN_DELETE_ON_CLOSE: Final = 0x1
 """Flag of an open: its close marks the file for deletion (MS-FSA 2.1.5.5, FILE_DELETE_ON_CLOSE)."""
 
+OPEN_POSIX: Final = 0x2
+"""Flag of an open: it has POSIX semantics, and holds up nobody's deletion (see `NtOpen.posix`)."""
+
 FileKey = tuple[int, int, str]
 """What a record is kept under: device, inode, and the stream's folded name.
 

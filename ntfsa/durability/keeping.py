@@ -20,7 +20,7 @@ from lamina.ntfsa.opening.create_check import data_access
 from lamina.ntfsa.opening.create_existing import unregister
 from lamina.ntfsa.opening.delete import set_delete_pending
 from lamina.ntfsa.opening.sharing import open_file
-from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE
+from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, OPEN_POSIX
 from lamina.ntfsa.security.access import MODIFIES
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_opens import attach
@@ -110,7 +110,7 @@ def _entered(context: "NtContext", volume: "NtVolume", state: OpenState, handle:
     stat = volume.whole_chain.fstat(SERVER_TOKEN, handle)
     key = (stat.dev, stat.ino, fold(state.stream))
     owner = volume.registry.new_owner()
-    flags = OPEN_DELETE_ON_CLOSE if state.delete_on_close else 0
+    flags = (OPEN_DELETE_ON_CLOSE if state.delete_on_close else 0) | (OPEN_POSIX if state.posix else 0)
     status = volume.registry.update(key, open_file, owner, state.granted_access, state.share_access, flags).result
     if status is not NtStatus.SUCCESS:
         raise NtStatusError(status, "others have opened the file otherwise")

@@ -17,7 +17,7 @@ from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.create_check import Request
 from lamina.ntfsa.opening.create_finish import apply_extended_attributes, ignore_unsupported, reserve
 from lamina.ntfsa.opening.sharing import close_file, open_file, sharing_conflict
-from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, FileKey
+from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, OPEN_POSIX, FileKey
 from lamina.ntfsa.security.access import limit, rights_by_directory, rights_to
 from lamina.ntfsa.security.access_check import grant
 from lamina.ntfsa.security.audit import NOT_AUDITED, audited_grant
@@ -214,6 +214,8 @@ def register(
     share = request.parameters.share_access
     owner = registry.new_owner()
     flags = OPEN_DELETE_ON_CLOSE if request.options & c.FILE_DELETE_ON_CLOSE else 0
+    if request.posix:
+        flags |= OPEN_POSIX
     if request.implied:
         record = registry.read(key)
         if not record.grants and sharing_conflict(record, granted | request.implied, share):
@@ -233,7 +235,7 @@ def register(
     open_.share_access = share
     open_.options = request.options
     open_.mode = request.options & MODE_OPTIONS
-    open_.delete_on_close = flags != 0
+    open_.delete_on_close = flags & OPEN_DELETE_ON_CLOSE != 0
     open_.posix = request.posix
     lease = request.parameters.lease
     if lease is not None and lease.parent_key is not None:

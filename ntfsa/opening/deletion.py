@@ -9,7 +9,7 @@ from lamina.ntfsa.file_state import state_of
 from lamina.ntfsa.grants.grant_breaks import name_changes
 from lamina.ntfsa.opening.delete import set_delete_on_close, set_delete_pending
 from lamina.ntfsa.opening.sharing import closing_deletes
-from lamina.ntfsa.record import FileRecord, Outcome
+from lamina.ntfsa.record import OPEN_POSIX, FileRecord, Outcome
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import Doomed
 
@@ -101,9 +101,8 @@ def deletes_now(open_: "NtOpen") -> bool:
         return False
     if open_.posix_delete:
         return True
-    if volume.peers is not None and volume.peers.has_others(record):
-        # Whether those are opens of the POSIX extensions is not known here: the last one takes the name away.
-        return False
+    if volume.peers is not None:
+        return all(entry.flags & OPEN_POSIX or entry.owner == open_.owner for entry in record.opens)
     return all(other.posix or other is open_ for other in volume.opens_of(key))
 
 

@@ -36,21 +36,21 @@ class Crew:
         client = self._clients.enter_context(WireClient("127.0.0.1", self.server.port, SECONDS, guid))
         if options.pop("by_smb1", False):
             client.negotiate_smb1()
-        client.negotiate(options.pop("dialects", ALL_DIALECTS))
+        client.negotiate(ALL_DIALECTS, contexts=options.pop("contexts", None))
         user = self.server.user
         client.session_setup(user.name, user.password, **options)
         if not options.get("bind"):
             client.tree_connect("share")
         return client
 
-    def in_each(self) -> tuple[WireClient, WireClient]:
+    def in_each(self, **options: Any) -> tuple[WireClient, WireClient]:
         """Two clients in different workers."""
-        one = other = self.client()
+        one = other = self.client(**options)
         # Each goes where the fewest connections are, and those of the last test may not all have gone.
         for _ in range(20):
             if worker(one) != worker(other):
                 return one, other
-            other = self.client()
+            other = self.client(**options)
         raise AssertionError("all clients are in one worker")
 
     def kill(self, number: int) -> None:

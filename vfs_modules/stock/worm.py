@@ -51,6 +51,10 @@ class WormModule(VfsModule):
         self._clock = clock
         self._grace_ns = self.options.grace_period * 1_000_000_000
 
+    def one_process(self) -> str:
+        """All that it goes by is in the files."""
+        return ""
+
     # What is protected.
 
     def _is_kept(self, stat: FileStat) -> bool:

@@ -8,7 +8,7 @@ from lamina.core.wire import constants as smb
 from lamina.core.wire.change_notify import decode_change_notify_response
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, decode_create_response, encode_create_request
-from lamina.core.wire.create_contexts import APP_INSTANCE_ID, APP_INSTANCE_VERSION
+from lamina.core.wire.create_contexts import APP_INSTANCE_ID, APP_INSTANCE_VERSION, POSIX
 from lamina.core.wire.durable_contexts import (
     AppInstanceVersion,
     encode_app_instance_id,
@@ -20,11 +20,12 @@ from lamina.ntfsa.grants.caching import OPLOCK_LEVEL_BATCH, OPLOCK_LEVEL_II, OPL
 from lamina.ntfsa.status import NtStatus as S
 from tests.support.crew import Crew, worker
 from tests.support.durable import asked_v2
+from tests.support.posix_client import asking, posix_open
 from tests.support.served import FILE_OPEN_IF, GENERIC_ALL, new_file
 from tests.support.wire_client import Open, StatusError, WireClient
 
 FILE_OPEN = 1
-FILE_INFO, RENAME, NAME = 1, 10, 9
+FILE_INFO, RENAME, NAME, DISPOSITION = 1, 10, 9, 13
 EXCLUSIVE = smb.LOCKFLAG_EXCLUSIVE_LOCK
 AT_ONCE = EXCLUSIVE | smb.LOCKFLAG_FAIL_IMMEDIATELY
 
@@ -121,6 +122,16 @@ def test_a_file_goes_with_the_last_of_its_opens(crew: Crew) -> None:
     other.close(second)
     refused(S.OBJECT_NAME_NOT_FOUND, one.create, "file")
     assert not (crew.folder / "file").exists()
+
+
+def test_opens_of_the_posix_extensions_hold_up_nobodys_deletion(crew: Crew) -> None:
+    one, other = crew.in_each(contexts=asking(POSIX))
+    doomed = new_file(one)
+    theirs = posix_open(other, "file", access=GENERIC_ALL)
+    one.set_info(doomed, FILE_INFO, DISPOSITION, b"\1")
+    one.close(doomed)
+    assert not (crew.folder / "file").exists()
+    assert other.write(theirs, b"what is open stays") == 18
 
 
 def test_a_renamed_file_has_its_new_name_for_all_and_goes_by_it(crew: Crew) -> None:
