@@ -1,10 +1,12 @@
 """smbtorture on each store: some of each family that asks something of a backend; `torture` runs all of them."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from tests.contrib import stores
+from tests.contrib.conftest import Once
 from tests.contrib.stores import Store
 from tests.contrib.torture import FAMILIES, run_test, serving, tests_of
 from tests.smbtorture import setup
@@ -21,10 +23,16 @@ SHARE = "share0"
 
 
 @pytest.fixture(scope="session")
-def tortured(store: Store) -> Iterator[tuple[ServerProcess, str]]:
+def tortured(store: Store, once: Once) -> tuple[ServerProcess, str]:
     """A server for smbtorture, and the folder of its share on the store."""
-    with shared_scratch() as scratch, serving(store, scratch / "state") as (server, roots):
-        yield server, roots[SHARE]
+    server, roots = once.get((store.name, "torture"), lambda: _torturing(store))
+    return server, roots[SHARE]
+
+
+@contextlib.contextmanager
+def _torturing(store: Store) -> Iterator[tuple[ServerProcess, dict[str, str]]]:
+    with shared_scratch() as scratch, serving(store, scratch / "state") as running:
+        yield running
 
 
 def _parameters() -> list[object]:

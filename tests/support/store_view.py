@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from tests.support.processes import REPOSITORY
 
 
-_TRIES = 20
+_TRIES = 200
 
 
 class Stat(NamedTuple):
@@ -80,6 +81,7 @@ class StoreView:
                     self._remove_all(f"{path.rstrip('/')}/{name}")
             if not self.names(path):
                 return
+            time.sleep(0.05)
         raise OSError(errno.ENOTEMPTY, f"{path} does not become empty")
 
     def _remove_all(self, path: str) -> None:
