@@ -13,10 +13,10 @@ from lamina.core import dispatch
 from lamina.core.credit_window import CreditWindow
 from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
 from lamina.core.crypto.signing import Signer
-from lamina.core.outgoing import Outgoing
+from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE, Outgoing, seal_frame
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
 from lamina.core.session import Channel, SmbSession
-from lamina.core.short_way import ShortWay, may_be_short
+from lamina.core.short_way import ShortWay, lone_request
 from lamina.core.wire.constants import (
     FLAGS_ASYNC_COMMAND,
     FLAGS_RELATED_OPERATIONS,
@@ -25,7 +25,7 @@ from lamina.core.wire.constants import (
     Command,
 )
 from lamina.core.wire.errors import WireError
-from lamina.core.wire.header import Header, decode_header, pack_header_into, split_compound
+from lamina.core.wire.header import Header, decode_header, pack_header_into, pack_response_into, split_compound
 from lamina.core.wire.transform import TRANSFORM_SESSION_ID_AT, decode_transform_header, transform_session_id
 from lamina.ntfsa.status import NtStatus
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FRAME = struct.Struct(">I")
 _PLAIN: Final = 0x424D53FE
 _SEALED: Final = 0xFD
 _SMB1: Final = 0x424D53FF
@@ -44,6 +43,7 @@ _PROTOCOL_ID: Final = struct.Struct("<I")
 _PREAUTH_COMMANDS: Final = int(Command.SESSION_SETUP)
 _CANCEL: Final = int(Command.CANCEL)
 _MAX_FRAME: Final = 0xFFFFFF
+_PENDING: Final = NtStatus.PENDING
 _NO_MESSAGE_ID: Final = 0xFFFFFFFFFFFFFFFF
 _execute: Final = dispatch.execute
 
@@ -95,9 +95,10 @@ class Connection:
             sealed = None
             if message[0] == _SEALED:
                 message, sealed = self.opened(message)
-            if self.execute is not _execute or not may_be_short(message):
+            asked = lone_request(message)
+            if asked is None or self.execute is not _execute:
                 return self._receive(message, sealed)
-            kept, rest = self._short_way.serve(message, sealed)
+            kept, rest = self._short_way.serve(message, asked, sealed)
             return (self._receive(*rest) or kept) if rest is not None else kept
         except WireError as error:
             self.give_up(error)
@@ -111,11 +112,10 @@ class Connection:
             if protocol_id == _SMB1 and not self.negotiated and sealed is None:
                 return self._receive_smb1(message)
             raise WireError(f"unknown protocol id {protocol_id:#010x}")
-        exchange = self._take_apart(message, sealed)
+        exchange = self.take_apart(message, sealed)
         if exchange is None:
             return False
-        self.running.add(exchange)
-        self.server.engine.spawn(exchange.task, self._run, exchange)
+        self.server.engine.spawn(exchange.task, self.run, exchange)
         return not exchange.task.done
 
     def opened(self, message: memoryview) -> tuple[memoryview, SmbSession]:
@@ -137,27 +137,39 @@ class Connection:
         self.window.consume(0, 1)
         exchange = Exchange(self, [(message, Header.for_smb1_negotiate())], None)
         self.running.add(exchange)
-        self.server.engine.spawn(exchange.task, self._run, exchange)
+        self.server.engine.spawn(exchange.task, self.run, exchange)
         return not exchange.task.done
 
-    def _take_apart(self, message: memoryview, sealed: SmbSession | None) -> Exchange | None:
-        """The requests of a message, each paid for with its credits (3.3.5.2.3); CANCEL is done at once."""
-        messages = []
-        for part in split_compound(message, self.server.settings.limits.compound_depth):
-            header = decode_header(part)
-            if header.flags & FLAGS_SERVER_TO_REDIR:
-                raise WireError("a response was sent to the server")
-            if header.command == _CANCEL:
-                self._cancel(part, header, sealed)
-                continue
-            charge = (header.credit_charge or 1) if self.multi_credit else 1
-            if not self.window.consume(header.message_id, charge):
-                raise WireError(f"message id {header.message_id} (charge {charge}) was not granted or is used up")
-            messages.append((part, header))
+    def take_apart(self, message: memoryview, sealed: SmbSession | None) -> Exchange | None:
+        """The requests of a message, each paid for with its credits (3.3.5.2.3); CANCEL is done at once.
+
+        None where there is nothing to be answered.
+        """
+        header = decode_header(message)
+        if not header.next_command:
+            messages = [(message, header)] if self._is_due(message, header, sealed) else []
+        else:
+            parts = split_compound(message, self.server.settings.limits.compound_depth)
+            decoded = [(part, decode_header(part)) for part in parts]
+            messages = [(part, header) for part, header in decoded if self._is_due(part, header, sealed)]
         if not messages:
             return None
         self.requests += len(messages)
-        return Exchange(self, messages, sealed)
+        exchange = Exchange(self, messages, sealed)
+        self.running.add(exchange)
+        return exchange
+
+    def _is_due(self, message: memoryview, header: Header, sealed: SmbSession | None) -> bool:
+        """Whether a request is to be answered; it has paid. Raises WireError where it must not have been sent."""
+        if header.flags & FLAGS_SERVER_TO_REDIR:
+            raise WireError("a response was sent to the server")
+        if header.command == _CANCEL:
+            self._cancel(message, header, sealed)
+            return False
+        charge = (header.credit_charge or 1) if self.multi_credit else 1
+        if not self.window.consume(header.message_id, charge):
+            raise WireError(f"message id {header.message_id} (charge {charge}) was not granted or is used up")
+        return True
 
     def _cancel(self, message: memoryview, header: Header, sealed: SmbSession | None) -> None:
         """CANCEL (3.3.5.16): never answered; what is not authentic, or names no request of its session, is ignored.
@@ -181,7 +193,7 @@ class Connection:
 
     # -- running ------------------------------------------------------------------------------------------------
 
-    def _run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange) -> None:
         """Run the requests of a message in order (in the exchange's greenlet)."""
         try:
             execute = self.execute
@@ -236,40 +248,43 @@ class Connection:
         flags = FLAGS_SERVER_TO_REDIR | (header.flags & FLAGS_RELATED_OPERATIONS)
         if sign is not None:
             flags |= FLAGS_SIGNED
-        final = request.async_id and reply.status != NtStatus.PENDING
-        if request.async_id:
-            flags |= FLAGS_ASYNC_COMMAND
-        pack_header_into(
-            buffer,
-            offset,
-            command=header.command,
-            status=reply.status,
-            credits=0 if final else self.window.grant(header.credits),
-            flags=flags,
-            next_command=next_command,
-            message_id=header.message_id,
-            session_id=header.session_id,
-            tree_id=header.tree_id,
-            async_id=request.async_id,
-            credit_charge=header.credit_charge,
-        )
+        number = request.async_id
+        if not number:
+            granted = self.window.grant(header.credits)
+            pack_response_into(buffer, offset, header, reply.status, granted, flags, next_command, header.tree_id)
+            return sign
+        # The final response grants nothing: the interim one did.
+        granted = self.window.grant(header.credits) if reply.status == _PENDING else 0
+        flags |= FLAGS_ASYNC_COMMAND
+        pack_response_into(buffer, offset, header, reply.status, granted, flags, next_command, number)
         return sign
 
     def _queue_single(self, request: Request, reply: Reply, sealed: SmbSession | None) -> None:
-        size = HEADROOM + HEADER + reply.size
-        buffer = reply.buffer
-        if buffer is None:
-            buffer = bytearray(HEADROOM + HEADER) + reply.body
-        sign = self._pack_header(buffer, HEADROOM, request, reply, 0)
-        frame = memoryview(buffer)[:size]
-        if sign is not None:
-            sign.sign(frame[HEADROOM:])
+        out = self.out
+        if reply.buffer is not None or reply.size > LONGEST_IN_PAGE or out.page_is_lent:
+            buffer = reply.buffer or bytearray(HEADROOM + HEADER) + reply.body + bytes(SPARE)
+            self._queue_alone(request, reply, sealed, buffer)
+            return
+        at = out.room(HEADROOM + HEADER + reply.size + SPARE) + (HEADROOM if sealed is not None else FRAME)
+        end = at + HEADER + reply.size
+        signer = self._pack_header(out.page, at, request, reply, 0)
+        out.view[at + HEADER : end] = reply.body
+        self._sign_single(out.view[at:end], request, reply, signer)
+        seal_frame(out.view, at, end, sealed)
+        out.used = end
+
+    def _sign_single(self, message: memoryview, request: Request, reply: Reply, signer: Signer | None) -> None:
+        if signer is not None:
+            signer.sign(message)
         if request.header.command <= _PREAUTH_COMMANDS:
-            dispatch.after_setup(request, reply, frame[HEADROOM:])
-        if reply.buffer is None:
-            self._queue_frame(frame, sealed)
-        else:
-            self._queue_frame(frame, sealed, memoryview(buffer)[: size + SPARE], buffer)
+            dispatch.after_setup(request, reply, message)
+
+    def _queue_alone(self, request: Request, reply: Reply, sealed: SmbSession | None, buffer: bytearray) -> None:
+        """Queue a reply that lies in a buffer of its own."""
+        view, end = memoryview(buffer), HEADROOM + HEADER + reply.size
+        signer = self._pack_header(buffer, HEADROOM, request, reply, 0)
+        self._sign_single(view[HEADROOM:end], request, reply, signer)
+        self.out.add(view[seal_frame(view, HEADROOM, end, sealed) : end], buffer)
 
     def _queue_compound(self, replies: list[tuple[Request, Reply]], sealed: SmbSession | None) -> None:
         """Put several replies into one frame, each at an 8-byte boundary (3.3.4.1.3).
@@ -281,8 +296,8 @@ class Connection:
             for request, reply in replies:
                 self._queue_single(request, reply, sealed)
             return
-        buffer = bytearray(HEADROOM + sum(padded))
-        offset = HEADROOM
+        buffer = bytearray(HEADROOM + sum(padded) + SPARE)
+        view, offset = memoryview(buffer), HEADROOM
         last = len(replies) - 1
         for index, (request, reply) in enumerate(replies):
             body = reply.body
@@ -293,31 +308,9 @@ class Connection:
                 buffer[offset + HEADER : offset + HEADER + len(body)] = body
             sign = self._pack_header(buffer, offset, request, reply, padded[index] if index < last else 0)
             if sign is not None:
-                sign.sign(memoryview(buffer)[offset : offset + padded[index]])
+                sign.sign(view[offset : offset + padded[index]])
             offset += padded[index]
-        self._queue_frame(memoryview(buffer), sealed)
-
-    def _queue_frame(
-        self,
-        frame: memoryview,
-        sealed: SmbSession | None,
-        roomy: memoryview | None = None,
-        reusable: bytearray | None = None,
-    ) -> None:
-        """Seal what must be sealed, and put the length before it; `frame` has its headroom in front.
-
-        `roomy` is the same with SPARE bytes behind, where there are such: sealing then copies nothing.
-        """
-        if sealed is not None and sealed.sealer is not None:
-            if roomy is not None:
-                sealed.sealer.seal_in_place(roomy, sealed.session_id, 4, spare=True)
-            else:
-                sealed.sealer.seal_in_place(frame, sealed.session_id, 4)
-            _FRAME.pack_into(frame, 0, len(frame) - 4)
-        else:
-            _FRAME.pack_into(frame, HEADROOM - 4, len(frame) - HEADROOM)
-            frame = frame[HEADROOM - 4 :]
-        self.out.add(frame, reusable)
+        self.out.add(view[seal_frame(view, HEADROOM, offset, sealed) : offset])
 
     def send_interim(self, exchange: Exchange) -> None:
         """Tell the client that the current request is pending (3.3.4.2), together with the replies before it."""
@@ -352,9 +345,10 @@ class Connection:
         for exchange in self.running:
             # What the notification is about may have been granted in a compound that is not at its end.
             self._queue_replies(exchange)
-        buffer = bytearray(HEADROOM + HEADER) + body
-        pack_header_into(buffer, HEADROOM, command=command, message_id=_NO_MESSAGE_ID, flags=FLAGS_SERVER_TO_REDIR)
-        self._queue_frame(memoryview(buffer), sealed)
+        view = memoryview(bytearray(HEADROOM + HEADER) + body + bytes(SPARE))
+        pack_header_into(view, HEADROOM, command=command, message_id=_NO_MESSAGE_ID, flags=FLAGS_SERVER_TO_REDIR)
+        end = len(view) - SPARE
+        self.out.add(view[seal_frame(view, HEADROOM, end, sealed) : end])
         self.out.flush_unless_batched()
         return True
 

@@ -5,10 +5,14 @@ of a batch: no reply has a buffer of its own. What the kernel does not take at o
 with its buffers; they come back when all has gone out.
 """
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
+
+from lamina.core.crypto.sealing import SPARE, TRANSFORM_HEADER_LENGTH
 
 if TYPE_CHECKING:
     from lamina.core.buffers import BufferPool
+    from lamina.core.session import SmbSession
     from lamina.core.transport import TcpTransport
 
 PAGE: Final = 128 * 1024
@@ -17,18 +21,39 @@ PAGE: Final = 128 * 1024
 _GATHER: Final = 256 * 1024
 """The same for all replies together."""
 
+LONGEST_IN_PAGE: Final = 32 * 1024
+"""Bytes of a reply's body beyond which it lies in a buffer of its own."""
+
+FRAME: Final = 4
+"""Bytes before a message: its length (MS-SMB2 2.1)."""
+
+_pack_length: Final = Struct(">I").pack_into
 _NOTHING: Final = bytearray()
+
+
+def seal_frame(view: memoryview, at: int, end: int, sealed: "SmbSession | None") -> int:
+    """Encrypt the message from `at` to `end` for a session, if it is to be, and put its length before it.
+
+    Where the frame begins. There must be room for the transform header before it, and SPARE bytes behind it. Raises
+    NonceExhaustedError.
+    """
+    if sealed is not None and sealed.sealer is not None:
+        at -= TRANSFORM_HEADER_LENGTH
+        sealed.sealer.seal(view[at : end + SPARE], sealed.session_id)
+    _pack_length(view, at - FRAME, end - at)
+    return at - FRAME
 
 
 class Outgoing:
     """The frames of one connection that were not given to its transport yet, in the order in which they are to go.
 
     `page` and `view`, a memoryview of it, are where `room` was made; `used` is where the next small reply begins, and
-    whoever has written one says so by setting it.
+    whoever has written one says so by setting it. `page_is_lent`: somebody is writing behind that, and replies of
+    others need buffers of their own meanwhile.
     """
 
-    __slots__ = ("_begun", "_frames", "_gathered", "_in_batch", "_pool", "_reusable", "_transport", "page", "used",
-                 "view")  # fmt: skip
+    __slots__ = ("_begun", "_frames", "_gathered", "_in_batch", "_pool", "_reusable", "_transport", "page",
+                 "page_is_lent", "used", "view")  # fmt: skip
 
     def __init__(self, transport: "TcpTransport", pool: "BufferPool") -> None:
         self._transport = transport
@@ -39,6 +64,7 @@ class Outgoing:
         self._in_batch = False
         self.page = _NOTHING
         self.view = memoryview(_NOTHING)
+        self.page_is_lent = False
         self.used = 0
         self._begun = 0
 
@@ -81,14 +107,15 @@ class Outgoing:
         self._forget_page()
 
     def _forget_page(self) -> None:
+        self.page_is_lent = False
         self.page = _NOTHING
         self.view = memoryview(_NOTHING)
         self.used = self._begun = 0
 
     def flush_unless_batched(self) -> None:
         """Send what is there, unless the end of a batch does."""
-        if not self._in_batch and self._frames:
-            self.flush()
+        if not self._in_batch:
+            self.end_of_batch()
 
     def end_of_batch(self) -> None:
         """Send what has gathered."""

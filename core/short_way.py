@@ -9,13 +9,13 @@ wait it becomes an ordinary `Exchange`, which ends as all of those do; the messa
 greenlet. Replies are written into the page of `Outgoing`.
 """
 
-from struct import Struct
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from lamina.core.commands.write import WRITE_THROUGH
-from lamina.core.crypto.sealing import SPARE, TRANSFORM_HEADER_LENGTH, NonceExhaustedError
+from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
 from lamina.core.open_lookup import CREDIT_BYTES, NO_FILE_ID
+from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE, seal_frame
 from lamina.core.request import HEADER, HEADROOM, Exchange, Reply, Request
 from lamina.core.session import SessionState
 from lamina.core.settings import Dialect
@@ -53,14 +53,10 @@ if TYPE_CHECKING:
     from lamina.core.session import Channel, SmbOpen, SmbSession
     from lamina.vfs_modules.services.request_view import RequestView
 
-LONGEST_IN_PAGE: Final = 32 * 1024
-"""Bytes of a read beyond which its reply has a buffer of its own."""
-
 Rest = tuple[memoryview, "SmbSession | None"]
 """A message that goes the long way, decrypted, and the session whose key it came with."""
 
-_COMMAND: Final = Struct("<H").unpack_from
-_FRAME: Final = Struct(">I").pack_into
+_CANCEL: Final = int(Command.CANCEL)
 _ECHO: Final = int(Command.ECHO)
 _READ: Final = int(Command.READ)
 _WRITE: Final = int(Command.WRITE)
@@ -71,70 +67,95 @@ _PERSISTENT: Final = Kind.PERSISTENT
 _SMB_2_1: Final = int(Dialect.SMB_2_1)
 _SMB_3_0: Final = int(Dialect.SMB_3_0)
 _SUCCESS: Final = NtStatus.SUCCESS
-_BEFORE: Final = 4
-_BEFORE_SEALED: Final = 4 + TRANSFORM_HEADER_LENGTH
-_SMALL: Final = _BEFORE_SEALED + READ_REPLY + SPARE
+_SMALL: Final = HEADROOM + READ_REPLY + SPARE
 
 _Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None"]
 """A request: its message and channel, the session whose key it came with, and what its reply is to be signed with."""
 
+_NOTHING: Final = cast("_Now", None)
 
-def may_be_short(message: memoryview) -> bool:
-    """Whether a message is worth a try: its first command is one of those that go the short way."""
-    return len(message) >= HEADER and _COMMAND(message, 12)[0] in _HANDLERS
+
+def lone_request(message: memoryview) -> Fields | None:
+    """The header of a message that is one request to be answered; None for compounds and CANCEL, and for what is no
+    request at all."""
+    if len(message) < HEADER:
+        return None
+    asked: Fields = unpack_header(message)
+    return asked if asked[0] == PROTOCOL_NUMBER and not asked[7] and asked[4] != _CANCEL else None
 
 
 class ShortWay:
     """The short way of one connection."""
 
-    __slots__ = ("_connection", "_drained", "_now", "_open", "_rest", "_task")
-
-    _now: _Now
-    _open: "SmbOpen"
+    __slots__ = ("_batch", "_connection", "_drained", "_now", "_open", "_rest", "_task")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task = Task(self.on_park)
         self._rest: Rest | None = None
         self._drained = False
+        self._batch = 0
+        self._forget()
 
-    def serve(self, message: memoryview, sealed: "SmbSession | None") -> tuple[bool, Rest | None]:
-        """Answer this message, and those behind it as far as they go the short way.
+    def _forget(self) -> None:
+        """Nothing is worked on: hold on to no buffer and to no open."""
+        self._now = _NOTHING
+        self._open = cast("SmbOpen", None)
 
-        Whether one of them waits and still needs its bytes; and the first that must go the long way. With neither,
-        there are no more. To be called outside of requests.
+    def serve(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> tuple[bool, Rest | None]:
+        """Answer this message, a `lone_request`, and those behind it, the short way or the long one.
+
+        Whether one of them waits and still needs its bytes; and the first that is no lone request. With neither, there
+        are no more. To be called outside of requests.
         """
         self._drained = False
-        self._connection.server.engine.spawn(self._task, self._run, message, sealed)
+        self._connection.server.engine.spawn(self._task, self._run, message, asked, sealed)
+        # Who has waited finds that others have gone on.
+        self._batch += 1
+        self._forget()
         rest, self._rest = self._rest, None
         return not self._drained and rest is None, rest
 
-    def _run(self, message: memoryview | None, sealed: "SmbSession | None") -> None:
-        """Work on messages until there are no more, one must go the long way, or one has waited (in a greenlet)."""
-        connection, task = self._connection, self._task
-        next_message = connection.transport.next_message
+    def _run(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> None:
+        """Work on messages until there are no more, one is no lone request, or one has waited (in a greenlet)."""
+        batch = self._batch
         try:
-            while message is not None:
-                if len(message) < HEADER or not self._answer(message, sealed):
+            while True:
+                if not self._answer(message, asked, sealed):
+                    self._go_the_long_way(message, sealed)
+                if self._batch != batch:
+                    return
+                following = self._connection.transport.next_message()
+                if following is None:
+                    self._drained = True
+                    return
+                message, sealed = self._connection.opened(following) if following[0] == _SEALED else (following, None)
+                lone = lone_request(message)
+                if lone is None:
                     self._rest = message, sealed
                     return
-                if self._task is not task:
-                    return
-                message, sealed = next_message(), None
-                if message is not None and message[0] == _SEALED:
-                    message, sealed = connection.opened(message)
-            self._drained = True
+                asked = lone
         except (WireError, NonceExhaustedError) as error:
-            connection.give_up(error)
+            self._connection.give_up(error)
+
+    def _go_the_long_way(self, message: memoryview, sealed: "SmbSession | None") -> None:
+        connection, batch = self._connection, self._batch
+        exchange = connection.take_apart(message, sealed)
+        if exchange is None:
+            return
+        engine = connection.server.engine
+        engine.go_on_as(exchange.task)
+        connection.run(exchange)
+        if self._batch == batch:
+            engine.go_on_as(self._task)
 
     # -- is it usual? -------------------------------------------------------------------------------------------
 
-    def _answer(self, message: memoryview, sealed: "SmbSession | None") -> bool:
+    def _answer(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> bool:
         """Answer one request; False if it must go the long way, and nothing has been done for it."""
-        asked: Fields = unpack_header(message)
-        protocol, size, _, _, command, _, flags, following, _, _, session_id = asked
+        _, size, _, _, command, _, flags, _, _, _, session_id = asked
         handle = _HANDLERS.get(command)
-        if handle is None or protocol != PROTOCOL_NUMBER or size != HEADER or following or flags & _UNUSUAL:
+        if handle is None or size != HEADER or flags & _UNUSUAL:
             return False
         channel = self._connection.channels.get(session_id)
         if channel is None or channel.binding:
@@ -202,9 +223,11 @@ class ShortWay:
             return True
         task, out = self._task, self._connection.out
         room = out.room(_SMALL + length)
-        page, start = out.page, room + (_BEFORE if self._now[2] is None else _BEFORE_SEALED) + READ_REPLY
+        page, start = out.page, room + (FRAME if self._now[2] is None else HEADROOM) + READ_REPLY
         target = out.view[start : start + length]
+        out.page_is_lent = True
         count = self._fill(target, offset, minimum)
+        out.page_is_lent = False
         if count < 0:
             return True
         if self._task is not task or out.used != room or out.page is not page:
@@ -225,6 +248,7 @@ class ShortWay:
             if count < minimum:
                 raise NtStatusError(NtStatus.END_OF_FILE)
         except BaseException as error:
+            self._connection.out.page_is_lent = False
             self._leave(task, error)
             return -1
         return count
@@ -275,7 +299,7 @@ class ShortWay:
 
     def _room(self) -> int:
         """Where a small reply begins in the page."""
-        return self._connection.out.room(_SMALL) + (_BEFORE if self._now[2] is None else _BEFORE_SEALED)
+        return self._connection.out.room(_SMALL) + (FRAME if self._now[2] is None else HEADROOM)
 
     def _flags(self) -> int:
         return 0 if self._now[3] is None else FLAGS_SIGNED
@@ -289,14 +313,9 @@ class ShortWay:
     def _protect(self, view: memoryview, at: int, end: int) -> int:
         """Sign or seal the reply from `at` to `end`, and put its length before it; where the frame begins."""
         _, _, sealed, signer = self._now
-        if sealed is not None:
-            at -= TRANSFORM_HEADER_LENGTH
-            assert sealed.sealer is not None
-            sealed.sealer.seal(view[at : end + SPARE], sealed.session_id)
-        elif signer is not None:
+        if signer is not None:
             signer.sign(view[at:end])
-        _FRAME(view, at - _BEFORE, end - at)
-        return at - _BEFORE
+        return seal_frame(view, at, end, sealed)
 
     # -- back to the long way -----------------------------------------------------------------------------------
 

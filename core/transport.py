@@ -187,7 +187,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         size = len(self._view)
         if kept or self._needed > size or self._is_full(rest):
             self._replace_buffer(kept, rest)
-        elif rest > _MOVED and self._start + self._needed <= size:
+        elif not self._start or (rest > _MOVED and self._start + self._needed <= size):
             return
         elif rest:
             self._buffer[:rest] = self._buffer[self._start : self._end]
@@ -204,7 +204,7 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def _replace_buffer(self, kept: bool, rest: int) -> None:
         old, old_view = self._buffer, self._view
-        size = max(self._needed, _BUSY_BUFFER if self._is_full(rest) else IDLE_BUFFER)
+        size = max(self._needed, rest, _BUSY_BUFFER if self._is_full(rest) else IDLE_BUFFER)
         self._use(self._pool.take(size + SPARE))
         self._view[:rest] = old_view[self._start : self._end]
         if not kept:

@@ -188,6 +188,18 @@ class Engine:
         self.running += 1
         worker.switch()
 
+    def go_on_as(self, task: Task) -> None:
+        """What is running is another request from now on: for those that are worked on one after the other.
+
+        To be called inside a request. The one that was running has ended.
+        """
+        worker = greenlet.getcurrent()
+        assert isinstance(worker, _Worker)
+        if worker.task is not None:
+            worker.task._worker = None
+        worker.task = task
+        task._worker = worker
+
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run `function` as a request and await its result; for server code that is itself asynchronous."""
         outcome: asyncio.Future[_T] = self.loop.create_future()

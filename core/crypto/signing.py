@@ -19,7 +19,9 @@ AES_GMAC: Final = 0x0002
 """Signing algorithm identifiers (MS-SMB2 2.2.3.1.7 SMB2_SIGNING_CAPABILITIES)."""
 
 _HEADER_LENGTH: Final = 64
-_SIGNATURE: Final = slice(48, 64)
+_SIGNATURE: Final = 48
+_get_signature: Final = Struct("16s").unpack_from
+_put_signature: Final = Struct("16s").pack_into
 _ZEROS: Final = bytes(16)
 _nonce_fields = Struct("<H2xI4xQ").unpack_from  # Command, Flags, MessageId, at 12
 _CANCEL: Final = 0x000C
@@ -47,17 +49,17 @@ class _Base:
         """See Signer.sign."""
         if len(message) < _HEADER_LENGTH:
             raise ValueError("a message shorter than its header cannot be signed")
-        message[_SIGNATURE] = _ZEROS
-        message[_SIGNATURE] = self._mac(message)
+        _put_signature(message, _SIGNATURE, _ZEROS)
+        _put_signature(message, _SIGNATURE, self._mac(message))
 
     def verify(self, message: bytearray | memoryview) -> bool:
         """See Signer.verify."""
         if len(message) < _HEADER_LENGTH:
             return False
-        given = bytes(message[_SIGNATURE])
-        message[_SIGNATURE] = _ZEROS
+        (given,) = _get_signature(message, _SIGNATURE)
+        _put_signature(message, _SIGNATURE, _ZEROS)
         expected = self._mac(message)
-        message[_SIGNATURE] = given
+        _put_signature(message, _SIGNATURE, given)
         return compare_digest(expected, given)
 
 

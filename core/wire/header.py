@@ -37,19 +37,29 @@ class Header:
         "tree_id",
     )
 
-    def __init__(
-        self, command: int, message_id: int = 0, session_id: int = 0, tree_id: int = 0, flags: int = 0
+    def __init__(  # noqa: PLR0913, PLR0917 - a header has these fields
+        self,
+        command: int,
+        message_id: int = 0,
+        session_id: int = 0,
+        tree_id: int = 0,
+        flags: int = 0,
+        async_id: int = 0,
+        credit_charge: int = 0,
+        credits: int = 0,  # noqa: A002 - the name of the field
+        next_command: int = 0,
+        status: int = 0,
     ) -> None:
         self.command = command
         self.message_id = message_id
         self.session_id = session_id
         self.tree_id = tree_id
         self.flags = flags
-        self.async_id = 0
-        self.credit_charge = 0
-        self.credits = 0
-        self.next_command = 0
-        self.status = 0
+        self.async_id = async_id
+        self.credit_charge = credit_charge
+        self.credits = credits
+        self.next_command = next_command
+        self.status = status
 
     @property
     def channel_sequence(self) -> int:
@@ -74,16 +84,9 @@ def decode_header(message: memoryview) -> Header:
         raise WireError(f"message of {len(message)} bytes is shorter than a header") from None
     if protocol != PROTOCOL_NUMBER or size != HEADER_SIZE or len(message) < HEADER_SIZE:
         raise _not_a_header(message, size)
-    header = Header(command, message_id, session_id, 0, flags)
     if flags & FLAGS_ASYNC_COMMAND:
-        header.async_id = ids
-    else:
-        header.tree_id = ids >> 32
-    header.credit_charge = charge
-    header.credits = granted
-    header.next_command = following
-    header.status = status
-    return header
+        return Header(command, message_id, session_id, 0, flags, ids, charge, granted, following, status)
+    return Header(command, message_id, session_id, ids >> 32, flags, 0, charge, granted, following, status)
 
 
 def _not_a_header(message: memoryview, size: int) -> WireError:
@@ -92,6 +95,19 @@ def _not_a_header(message: memoryview, size: int) -> WireError:
     if bytes(message[:4]) != PROTOCOL_ID:
         return WireError(f"ProtocolId {bytes(message[:4])!r} is not that of SMB2")
     return WireError(f"header with StructureSize {size} instead of {HEADER_SIZE}")
+
+
+def pack_response_into(buffer: bytearray | memoryview, at: int, asked: Header, *answer: int) -> None:
+    """Write the header of a response to `asked`, its signature zero.
+
+    `answer`: status, credits, flags, NextCommand and, where `flags` have FLAGS_ASYNC_COMMAND, AsyncId, else TreeId.
+    """
+    status, granted, flags, following, number = answer
+    ids = number if flags & FLAGS_ASYNC_COMMAND else number << 32
+    _ENCODED.pack_into(
+        buffer, at, PROTOCOL_NUMBER, HEADER_SIZE, asked.credit_charge, status, asked.command, granted, flags, following,
+        asked.message_id, ids, asked.session_id,
+    )  # fmt: skip
 
 
 def pack_header_into(  # noqa: PLR0913 - a header has these fields, and an object between would cost each response

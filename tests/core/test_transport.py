@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.core.buffers import BufferPool
@@ -56,6 +56,7 @@ def frames(sizes: list[int]) -> tuple[list[bytes], bytes]:
 
 
 @given(st.lists(st.sampled_from([1, 64, 100, 5_000, IDLE_BUFFER, 70_000, 300_000]), max_size=12), st.integers())
+@settings(deadline=None)
 def test_messages_come_out_whole_however_the_bytes_arrive(sizes: list[int], seed: int) -> None:
     bodies, stream = frames(sizes)
     transport, sink = TcpTransport(BufferPool()), Sink()
@@ -65,6 +66,7 @@ def test_messages_come_out_whole_however_the_bytes_arrive(sizes: list[int], seed
 
 
 @given(st.lists(st.sampled_from([64, 100, 5_000, 70_000]), max_size=12), st.integers())
+@settings(deadline=None)
 def test_a_message_that_is_still_referred_to_keeps_its_bytes(sizes: list[int], seed: int) -> None:
     _, stream = frames(sizes)
     transport, sink = TcpTransport(BufferPool()), Sink(keep=lambda count: count % 2 == 0)

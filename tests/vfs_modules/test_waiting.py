@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lamina.vfs_modules.chain import Chain, build_chain
-from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, wait
+from lamina.vfs_modules.engine import Engine, RequestCancelled, Task, current_task, wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ShareInfo
 from lamina.vfs_modules.operations import Access, OpenHow
@@ -274,3 +274,28 @@ def test_what_still_waits_ends_with_the_engine() -> None:
 
     asyncio.run(serve())
     assert seen == ["ended", "did not wait again"]
+
+
+def test_one_greenlet_may_go_on_as_another_request() -> None:
+    seen: list[object] = []
+
+    async def main() -> None:
+        engine = Engine(asyncio.get_running_loop(), threads=1)
+        first, second, somebody = Task(), Task(), engine.loop.create_future()
+
+        def run() -> None:
+            seen.append(current_task() is first)
+            engine.go_on_as(second)
+            seen.append(current_task() is second)
+            wait(somebody)
+            seen.append("woken")
+
+        engine.spawn(first, run)
+        seen.append((first.done, second.done, second.is_interruptible))
+        somebody.set_result(None)
+        await settle()
+        seen.append(second.done)
+        engine.close()
+
+    asyncio.run(main())
+    assert seen == [True, True, (True, False, True), "woken", True]

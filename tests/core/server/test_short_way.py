@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lamina
-from lamina.core import dispatch, short_way
+from lamina.core import dispatch, outgoing
 from lamina.core.connection import Connection
 from lamina.core.wire import constants as smb
 from lamina.core.wire.constants import Command
@@ -18,6 +18,7 @@ from lamina.core.wire.header import pack_header_into
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.core.wire.write import WriteRequest, encode_write_request
 from lamina.ntfsa.status import NtStatus
+from lamina.vfs_modules.engine import sleep
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.services.request_view import RequestView, current_request
@@ -63,7 +64,7 @@ _SENT = st.builds(
     command=st.sampled_from([Command.ECHO, Command.READ, Command.WRITE]),
     offset=st.sampled_from([0, 1, 4096, 50_000, 51_200, 60_000, (1 << 63) - 2, (1 << 64) - 1]),
     length=st.sampled_from(
-        [0, 1, 100, 4096, short_way.LONGEST_IN_PAGE, short_way.LONGEST_IN_PAGE + 1, 65536, 65537, 131_072]
+        [0, 1, 100, 4096, outgoing.LONGEST_IN_PAGE, outgoing.LONGEST_IN_PAGE + 1, 65536, 65537, 131_072]
     ),
     minimum=_rarely(0, 1, 5000),
     file=_rarely(0, 1),
@@ -295,27 +296,62 @@ def test_nothing_is_left_of_a_request(slow: Slow) -> None:
 
 
 class _Notifying(VfsModule):
-    """Sends something else to the client while it reads."""
+    """Sends something else to the client before it reads, and after."""
 
-    def __init__(self, connections: list[Connection]) -> None:
+    def __init__(self, connections: list[Connection], size: int) -> None:
         super().__init__()
         self._connections = connections
+        self._size = size
 
     def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        self._notify()
         count = self.next.pread(token, handle, buffer, offset)
-        for connection in self._connections * 5:
-            connection.send_notification(Command.OPLOCK_BREAK, bytes(100_000), None)
+        self._notify()
         return count
 
+    def _notify(self) -> None:
+        for connection in self._connections:
+            connection.send_notification(Command.OPLOCK_BREAK, bytes(self._size), None)
 
-def test_what_is_sent_while_a_request_is_worked_on_does_not_disturb_its_reply(serve: Callable[..., Served]) -> None:
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_what_is_sent_while_a_request_is_worked_on_does_not_disturb_its_reply(
+    size: int, serve: Callable[..., Served]
+) -> None:
     connections: list[Connection] = []
-    served = serve(chain=[_Notifying(connections), "posix"])
+    served = serve(chain=[_Notifying(connections, size), "posix"])
     (served.folder / "file").write_bytes(_CONTENT)
     client = served.connected()
     file = new_file(client)
     connections.append(_connection_of(served, client))
     reads = _in_one_go(client, file, [ECHO, Sent(Command.READ, 512, 512), ECHO, READ])
-    found = [client.recv() for _ in range(len(reads) + 10)]
+    found = [client.recv() for _ in range(len(reads) + 4)]
     bodies = {one.header.message_id: bytes(one.message[80:]) for one in found}
     assert [bodies[number] for number in reads] == [b"", _CONTENT[512:1024], b"", _CONTENT[:512]]
+
+
+class _Freeing(VfsModule):
+    """Lets a request of the same client that waits go on, and end, before it reads."""
+
+    def __init__(self, delay: DelayModule) -> None:
+        super().__init__()
+        self._delay = delay
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        if offset:
+            self._delay.release()
+            sleep(0.01)
+        return self.next.pread(token, handle, buffer, offset)
+
+
+def test_what_waited_ends_while_another_begins_to_wait(serve: Callable[..., Served]) -> None:
+    delay = DelayModule(DelayOptions(operations=frozenset({"pread"})))
+    served = serve(chain=[_Freeing(delay), delay, "posix"])
+    (served.folder / "file").write_bytes(_CONTENT)
+    client = served.connected()
+    file = new_file(client)
+    served.call(delay.hold)
+    requests = [READ, ECHO, Sent(Command.READ, 1024, 512), ECHO, READ]
+    ids = _in_one_go(client, file, requests)
+    bodies = {one.header.message_id: bytes(one.message[80:]) for one in (client.recv() for _ in ids)}
+    assert [bodies[number] for number in ids] == [_CONTENT[:512], b"", _CONTENT[1024:1536], b"", _CONTENT[:512]]
