@@ -57,9 +57,10 @@ class Connection:
         self.lock = threading.Lock()
         self.mount: Mount | None = None
         self._key, self._users, self._turn = key, 0, Turn()
-        self._hanging = 0
+        self._hanging = self._tries = 0
+        self._refusal: OSError | None = None
         self._discarded: deque[Callable[[], object]] = deque()
-        self._discarding = self._closed = False
+        self._discarding = False
         self._workers = Workers(key.threads, "lamina-ceph")
 
     @classmethod
@@ -86,7 +87,6 @@ class Connection:
         if mount is not None:
             self._unmount(mount)
         self._workers.close()
-        self._closed = True
 
     def _unmount(self, mount: Mount) -> None:
         if mount.lost or mount.running:
@@ -110,7 +110,7 @@ class Connection:
 
     def _drop_all(self) -> None:
         self._discarding = False
-        if self._discarded and not self._closed:
+        if self._discarded and self._users:
             with contextlib.suppress(OSError):
                 self._workers.call(self.seconds, self._drop)
 
@@ -126,16 +126,26 @@ class Connection:
         mount = self.mount
         if mount is not None and not mount.lost:
             return mount
-        if self._closed:
-            fail(errno.ESHUTDOWN)
+        tries = self._tries
         with self._turn:
-            mount = self.mount
-            if mount is None or mount.lost:
-                made = self._workers.call(self.seconds, Mount, self.settings, late=Mount.unmount)
-                if mount is not None:
-                    beside(mount.give_up)
-                self.mount = mount = made
-            return mount
+            if tries != self._tries and self._refusal is not None:
+                raise self._refusal  # whoever was waited for has tried in vain
+            if self.mount is None or self.mount.lost:
+                self._mount_anew()
+            assert self.mount is not None
+            return self.mount
+
+    def _mount_anew(self) -> None:
+        old, self._refusal = self.mount, None
+        try:
+            self.mount = self._workers.call(self.seconds, Mount, self.settings, late=Mount.unmount)
+        except OSError as error:
+            self._refusal = OSError(error.errno, error.strerror)
+            raise
+        finally:
+            self._tries += 1
+        if old is not None:
+            beside(old.give_up)
 
     def call(self, function: Callable[..., _T], *arguments: Any, late: Callable[[_T], object] | None = None) -> _T:
         """Call `function(mount, *arguments)` on a thread. Raises what it does, ETIMEDOUT where that takes too long.
