@@ -21,6 +21,7 @@ SILENT_SECONDS: Final = 10.0
 _BACKLOG: Final = 1024
 _AT_ONCE: Final = 64
 _PEEKED: Final = 128
+_PAUSE: Final = 1.0
 
 Place = Callable[[socket.socket, str, bytes], None]
 """Takes a connection: the socket, where it comes from, and the client's guid."""
@@ -87,9 +88,19 @@ class Reception:
                 return
             except OSError as error:
                 log.warning("a connection cannot be accepted: %s", error)
+                self._pause(listener)
                 return
             connection.setblocking(False)
             self._greet(connection, str(peer[0]))
+
+    def _pause(self, listener: socket.socket) -> None:
+        # There are no descriptors left, or no memory; the connection is still there, and would be tried without end.
+        self._loop.remove_reader(listener.fileno())
+        self._loop.call_later(_PAUSE, self._go_on, listener)
+
+    def _go_on(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _greet(self, connection: socket.socket, peer: str) -> None:
         limits = self.limits

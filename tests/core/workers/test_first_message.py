@@ -3,19 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.core.wire.negotiate import NegotiateRequest, encode_negotiate_request
 from lamina.core.workers.first_message import NO_GUID, glance
-
-GUID = b"a client's guid."
-
-
-def framed(message: bytes) -> bytes:
-    return len(message).to_bytes(4, "big") + message
-
-
-def negotiate() -> bytes:
-    body = encode_negotiate_request(NegotiateRequest((0x0210, 0x0311), 1, 0x7F, GUID), ())
-    return framed(b"\xfeSMB" + bytes(60) + body)
+from tests.support.negotiates import GUID, framed, negotiate
 
 
 @given(st.integers(0, len(negotiate())))
