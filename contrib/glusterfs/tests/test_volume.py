@@ -56,6 +56,19 @@ def test_shares_of_one_volume_have_one_connection(serve: Serve) -> None:
     assert volumes[0].number == volumes[2].number
 
 
+def test_without_another_root_it_is_the_path_of_the_share(serve: Serve, root: str) -> None:
+    make(serve(), "file", b"data")
+    share = local_chain(root, GlusterBackend(options(root="")))
+    place = share.open_root(TOKEN)
+    assert share.stat(TOKEN, place, "file").size == 4
+    share.close(TOKEN, place)
+    share.disconnect()
+    with pytest.raises(FileNotFoundError):
+        local_chain("/no-such-folder", GlusterBackend(options(root="")))
+    with pytest.raises(OSError, match="no folder of a volume"):
+        local_chain("/a/../b", GlusterBackend(options(root="")))
+
+
 @pytest.mark.parametrize(
     ("wrong", "number"), [({"root": "/no-such-folder"}, errno.ENOENT), ({"volume": ""}, errno.EINVAL)]
 )

@@ -60,9 +60,9 @@ class GlusterDurability(GlusterOpening):
 
     def _is_in_share(self, found: Opened, gfid: bytes) -> bool:
         """Whether one of the file's names is beneath the share's root: the bricks know them (`storage.gfid2path`)."""
-        if self.options.root == "/":
+        if self._top == "/":
             return True
-        root = os.fsencode(self.options.root) + b"/"
+        root = os.fsencode(self._top) + b"/"
         api = self._volume.api
         room = api.ffi.new(f"char[{_LONGEST_PATH}]")
         length = api.lib.glfs_h_getxattrs(self._volume.fs, found.object, _PATHS, room, _LONGEST_PATH)

@@ -31,6 +31,14 @@ def place_of(text: str) -> Place:
     return Place("tcp", found["host"].strip("[]"), port)
 
 
+def folder_of(path: str) -> str:
+    """A folder of a volume as it is written, with one "/" between names. ValueError where it is none."""
+    parts = [part for part in path.split("/") if part]
+    if "\0" in path or {".", ".."} & set(parts):
+        raise ValueError(f"{path!r} is no folder of a volume")
+    return "/" + "/".join(parts)
+
+
 class GlusterOptions(ModuleOptions):
     """What the administrator may say in [share.NAME.glusterfs]."""
 
@@ -47,9 +55,9 @@ class GlusterOptions(ModuleOptions):
         f"host:port (without one {PORT}), [IPv6 address]:port, or unix+/path of a socket",
     )
     root: str = Field(
-        default="/",
-        pattern=r"^/",
-        description="the folder of the volume that is the share's root; the share's own `path` is not used",
+        default="",
+        pattern=r"^(/|$)",
+        description="the folder of the volume that is the share's root; without it the share's `path` is",
     )
     log_file: str = Field(default="/dev/null", description="where the GlusterFS library logs")
     log_level: Literal[LOG_LEVELS] = Field(default="warning", description="what it logs")  # type: ignore[valid-type]
@@ -106,10 +114,7 @@ class GlusterOptions(ModuleOptions):
     @field_validator("root")
     @classmethod
     def _is_plain(cls, given: str) -> str:
-        parts = [part for part in given.split("/") if part]
-        if "\0" in given or {".", ".."} & set(parts):
-            raise ValueError(f"{given!r} is no folder of a volume")
-        return "/" + "/".join(parts)
+        return folder_of(given) if given else ""
 
     @field_validator("log_level", mode="before")
     @classmethod

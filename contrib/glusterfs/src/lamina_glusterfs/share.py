@@ -13,7 +13,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.workers import Workers
 
 from lamina_glusterfs.opened import Opened
-from lamina_glusterfs.options import GlusterOptions
+from lamina_glusterfs.options import GlusterOptions, folder_of
 from lamina_glusterfs.volume import Volume
 from lamina_glusterfs.walk import Walk
 
@@ -33,6 +33,10 @@ class GlusterShare(Backend):
         if not self.options.volume:
             raise OSError(errno.EINVAL, "the option `volume` says which volume to serve, and is not given")
         self._links = share.follow_symlinks
+        try:
+            self._top = self.options.root or folder_of(share.path)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from None
         connecting = Workers(1, "gluster-connect")
         try:
             self._volume = connecting.call(self.options.timeout, Volume.of, self.options)
@@ -51,12 +55,12 @@ class GlusterShare(Backend):
             raise self._volume.failure()
         whole = Opened(self._volume, top, None, Access.PATH, True)
         try:
-            with Walk(self._volume, top, top, os.fsencode(self.options.root)) as walk:
+            with Walk(self._volume, top, top, os.fsencode(self._top)) as walk:
                 found = walk.end(follow=True)
                 if found.stat is None:
-                    raise OSError(errno.ENOENT, "the volume has no such folder", self.options.root)
+                    raise OSError(errno.ENOENT, "the volume has no such folder", self._top)
                 if found.stat.mode & 0o170000 != 0o040000:
-                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.options.root)
+                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self._top)
                 return Opened(self._volume, walk.keep(found.object), None, Access.PATH, True)
         finally:
             whole.close()
