@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
+from lamina.core.compiled import by_package, compiled_modules
 from lamina.core.control import Command, Say
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.services import MetricSample
@@ -26,6 +27,7 @@ def status(runtime: "Runtime") -> Status:
     trees = Counter(tree.share.name for session in server.sessions.values() for tree in session.trees.values())
     return {
         "version": __version__,
+        "compiled": list(compiled_modules()),
         "uptime": round(time.time() - server.started_at, 3),
         "connections": len(server.connections),
         "sessions": len(server.sessions),
@@ -79,6 +81,8 @@ def as_text(shown: Status) -> Iterator[str]:
         f"lamina {shown['version']}, up {_duration(shown['uptime'])}, {_many(shown['connections'], 'connection')}, "
         f"{_many(shown['sessions'], 'session')}, {_many(shown['waiting'], 'open file')} without a client"
     )
+    if shown.get("compiled"):
+        yield f"compiled: {by_package(shown['compiled'])}"
     for worker in shown.get("workers", ()):
         yield f"worker {worker['number']}  process {worker['pid']}, {_many(worker['connections'], 'connection')}"
     for share in shown["shares"]:

@@ -19,8 +19,13 @@ from lamina.core.cli.serving import serve
 from lamina.core.cli.status import status
 from lamina.core.cli.trace import trace
 from lamina.core.cli.users import app as user_app
+from lamina.core.compiled import in_short
 
-app = App(name="lamina", version=__version__, help="An SMB2/3 file server for Windows, macOS and Linux clients.")
+app = App(
+    name="lamina",
+    version=f"{__version__}{in_short()}",
+    help="An SMB2/3 file server for Windows, macOS and Linux clients.",
+)
 app.command(serve)
 app.command(run)
 app.command(check)

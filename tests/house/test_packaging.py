@@ -59,7 +59,7 @@ def test_the_wheel_holds_all_modules_and_only_lamina(tmp_path):
 def _copy_of_the_source(target: Path) -> Path:
     """The build writes beside the source; so it gets a copy of what git would give a stranger."""
     target.mkdir()
-    for name in ("core", "ntfsa", "vfs_modules", "src", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("core", "ntfsa", "vfs_modules", "src", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         subprocess.run(["cp", "-a", str(REPOSITORY / name), str(target)], check=True)
     return target
 

@@ -215,13 +215,19 @@ def serving(layout: Layout, state: Path, kind: str | None = None, port: int = 0)
         server.stop()
 
 
+def compiled_library() -> list[str]:
+    """Where `python -m tests.compiled` has put the compiled modules that are to be tried; [] otherwise."""
+    library = os.environ.get("LAMINA_TEST_LIBRARY", "")
+    return [library] if library else []
+
+
 def start_lamina(layout: Layout, state: Path, port: int = 0) -> ServerProcess:
     """Start Lamina in a process of its own; returns when it accepts connections."""
     log = state / "lamina.log"
     if layout.workers == 1 and WORKERS:
         layout = replace(layout, workers=int(WORKERS))
     port = port or free_port()
-    python_path = os.pathsep.join([str(REPOSITORY), *layout.python_path])
+    python_path = os.pathsep.join([*compiled_library(), str(REPOSITORY), *layout.python_path])
     environment = {**os.environ, "PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
     with log.open("a") as stderr:
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """One valid message, or more, for every decoder of `lamina.core.wire`: what its tests and its fuzzer start from."""
 
 from collections.abc import Callable
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from lamina.core.wire import cancel, echo, header, logoff, server_copy, smb1
@@ -57,10 +58,15 @@ def _message(
     return Sample(name, decode, message(body), value, spare)
 
 
+_HEADER = sorted(
+    name for name, kind in vars(header.Header).items() if isinstance(kind, MemberDescriptorType | GetSetDescriptorType)
+)
+
+
 def header_fields(data: memoryview) -> tuple[int, ...]:
     """All fields of a header, in the order of their names."""
     decoded = header.decode_header(data)
-    return tuple(getattr(decoded, name) for name in header.Header.__slots__)
+    return tuple(getattr(decoded, name) for name in _HEADER)
 
 
 def chain(data: memoryview) -> list[bytes]:
