@@ -8,7 +8,7 @@ import pytest
 from tests.contrib import stores
 from tests.contrib.conftest import Once
 from tests.contrib.stores import Store
-from tests.contrib.torture import FAMILIES, run_test, serving, tests_of
+from tests.contrib.torture import FAMILIES, run_test, serving, listed_for
 from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, select, surprise
 from tests.smbtorture.runner import SMBTORTURE, installed
@@ -36,7 +36,7 @@ def _torturing(store: Store) -> Iterator[tuple[ServerProcess, dict[str, str]]]:
 
 
 def _parameters() -> list[object]:
-    chosen = [(name, test) for name in stores.NAMES for test in select(tests_of(name), FAMILIES) if not test.slow]
+    chosen = [(name, test) for name in stores.NAMES for test in select(listed_for(name), FAMILIES) if not test.slow]
     return [pytest.param(name, test, id=f"{name}-{test.name}") for name, test in chosen]
 
 

@@ -52,7 +52,7 @@ _LEFT_OUT = ("rpc.", "vfs.", "smb2.notify-inotify", "smb2.bench", "smb2.kernel-o
 """What asks for a folder of this machine, for other shares or for no files at all, or measures."""
 
 
-def tests_of(name: str) -> list[TortureTest]:
+def listed_for(name: str) -> list[TortureTest]:
     """All tests that apply to the store called `name`, with what must come of them there."""
     own = Path(__file__).with_name(f"expected-{name}.tsv")
     other = {test.name: test for test in load(own)} if own.exists() else {}
@@ -93,8 +93,8 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", help="names, or the beginning of names up to a dot (smb2.lock)")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--logs", type=Path, help="a folder for what each test printed")
-    options = parser.parse_args()
-    tests = select(tests_of(options.store), options.tests)
+    options = parser.parse_intermixed_args()
+    tests = select(listed_for(options.store), options.tests)
     with (
         tempfile.TemporaryDirectory(prefix="lamina-torture-") as scratch,
         stores.running(options.store, "torture") as store,

@@ -85,12 +85,13 @@ class StoreView:
         raise OSError(errno.ENOTEMPTY, f"{path} does not become empty")
 
     def _remove_all(self, path: str) -> None:
-        if stat.S_ISDIR(self.stat(path).mode):
-            self.empty(path)
-            with contextlib.suppress(OSError):
-                self.remove_folder(path)
-        else:
+        if not stat.S_ISDIR(self.stat(path).mode):
             self.remove(path)
+            return
+        try:
+            self.remove_folder(path)
+        except OSError:
+            self.empty(path)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         assert self._process.stdin is not None
