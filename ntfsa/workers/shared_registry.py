@@ -49,8 +49,7 @@ class SharedRegistry:
         """Run `rule(record, *args)` on the record of `key`, keep the new record, deliver the messages."""
         state, packed = self._state, packed_key(key)
         with state.changing(state.records) as step:
-            raw = step.transaction.get(packed)
-            before = self._decoded(key, raw)
+            before = self._decoded(key, step.transaction.get(packed))
             outcome = rule(before, *args)
             after, _, messages = outcome
             if after is not before:

@@ -10,11 +10,13 @@ Worker 0 is the supervisor, which has no box.
 import asyncio
 import contextlib
 import marshal
+import mmap
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 import lmdb
@@ -22,7 +24,8 @@ import lmdb
 from lamina.ntfsa.record import FileKey
 from lamina.ntfsa.status import NtStatus, NtStatusError
 
-_MAP_SIZE: Final = 1 << 34  # of address space; what is not used takes no memory
+_LARGEST_MAP: Final = 1 << 32
+_SMALLEST_MAP: Final = 1 << 24
 _MAX_READERS: Final = 1024
 _NAME_IN_KEY: Final = 300
 _FILE: Final = struct.Struct(">QQ")
@@ -31,6 +34,17 @@ _MASK: Final = (1 << 64) - 1
 
 Letter = tuple[Any, ...]
 """What one worker tells another: plain values that marshal knows."""
+
+
+def _map_size(folder: Path) -> int:
+    """That of whoever comes first, which LMDB writes down for the others (0).
+
+    What is not used takes no memory; but pages that the file system has no room for would be the end of a process.
+    """
+    if (folder / "data.mdb").exists():
+        return 0
+    room = os.statvfs(folder)
+    return max(_SMALLEST_MAP, min(_LARGEST_MAP, room.f_bavail * room.f_frsize // 2) // mmap.PAGESIZE * mmap.PAGESIZE)
 
 
 def packed_key(key: FileKey) -> bytes:
@@ -50,11 +64,12 @@ class SharedState:
         self._bells = bells
         self._env = lmdb.open(
             str(folder),
-            map_size=_MAP_SIZE,
+            map_size=_map_size(folder),
             max_dbs=4,
             max_readers=_MAX_READERS,
             sync=False,
             metasync=False,
+            writemap=True,
             meminit=False,
             mode=0o600,
         )
@@ -67,17 +82,9 @@ class SharedState:
         """A transaction that reads."""
         return self._env.begin(db=db)
 
-    @contextlib.contextmanager
-    def changing(self, db: Any) -> "Iterator[Step]":
-        """A step. Raises INSUFFICIENT_RESOURCES where there is no memory for it; nothing has changed then."""
-        step = Step()
-        try:
-            with self._env.begin(write=True, db=db) as step.transaction:
-                yield step
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "no memory for what workers share") from error
-        for worker in step.rung:
-            self.ring(worker)
+    def changing(self, db: Any) -> "Step":
+        """A step, for a with block. Raises INSUFFICIENT_RESOURCES where there is no memory for it."""
+        return Step(self, self._env.begin(write=True, db=db))
 
     def put_letter(self, step: "Step", worker: int, letter: Letter) -> None:
         """Have a letter in a worker's box as part of a step."""
@@ -134,11 +141,37 @@ class SharedState:
 
 
 class Step:
-    """One write transaction while it is being made, and whom it has letters for."""
+    """One write transaction while it is being made, and whom it has letters for.
 
-    __slots__ = ("letters", "rung", "transaction")
+    It is committed at the end of its with block, or nothing has changed where that raises.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_state", "letters", "rung", "transaction")
+
+    def __init__(self, state: SharedState, transaction: Any) -> None:
+        self._state = state
+        self.transaction = transaction
         self.letters = 0
         self.rung: set[int] = set()
-        self.transaction: Any = None
+
+    def __enter__(self) -> "Step":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self.transaction.commit()
+            except lmdb.Error as failure:
+                raise _no_memory() from failure
+            for worker in self.rung:
+                self._state.ring(worker)
+            return
+        self.transaction.abort()
+        if isinstance(error, lmdb.Error):
+            raise _no_memory() from error
+
+
+def _no_memory() -> NtStatusError:
+    return NtStatusError(NtStatus.INSUFFICIENT_RESOURCES, "no memory for what workers share")
