@@ -137,6 +137,30 @@ def test_new_files_are_laid_out_as_the_options_say(connect: Connect) -> None:
     chain.close(TOKEN, handle)
 
 
+def test_a_file_that_cannot_be_laid_out_is_not_made(connect: Connect) -> None:
+    chain = connect(layout={"pool": "none-of-that-name"})
+    with pytest.raises(OSError):
+        made(chain, "file")
+    root = chain.open_root(TOKEN)
+    with pytest.raises(FileNotFoundError):
+        chain.stat(TOKEN, root, "file")
+    chain.close(TOKEN, root)
+
+
+def test_a_quota_that_is_full_refuses_what_is_written(connect: Connect) -> None:
+    chain = connect()
+    root = chain.open_root(TOKEN)
+    chain.mkdir(TOKEN, root, "limited", 0o777)
+    limited = chain.open(TOKEN, root, "limited", OpenHow())
+    chain.setxattr(SERVER_TOKEN, limited, "ceph.quota.max_bytes", b"1048576")
+    file = chain.open(TOKEN, limited, "file", CREATE)
+    with pytest.raises(OSError) as caught:
+        chain.pwrite(TOKEN, file, memoryview(bytes(4 << 20)), 0)
+    assert caught.value.errno == errno.EDQUOT
+    for each in (file, limited, root):
+        chain.close(TOKEN, each)
+
+
 def test_a_quota_of_the_root_is_the_space_that_clients_are_told_of(connect: Connect) -> None:
     chain = connect()
     root = chain.open_root(TOKEN)

@@ -125,6 +125,8 @@ def _open_or_create(walk: Walk, start: Found, path: bytes, how: OpenHow, layout:
 
 
 def _create(walk: Walk, parent: int, name: bytes, how: OpenHow, layout: bytes) -> Opened:
+    if how.directory:
+        fail(errno.ENOTDIR, name)
     mount, library = walk.mount, walk.mount.library
     inode, fh, raw = c_void_p(), c_void_p(), Statx()
     flags = (FLAGS[how.access] if how.access else O_RDWR) | O_CREAT | O_EXCL
@@ -136,14 +138,13 @@ def _create(walk: Walk, parent: int, name: bytes, how: OpenHow, layout: bytes) -
             )
         )
     opened = Opened(mount, inode.value or 0, fh.value or 0, raw, how.access, walk.permissions)
-    try:
-        if layout:
+    if layout:
+        try:
             _lay_out(mount, opened.inode, layout)
-        if how.directory:
-            fail(errno.ENOTDIR, name)
-    except BaseException:
-        opened.end()
-        raise
+        except OSError:
+            opened.end()
+            library.ceph_ll_unlink(mount.pointer, parent, name, walk.permissions.pointer)
+            raise
     if not how.access:
         library.ceph_ll_close(mount.pointer, opened.fh)
         opened.fh = 0
