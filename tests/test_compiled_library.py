@@ -8,6 +8,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from lamina.core.compiled import by_package, compiled_modules, in_short
+from lamina.core.status import as_text
 from tests.support.processes import Folder, Layout, compiled_library, start_lamina
 
 LIBRARY = compiled_library()
@@ -46,3 +47,9 @@ def test_the_version_says_so():
 
 def test_packages_are_told_with_how_many_of_their_modules_are_compiled():
     assert by_package(["core.wire.read", "core.credit_window", "core.wire.write"]) == "core 1, core.wire 2"
+
+
+def test_the_status_tells_what_is_compiled_where_something_is():
+    shown = {"version": "1", "uptime": 1, "connections": 0, "sessions": 0, "waiting": 0, "shares": []}
+    assert list(as_text({**shown, "compiled": ["core.wire.read"]}))[1:] == ["compiled: core.wire 1"]
+    assert list(as_text({**shown, "compiled": []}))[1:] == []
