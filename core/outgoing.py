@@ -139,7 +139,8 @@ class Outgoing:
             if self._reusable:
                 self._give_back()
         elif self.page is not _NOTHING:
-            self._reusable.append(self.page)
+            if not self.page_is_lent:
+                self._reusable.append(self.page)
             self._forget_page()
 
     def _give_back(self) -> None:

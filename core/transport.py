@@ -220,8 +220,11 @@ class TcpTransport(asyncio.BufferedProtocol):
     def send(self, chunks: Sequence[bytes | bytearray | memoryview]) -> bool:
         """Send all of `chunks`; True if the kernel has them, so that their buffers may be used again."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None:
             return True
+        if transport.is_closing():
+            # A client that says no more may still read what was sent before.
+            return transport.get_write_buffer_size() == 0
         size = sum(map(len, chunks))
         self.bytes_sent += size
         sent = 0

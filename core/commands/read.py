@@ -22,16 +22,12 @@ def handle(request: Request) -> bytes | Reply:
     if open_.nt is None:
         return _read_pipe(request, length)
     assert request.tree is not None
-    pool = request.connection.server.buffers
-    buffer = pool.take(_DATA + length + SPARE)
+    buffer = request.connection.server.buffers.take(_DATA + length + SPARE)
     view = memoryview(buffer)
-    try:
-        count = data.read(request.tree.context, open_.nt, view[_DATA : _DATA + length], asked.offset)
-        if count < asked.minimum_count:
-            raise NtStatusError(NtStatus.END_OF_FILE)
-    except NtStatusError:
-        pool.give(buffer)
-        raise
+    # After an error it is not given back: what was given up half way might still be written into.
+    count = data.read(request.tree.context, open_.nt, view[_DATA : _DATA + length], asked.offset)
+    if count < asked.minimum_count:
+        raise NtStatusError(NtStatus.END_OF_FILE)
     pack_read_response_into(buffer, HEADROOM + HEADER, count)
     return Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count)
 
