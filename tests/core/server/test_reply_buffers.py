@@ -1,7 +1,6 @@
 """Buffers of replies are nobody else's until the kernel, and whoever may still write into them, is done with them."""
 
 import socket
-import struct
 from collections.abc import Callable
 
 from lamina.core.connection import Connection
