@@ -16,6 +16,8 @@ from lamina_glusterfs.opened import Opened
 from lamina_glusterfs.opening import GlusterOpening
 from lamina_glusterfs.walk import LONGEST_LINK, Found, read_link, refuse
 
+# What a volume of several bricks says of a file that somebody else takes away in the middle.
+_GONE = frozenset({errno.ESTALE, errno.ENODATA})
 _NO_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV})
 
 
@@ -122,7 +124,20 @@ class GlusterNames(GlusterOpening):
 
     def _move(self, old: Found, new: Found, path: bytes) -> None:
         if self._volume.api.lib.glfs_h_rename(self._volume.fs, old.parent, old.name, new.parent, new.name):
-            raise self._volume.failure(path)
+            raise self._failure(path)
+
+    def _is_there(self, at: Found) -> bool:
+        api = self._volume.api
+        found = api.lib.glfs_h_lookupat(self._volume.fs, at.parent, at.name, api.ffi.new("struct stat *"), 0)
+        if found == api.ffi.NULL:
+            return False
+        api.lib.glfs_h_close(found)
+        return True
+
+    def _failure(self, path: bytes) -> OSError:
+        """What the last call has failed with, where a name was to be there that somebody takes away meanwhile."""
+        error = self._volume.failure(path)
+        return OSError(errno.ENOENT, os.strerror(errno.ENOENT), path) if error.errno in _GONE else error
 
     def _rename_aside(self, old: Found, new: Found, status: FileStat, path: bytes) -> None:
         """Rename where nothing is to be replaced, also if something is there by now: the library's rename replaces.
@@ -140,12 +155,15 @@ class GlusterNames(GlusterOpening):
                 raise
             return
         if api.lib.glfs_h_link(self._volume.fs, old.object, new.parent, new.name):
-            error = self._volume.failure(path)
+            error = self._failure(path)
+            if error.errno == errno.ENOENT and self._is_there(new):
+                # Of two who want a name at a time, a volume of several bricks may tell one that there is nothing.
+                refuse(errno.EEXIST, path)
             if error.errno not in _NO_LINKS:
                 raise error
             self._move(old, new, path)
         elif api.lib.glfs_h_unlink(self._volume.fs, old.parent, old.name):
-            error = self._volume.failure(path)
+            error = self._failure(path)
             api.lib.glfs_h_unlink(self._volume.fs, new.parent, new.name)
             raise error
 
@@ -160,8 +178,7 @@ class GlusterNames(GlusterOpening):
             at = walk.parent()
             with self._volume.watching.own(at.parent) as done:
                 if self._volume.api.lib.glfs_h_link(self._volume.fs, opened.object, at.parent, at.name):
-                    error = self._volume.failure(path)
-                    raise OSError(errno.ENOENT, error.strerror, path) if error.errno == errno.ESTALE else error
+                    raise self._failure(path)
                 done.append((at.parent, at.name, True))
 
     def symlink(self, token: ImpersonationToken, target: str, directory: VfsHandle, path: str) -> None:
