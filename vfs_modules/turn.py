@@ -5,14 +5,11 @@ worker processes of one server overlap always: `several_turns` are taken between
 """
 
 import asyncio
-import fcntl
-import io
-import struct
 from collections import deque
-from pathlib import Path
 from types import TracebackType
 
 from lamina.vfs_modules import engine
+from lamina.vfs_modules.syscalls.lock_file import LockFile
 
 
 class Turn:
@@ -54,15 +51,13 @@ class Turn:
                 return
 
 
-_FLOCK = struct.Struct("hhqqi4x")
 _PAUSE = 0.001
-_lock_file: Path | None = None
+_lock_file: str | None = None
 
 
-def share_turns(lock_file: Path) -> None:
+def share_turns(lock_file: str) -> None:
     """Be one of several processes: turns that are made from now on are taken between all that name this file."""
     global _lock_file  # noqa: PLW0603 - what a process is, is one thing for all that is in it
-    lock_file.touch(mode=0o600)
     _lock_file = lock_file
 
 
@@ -70,16 +65,16 @@ def several_turns(count: int) -> tuple[Turn, ...]:
     """Turns of which a module has many, each for a part of its files; the same part in every process has the same."""
     if _lock_file is None:
         return tuple(Turn() for _ in range(count))
-    file = _lock_file.open("r+b", buffering=0)
+    file = LockFile(_lock_file)
     return tuple(_SharedTurn(file, slot) for slot in range(count))
 
 
 class _SharedTurn(Turn):
-    """A turn that is also taken between processes: a byte of a file, locked for the open file description."""
+    """A turn that is also taken between processes."""
 
     __slots__ = ("_file", "_slot")
 
-    def __init__(self, file: io.FileIO, slot: int) -> None:
+    def __init__(self, file: LockFile, slot: int) -> None:
         super().__init__()
         self._file = file
         self._slot = slot
@@ -87,7 +82,7 @@ class _SharedTurn(Turn):
     def __enter__(self) -> None:
         super().__enter__()
         try:
-            while not self._lock(fcntl.F_WRLCK):
+            while not self._file.take(self._slot):
                 # Another process is in the middle of a system call or two.
                 engine.wait(asyncio.sleep(_PAUSE))
         except BaseException:
@@ -97,12 +92,5 @@ class _SharedTurn(Turn):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lock(fcntl.F_UNLCK)
+        self._file.give(self._slot)
         super().__exit__(kind, error, traceback)
-
-    def _lock(self, kind: int) -> bool:
-        try:
-            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, 0, self._slot, 1, 0))
-        except BlockingIOError:
-            return False
-        return True

@@ -68,7 +68,7 @@ async def _serve(seat: Seat, work: Work) -> None:
     for ignored in (signal.SIGINT, signal.SIGHUP):
         # The terminal sends them to every process; what they mean is the supervisor's to say.
         signal.signal(ignored, signal.SIG_IGN)
-    share_turns(Path(seat.folder) / "turns")
+    share_turns(f"{seat.folder}/turns")
     engine = Engine(loop)
     state = SharedState(Path(seat.folder), seat.number, seat.bells)
     try:

@@ -8,7 +8,7 @@ import pytest
 from tests.contrib import stores
 from tests.contrib.conftest import Once
 from tests.contrib.stores import Store
-from tests.contrib.torture import FAMILIES, run_test, serving, listed_for
+from tests.contrib.torture import FAMILIES, listed_for, run_test, serving
 from tests.smbtorture import setup
 from tests.smbtorture.catalogue import TortureTest, select, surprise
 from tests.smbtorture.runner import SMBTORTURE, installed

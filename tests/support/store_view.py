@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from tests.support.processes import REPOSITORY
 
-
 _TRIES = 200
 
 

@@ -53,7 +53,7 @@ class PosixData(PosixShare):
             raise error
 
     def _cannot_say(self, fd: int, handle: VfsHandle) -> None:
-        """This file system cannot say whether it would wait; one that lives in memory never does."""
+        """The file system cannot say whether it would wait; one that lives in memory never does."""
         waits = self.options.offload != "never" and not syscalls.is_memory(fd)
         handle.private = self._devices[os.fstat(fd).st_dev] = PosixFile(False, False, waits)
 
