@@ -16,8 +16,9 @@ from lamina.vfs_modules.operations import DosAttributes, FileStat
 MOST: Final = 16_384
 """Files that are remembered: four megabytes, and more than most clients have in hand."""
 
-SETTLED_NS: Final = 1_000_000_000
-"""How long ago a file must have changed; the clocks of file systems tick at least every ten milliseconds."""
+SETTLED_NS: Final = 2_000_000_000
+"""How long ago a file must have changed: some file systems keep whole seconds, and the clock that they stamp with goes
+up to ten milliseconds behind."""
 
 
 class KnownAttributes:

@@ -169,6 +169,7 @@ def test_where_changes_are_trusted_to_be_stamped_they_are(place):
         (0x01021994, "6.6.1", True),
         (0x01021994, "7.0-rc1", True),
         (0x6969, "6.18.0", False),
+        (0xF2F52010, "5.15.0", False),
         (0x794C7630, "6.18.0", False),
     ],
 )

@@ -45,8 +45,8 @@ _NETWORK_TYPES = frozenset(
     }
 )
 _TMPFS = 0x01021994
-# ext2 to ext4, XFS, Btrfs, F2FS.
-_STAMPING_TYPES = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010})
+# ext2 to ext4, XFS, Btrfs. F2FS long stamped no file whose extended attributes were changed.
+_STAMPING_TYPES = frozenset({0xEF53, 0x58465342, 0x9123683E})
 _TMPFS_STAMPS_FROM = (6, 6)
 _MEMORY_TYPES = frozenset({0x01021994, 0x858458F6, 0x958458F6})  # tmpfs, ramfs, hugetlbfs
 
