@@ -103,7 +103,8 @@ class GlusterNames(GlusterOpening):
             if not old.name or not new.name:
                 refuse(errno.EBUSY, source)
             if new.stat is None and not replace:
-                with self._watched(old, new):
+                # In turns, as several bricks do not make one of two at a time the first.
+                with self._watched(old, new), self._volume.renaming:
                     self._rename_aside(old, new, old.stat, target)
                 return
             if new.stat is not None:

@@ -86,6 +86,7 @@ class Volume:
         self.number = self._volume_number()
         self.pins = Pins(self)
         self.watching = Watching(self)
+        self.renaming = threading.Lock()
 
     @classmethod
     def of(cls, options: GlusterOptions) -> "Volume":
