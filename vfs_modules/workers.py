@@ -122,8 +122,6 @@ class Answer(Generic[_T]):
         engine: Engine = worker.engine  # type: ignore[attr-defined]
         if engine.closed:
             raise RequestCancelled
-        if task.on_park is not None:
-            task.on_park(False)
         parked = True
 
         def resume() -> None:
@@ -136,9 +134,12 @@ class Answer(Generic[_T]):
         with self._lock:
             self._loop, self._resume = engine.loop, resume
             waits = self._state == _WAITED_FOR
-        task.since = time.monotonic()
         try:
             if waits:
+                # Only who does begin to wait may say so: what follows it is then done by others.
+                if task.on_park is not None:
+                    task.on_park(False)
+                task.since = time.monotonic()
                 engine.hub.switch()
         finally:
             parked = False
