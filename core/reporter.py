@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.server_core import ServerEvents
+from lamina.core.events import ServerEvents
 from lamina.core.settings import Dialect
 from lamina.core.wire import constants
 

@@ -23,12 +23,13 @@ from lamina.core.auth.settings import AuthSettings
 from lamina.core.blame import raised_by
 from lamina.core.composition import make_chain
 from lamina.core.event_queue import EventQueue
+from lamina.core.events import ServerEvents
 from lamina.core.identity.identities import Identities
 from lamina.core.places import Places
 from lamina.core.plan import Listener, ServerPlan, ShareSpec
 from lamina.core.recovery import recover
 from lamina.core.request import Exchange
-from lamina.core.server_core import ServerEvents, SmbServer
+from lamina.core.server_core import SmbServer
 from lamina.core.share import Share
 from lamina.core.share_security import ShareSecurity
 from lamina.core.tracing import Tracing

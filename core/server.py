@@ -19,9 +19,9 @@ from typing import Any, Self, TypedDict, Unpack
 
 from lamina.core.auth.accounts import MemoryAccounts
 from lamina.core.auth.settings import AuthSettings
+from lamina.core.events import ServerEvents
 from lamina.core.plan import DEFAULT_CHAIN, ChainLink, Listener, ServerPlan, ShareSpec, folder_owner
 from lamina.core.runtime import Runtime
-from lamina.core.server_core import ServerEvents
 from lamina.core.settings import Dialect, EncryptionPolicy, Limits, ServerSettings
 from lamina.core.tracing import MAX_QUEUE_LENGTH, Filter, Record, Viewer
 from lamina.vfs_modules.engine import Engine

@@ -19,6 +19,7 @@ from lamina.core.auth.authenticator import Authenticator
 from lamina.core.buffers import BufferPool
 from lamina.core.connection import Connection
 from lamina.core.durable_opens import DurableOpens
+from lamina.core.events import ServerEvents
 from lamina.core.persistent_opens import forget_record
 from lamina.core.request import CancelledByClient, Exchange, Reply, Request
 from lamina.core.rpc.pipes import RpcPipe
@@ -51,22 +52,6 @@ _ENDS_OF_WAITS: Final[dict[int, NtStatus]] = {
     Command.CHANGE_NOTIFY: NtStatus.NOTIFY_CLEANUP,
     Command.LOCK: NtStatus.RANGE_NOT_LOCKED,
 }
-
-
-class ServerEvents:
-    """What happens on a server, for whoever wants to tell it; override what is of interest. Calls must return soon."""
-
-    def connection_opened(self, connection: Connection) -> None:
-        """A client has connected; it is not authenticated."""
-
-    def session_started(self, connection: Connection, session: SmbSession) -> None:
-        """A user has been authenticated."""
-
-    def tree_connected(self, connection: Connection, tree: SmbTree) -> None:
-        """A share has been connected."""
-
-    def connection_closed(self, connection: Connection) -> None:
-        """A connection has ended; its `transport` has the counts of bytes."""
 
 
 class SmbServer:

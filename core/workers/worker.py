@@ -18,11 +18,11 @@ from lamina.core.accepted_transport import AcceptedTransport
 from lamina.core.auth.accounts import AccountStore
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.control import Command, answering
+from lamina.core.events import ServerEvents
 from lamina.core.handles import handle_commands
 from lamina.core.plan import ServerPlan
 from lamina.core.runtime import Runtime
 from lamina.core.server import new_event_loop
-from lamina.core.server_core import ServerEvents
 from lamina.core.stalls import Watchdog
 from lamina.core.status import status_command
 from lamina.core.tracing import trace_command

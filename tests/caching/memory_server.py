@@ -15,10 +15,11 @@ from typing import Any, Final, NamedTuple, Self
 
 from lamina.core.auth.settings import AuthSettings
 from lamina.core.buffers import BufferPool
+from lamina.core.events import ServerEvents
 from lamina.core.plan import ServerPlan, ShareSpec
 from lamina.core.runtime import Runtime
 from lamina.core.server import make_accounts
-from lamina.core.server_core import ServerEvents, SmbServer
+from lamina.core.server_core import SmbServer
 from lamina.core.settings import Limits, ServerSettings
 from lamina.core.transport import TcpTransport
 from lamina.ntfsa.volume import NtVolume

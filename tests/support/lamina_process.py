@@ -20,11 +20,11 @@ import greenlet
 
 from lamina.core.auth.accounts import MemoryAccounts
 from lamina.core.auth.settings import AuthSettings, ThrottleSettings
+from lamina.core.events import ServerEvents
 from lamina.core.identity.settings import DomainSettings, IdentitySettings
 from lamina.core.plan import DEFAULT_CHAIN, Listener, ModuleSpec, ServerPlan, ShareSpec
 from lamina.core.runtime import Runtime
 from lamina.core.server import new_event_loop
-from lamina.core.server_core import ServerEvents
 from lamina.core.settings import ServerSettings
 from lamina.core.workers.supervisor import Supervisor
 from lamina.vfs_modules.engine import Engine

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from lamina.core.server_core import ServerEvents
+from lamina.core.events import ServerEvents
 from lamina.core.workers.seat import Seat
 from lamina.core.workers.worker import Work, run_worker
 from tests.smbtorture import blocked_channels, slow_controls
