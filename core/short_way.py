@@ -118,13 +118,17 @@ class ShortWay:
 
     def _run(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> None:
         """Work on messages until there are no more, one is no lone request, or one has waited (in a greenlet)."""
-        batch = self._batch
+        batch, task = self._batch, self._task
         try:
             while True:
                 if not self._answer(message, asked, sealed):
                     self._go_the_long_way(message, sealed)
                 if self._batch != batch:
                     return
+                if self._task is not task:
+                    # It was about to wait, but need not, or must not: it has ended as an exchange.
+                    task = self._task
+                    self._connection.server.engine.go_on_as(task)
                 following = self._connection.transport.next_message()
                 if following is None:
                     self._drained = True

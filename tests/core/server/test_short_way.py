@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 import lamina
 from lamina.core import dispatch, outgoing
 from lamina.core.connection import Connection
+from lamina.core.settings import Limits
 from lamina.core.wire import constants as smb
 from lamina.core.wire.constants import Command
 from lamina.core.wire.header import pack_header_into
 from lamina.core.wire.read import ReadRequest, encode_read_request
 from lamina.core.wire.write import WriteRequest, encode_write_request
 from lamina.ntfsa.status import NtStatus
-from lamina.vfs_modules.engine import sleep
+from lamina.vfs_modules.engine import Task, sleep
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
 from lamina.vfs_modules.services.request_view import RequestView, current_request
 from lamina.vfs_modules.stock.delay import DelayModule, DelayOptions
 from lamina.vfs_modules.token import ImpersonationToken
+from lamina.vfs_modules.workers import Answer
 from tests.support.served import PASSWORD, USER, Served, new_file
 from tests.support.wire_client import ConnectionClosedError, Open, WireClient
 
@@ -371,3 +373,62 @@ def test_what_waited_ends_while_another_begins_to_wait(serve: Callable[..., Serv
     ids = _in_one_go(client, file, requests)
     bodies = {one.header.message_id: bytes(one.message[80:]) for one in (client.recv() for _ in ids)}
     assert [bodies[number] for number in ids] == [_CONTENT[:512], b"", _CONTENT[1024:1536], b"", _CONTENT[:512]]
+
+
+class _Soon(Answer[int]):
+    """Is given between the look whether it is there and the wait for it."""
+
+    def _park(self, task: Task, seconds: float) -> None:
+        self.give(1)
+        super()._park(task, seconds)
+
+
+class _Hasty(VfsModule):
+    """Its requests go to wait, but need not, or must not; those at odd offsets wait."""
+
+    def __init__(self, begin: Callable[[], object]) -> None:
+        super().__init__()
+        self._begin = begin
+        self.views: list[RequestView | None] = []
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        if offset % 2:
+            sleep(0.01)
+        else:
+            self._begin()
+        return self.next.pread(token, handle, buffer, offset)
+
+
+@pytest.mark.parametrize("length", [512, 100_000])
+def test_what_was_about_to_wait_but_needs_not_leaves_nothing_to_those_behind_it(
+    length: int, serve: Callable[..., Served]
+) -> None:
+    served = serve(chain=[_Hasty(lambda: _Soon().get(5)), "posix"])
+    content = _CONTENT * 8
+    (served.folder / "file").write_bytes(content)
+    client = served.connected()
+    client.transact(Command.ECHO, b"\4\0\0\0", credits=64)
+    file = new_file(client)
+    offsets = (0, 1001, 2000, 3000, 4001)
+    ids = _in_one_go(client, file, [Sent(Command.READ, offset, length, charge=2) for offset in offsets])[::2]
+    found = {response.header.message_id: response for response in (client.recv() for _ in ids)}
+    for number, offset in zip(ids, offsets, strict=True):
+        assert bytes(found[number].check().message[80:]) == content[offset : offset + length]
+    assert not _connection_of(served, client).running
+
+
+def test_what_may_not_wait_leaves_nothing_to_those_behind_it(serve: Callable[..., Served]) -> None:
+    hasty = _Hasty(lambda: sleep(5, indefinite=True))
+    served = serve(chain=[hasty, "posix"], limits=Limits(pending_requests=1))
+    (served.folder / "file").write_bytes(_CONTENT)
+    client = served.connected()
+    file, folder = new_file(client), client.create("", options=1)
+    watch = client.send_change_notify(folder, 3)
+    client.wait_interim(watch)
+    offsets = (0, 1001, 2000, 3001)
+    ids = _in_one_go(client, file, [Sent(Command.READ, offset, 512) for offset in offsets])
+    found = {response.header.message_id: response for response in (client.recv() for _ in ids)}
+    assert [found[number].status for number in ids] == [NtStatus.INSUFFICIENT_RESOURCES, NtStatus.SUCCESS] * 2
+    assert bytes(found[ids[1]].message[80:]) == _CONTENT[1001:1513]
+    client.cancel(watch)
+    client.close(folder)
