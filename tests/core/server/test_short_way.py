@@ -414,7 +414,8 @@ def test_what_was_about_to_wait_but_needs_not_leaves_nothing_to_those_behind_it(
     found = {response.header.message_id: response for response in (client.recv() for _ in ids)}
     for number, offset in zip(ids, offsets, strict=True):
         assert bytes(found[number].check().message[80:]) == content[offset : offset + length]
-    assert not _connection_of(served, client).running
+    connection = _connection_of(served, client)
+    served.until(lambda: not connection.running)
 
 
 def test_what_may_not_wait_leaves_nothing_to_those_behind_it(serve: Callable[..., Served]) -> None:
