@@ -1,6 +1,8 @@
 """The quick way and the long way of an open come to the same, whatever is asked of whatever is there."""
 
 import os
+import time
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,13 +11,28 @@ from hypothesis import strategies as some
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.context import NtContext
 from lamina.ntfsa.grants.grant_holders import LeaseRequest
+from lamina.ntfsa.information import set_security
 from lamina.ntfsa.opening import create as opening
 from lamina.ntfsa.opening.create import CreateParameters
 from lamina.ntfsa.opening.quick_open import names_of, quick_open, shape_of
+from lamina.ntfsa.security.security_descriptor import (
+    SE_DACL_PRESENT,
+    SE_SELF_RELATIVE,
+    Ace,
+    Acl,
+    SecurityDescriptor,
+    pack_security_descriptor,
+)
+from lamina.ntfsa.security.sid import EVERYONE
 from lamina.ntfsa.status import NtStatusError
 from lamina.ntfsa.volume import VolumeSettings
+from lamina.vfs_modules import known_attributes
+from lamina.vfs_modules.credentials import server_identity
 from lamina.vfs_modules.operations import DosAttributes
+from lamina.vfs_modules.stock.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.stock.dos_attributes import XATTR
 from lamina.vfs_modules.testing import make_token
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 NAMES = (
     "", "file", "FILE", "hidden", "readonly", "mark\uf02ax", ".dot", "folder", "folder\\inner", "folder/inner",
@@ -142,3 +159,108 @@ def test_a_missing_name_is_told_apart(share):
 def test_what_is_remembered_is_bounded():
     assert shape_of.cache_info().maxsize == 1024
     assert names_of.cache_info().maxsize == 4096
+
+
+MODES = (0o000, 0o400, 0o600, 0o644, 0o640, 0o066, 0o777, 0o4755, 0o1777)
+OWNERS = ((0, 0), (4321, 4321), (4321, 0), (0, 4321), (5555, 4321))
+LISTS = (
+    ((0, c.FILE_ALL_ACCESS, EVERYONE),),
+    ((0, c.FILE_GENERIC_READ, EVERYONE),),
+    ((1, c.FILE_READ_DATA, EVERYONE), (0, c.FILE_ALL_ACCESS, EVERYONE)),
+    (),
+)
+
+
+def changes(name):
+    """What other programs, or other clients, may do to a file between two opens of it."""
+    return some.one_of(
+        some.builds(partial, some.just(os.chmod), some.just(name), some.sampled_from(MODES)),
+        some.builds(lambda ids: partial(os.chown, name, *ids), some.sampled_from(OWNERS)),
+        some.builds(
+            lambda value: partial(os.setxattr, name, XATTR, b"0x%x\0" % value), some.sampled_from((0, 1, 2, 7))
+        ),
+        some.just(partial(_replaced, name)),
+        some.just(partial(_gone_and_back, name)),
+    )
+
+
+def _replaced(name):
+    with open(f"{name}.new", "wb") as new:
+        os.fchmod(new.fileno(), 0o604)
+    os.replace(f"{name}.new", name)
+
+
+def _gone_and_back(name):
+    os.unlink(name)
+    with open(name, "xb") as new:
+        os.fchmod(new.fileno(), 0o622)
+
+
+def _with_list(share, aces):
+    control = SE_SELF_RELATIVE | SE_DACL_PRESENT
+    acl = Acl(tuple(Ace(kind, 0, mask, sid) for kind, mask, sid in aces))
+    packed = pack_security_descriptor(SecurityDescriptor(None, None, acl, None, control))
+    # Who may restore files may change their lists, whatever those say.
+    before, share.context = share.context, NtContext(SERVER_TOKEN)
+    opened = share.open("file", desired_access=c.WRITE_DAC, options=c.FILE_OPEN_FOR_BACKUP_INTENT)
+    set_security(share.context, opened, c.DACL_SECURITY_INFORMATION, packed)
+    share.close(opened)
+    share.context = before
+
+
+def _next_tick():
+    """The clock that file systems stamp with goes on by itself every few milliseconds."""
+    began = time.clock_gettime_ns(5)
+    while time.clock_gettime_ns(5) == began:
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root: other users cannot be impersonated otherwise")
+@pytest.mark.parametrize("with_lists", [False, True])
+def test_nothing_that_is_remembered_outlives_a_change(make_share, monkeypatch, with_lists):
+    lists = [AclXattrModule(AclXattrOptions(attribute="user.NTACL", ignore_system_acls=True))] if with_lists else []
+    share = make_share(*lists)
+    monkeypatch.setattr(known_attributes, "SETTLED_NS", -(10**15))
+    path = str(share.path / "file")
+    contexts = [
+        NtContext(make_token(*ids, groups, privileges=privileges), share_access=access)
+        for ids, groups, privileges in (
+            ((0, 0), (), ()),
+            ((4321, 4321), (), ()),
+            ((5555, 5555), (4321,), ()),
+            ((6666, 6666), (), ("SeTakeOwnershipPrivilege", "SeSecurityPrivilege", "SeBackupPrivilege")),
+        )
+        for access in (c.FILE_ALL_ACCESS, c.FILE_GENERIC_READ)
+    ]
+    lasting = some.builds(
+        CreateParameters,
+        path=some.just("file"),
+        desired_access=some.sampled_from(ACCESS[:-3]),
+        file_attributes=some.just(0),
+        share_access=some.just(c.FILE_SHARE_ALL),
+        disposition=some.just(c.FILE_OPEN),
+        options=some.just(0),
+        want_maximal_access=some.booleans(),
+    )
+    listed = some.sampled_from(LISTS).map(lambda aces: partial(_with_list, share, aces))
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        some.lists(changes(path) | listed if with_lists else changes(path), max_size=6),
+        some.lists(lasting, min_size=1, max_size=4),
+    )
+    def check(made, asked_for):
+        with server_identity():
+            if os.path.lexists(path):
+                os.unlink(path)
+        share.make("file")
+        for change in (lambda: None, *made):
+            _next_tick()
+            with server_identity():
+                change()
+            for context in contexts:
+                for parameters in asked_for:
+                    quick, careful = both(share, context, parameters, monkeypatch)
+                    assert quick == careful
+
+    check()
