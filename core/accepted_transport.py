@@ -47,11 +47,11 @@ class AcceptedTransport(TcpTransport):
             return
         vars(self)["send"] = _send_nothing
         try:
-            sink.receive(memoryview(answered))
+            sink.receive(memoryview(bytearray(answered)))
             sink.end_of_batch()
         finally:
             del vars(self)["send"]
-        sink.receive(memoryview(message))
+        sink.receive(memoryview(bytearray(message)))
         sink.end_of_batch()
 
     def connection_lost(self, exc: BaseException | None) -> None:

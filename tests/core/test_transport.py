@@ -3,14 +3,20 @@
 import asyncio
 import random
 import struct
+import types
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamina.core.accepted_transport import AcceptedTransport
 from lamina.core.buffers import BufferPool
 from lamina.core.transport import IDLE_BUFFER, TcpTransport
+
+if TYPE_CHECKING:
+    from lamina.core.server_core import SmbServer
 
 
 class Sink:
@@ -181,3 +187,12 @@ def test_what_the_socket_does_not_take_at_once_arrives_later_in_order() -> None:
         return received
 
     assert asyncio.run(run()) == b"".join(chunks)
+
+
+def test_a_connection_that_begins_again_has_messages_that_signatures_can_be_checked_in() -> None:
+    server = types.SimpleNamespace(buffers=BufferPool())
+    transport, sink = AcceptedTransport(cast("SmbServer", server)), Sink(lambda _: True)
+    transport.attach(sink)
+    transport.begin_again(b"first", b"second")
+    assert sink.messages == [b"first", b"second"]
+    assert not any(view.readonly for view, _ in sink.views)
