@@ -74,6 +74,9 @@ _Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None"]
 
 _NOTHING: Final = cast("_Now", None)
 
+_WARY: Final = 32
+"""How many reads in a row must not have waited until they share a page again: one that waits keeps it, all 128 KiB."""
+
 
 def lone_request(message: memoryview) -> Fields | None:
     """The header of a message that is one request to be answered; None for compounds and CANCEL, and for what is no
@@ -87,7 +90,7 @@ def lone_request(message: memoryview) -> Fields | None:
 class ShortWay:
     """The short way of one connection."""
 
-    __slots__ = ("_batch", "_connection", "_drained", "_now", "_open", "_rest", "_task")
+    __slots__ = ("_batch", "_connection", "_drained", "_now", "_open", "_rest", "_task", "_wary")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
@@ -95,6 +98,7 @@ class ShortWay:
         self._rest: Rest | None = None
         self._drained = False
         self._batch = 0
+        self._wary = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -222,8 +226,8 @@ class ShortWay:
             return False
         if size != READ_REQUEST_SIZE or rdma or not self._begin(session, persistent, volatile, asked, length):
             return False
-        if length > LONGEST_IN_PAGE:
-            self._read_much(asked, offset, length, minimum)
+        if self._wary or length > LONGEST_IN_PAGE:
+            self._read_alone(asked, offset, length, minimum)
             return True
         task, out = self._task, self._connection.out
         room = out.room(_SMALL + length)
@@ -257,7 +261,7 @@ class ShortWay:
             return -1
         return count
 
-    def _read_much(self, asked: Fields, offset: int, length: int, minimum: int) -> None:
+    def _read_alone(self, asked: Fields, offset: int, length: int, minimum: int) -> None:
         """Read into a buffer of its own."""
         connection, task = self._connection, self._task
         pool = connection.server.buffers
@@ -272,6 +276,7 @@ class ShortWay:
             pack_read_response_into(buffer, HEADROOM + HEADER, count)
             self._leave(task, Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count))
         else:
+            self._wary -= self._wary > 0
             end = start + count
             pack_read(buffer, HEADROOM, asked, connection.window.grant(asked[5]), self._flags(), count)
             connection.out.add(view[self._protect(view, HEADROOM, end) : end], buffer)
@@ -329,6 +334,7 @@ class ShortWay:
         """The current request begins to wait: it becomes an exchange (the engine calls this)."""
         exchange = self._begin_exchange(self._task)
         self._task = Task(self.on_park)
+        self._wary = _WARY
         self._connection.out.leave_page()
         exchange.on_park(indefinite)
 

@@ -137,3 +137,29 @@ def test_the_buffer_of_a_read_that_was_cancelled_is_not_used_again(serve: Callab
     buffer = given_up.targets.pop().obj
     assert all(free is not buffer for free in served.call(lambda: _free(served)))
     served.call(delay.release)
+
+
+class _Waiting(VfsModule):
+    """Every read waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def pread(self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int) -> int:
+        assert isinstance(buffer.obj, bytearray)
+        self.sizes.append(len(buffer.obj))
+        sleep(0.001)
+        return self.next.pread(token, handle, buffer, offset)
+
+
+def test_reads_that_wait_do_not_each_keep_a_page(serve: Callable[..., Served]) -> None:
+    waiting = _Waiting()
+    served = serve(chain=[waiting, "posix"])
+    (served.folder / "file").write_bytes(b"A" * _LARGE)
+    client = served.connected()
+    client.transact(Command.ECHO, b"\4\0\0\0", credits=64)
+    file = new_file(client)
+    for number in [_send_read(client, file, 100) for _ in range(40)]:
+        assert bytes(client.wait(number).check().message[80:]) == b"A" * 100
+    assert max(waiting.sizes[1:]) < 1000
