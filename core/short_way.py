@@ -335,7 +335,8 @@ class ShortWay:
         exchange = self._begin_exchange(self._task)
         self._task = Task(self.on_park)
         self._wary = _WARY
-        self._connection.out.leave_page()
+        if self._connection.out.page_is_lent:
+            self._connection.out.leave_page()
         exchange.on_park(indefinite)
 
     def view(self) -> "RequestView | None":
