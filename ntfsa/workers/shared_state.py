@@ -39,7 +39,7 @@ Letter = tuple[Any, ...]
 def _map_size(folder: Path) -> int:
     """That of whoever comes first, which LMDB writes down for the others (0).
 
-    What is not used takes no memory; but pages that the file system has no room for would be the end of a process.
+    What is not used takes no memory.
     """
     if (folder / "data.mdb").exists():
         return 0
@@ -69,7 +69,8 @@ class SharedState:
             max_readers=_MAX_READERS,
             sync=False,
             metasync=False,
-            writemap=True,
+            # Written in place it would cost half; but where others have filled the file system, who writes is killed.
+            writemap=False,
             meminit=False,
             mode=0o600,
         )

@@ -1,6 +1,7 @@
 """The registry that workers share: as the one in memory, for the rules; and what only this one has to do."""
 
 import os
+import resource
 import select
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -15,7 +16,7 @@ from lamina.ntfsa.grants.granting import grant_oplock
 from lamina.ntfsa.locks.byte_range import lock, unlock
 from lamina.ntfsa.opening.sharing import close_file, open_file
 from lamina.ntfsa.record import EMPTY_RECORD, LOCK_GRANTED, FileKey, LockRange, Message
-from lamina.ntfsa.status import NtStatus
+from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.workers.kept_opens import KeptOpen, forget_open, keep_open, kept_by
 from lamina.ntfsa.workers.numbers import worker_of
 from lamina.ntfsa.workers.shared_registry import MESSAGE, SharedRegistry, bury
@@ -166,3 +167,18 @@ def test_what_is_kept_for_its_client_is_not_buried(state: SharedState) -> None:
     assert kept_by(state, 1) == []
     bury(state, 1)
     assert registry.read(KEY) is EMPTY_RECORD
+
+
+def test_a_full_file_system_is_an_error_and_not_the_end_of_the_process(state: SharedState, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = os.stat(tmp_path / "data.mdb").st_blocks * 512
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(NtStatusError) as caught, state.changing(state.records) as step:
+            step.transaction.put(b"large", bytes(1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.status is NtStatus.INSUFFICIENT_RESOURCES
+    with state.changing(state.records) as step:
+        assert step.transaction.get(b"large") is None
+        step.transaction.put(b"large", bytes(1 << 20))
