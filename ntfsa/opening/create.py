@@ -24,6 +24,7 @@ from lamina.ntfsa.opening.create_check import Request, check_request, is_posix
 from lamina.ntfsa.opening.create_existing import admit_existing
 from lamina.ntfsa.opening.create_new import create_new
 from lamina.ntfsa.opening.create_stream import admit_stream
+from lamina.ntfsa.opening.first_try import NOT_TRIED, FirstTry
 from lamina.ntfsa.opening.quick_open import quick_open
 from lamina.ntfsa.posix.posix_extensions import POSIX_CONTEXT, answer_posix_context
 from lamina.ntfsa.posix.posix_names import parse_as, resolve_as
@@ -109,7 +110,7 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
         if isinstance(quick, tuple):
             open_, action, information, maximal = quick
         else:
-            open_, action, information, maximal = _open_carefully(context, volume, parameters, quick is not None)
+            open_, action, information, maximal = _open_carefully(context, volume, parameters, quick or NOT_TRIED)
     except OSError as error:
         raise nt_error(error) from error
     except NtStatusError as error:
@@ -129,15 +130,25 @@ def create(context: "NtContext", volume: "NtVolume", parameters: CreateParameter
 
 
 def _open_carefully(
-    context: "NtContext", volume: "NtVolume", parameters: CreateParameters, missing: bool
+    context: "NtContext", volume: "NtVolume", parameters: CreateParameters, first: FirstTry
 ) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
-    """Open or create with every check; `missing`: the name, as it was given, has just been found not to be there."""
+    """Open or create with every check; `first`: what came of opening the name, as it was given, already."""
+    try:
+        return _open_checked(context, volume, parameters, first)
+    finally:
+        first.close(volume, context.token)
+
+
+def _open_checked(
+    context: "NtContext", volume: "NtVolume", parameters: CreateParameters, first: FirstTry
+) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
     if parameters.path.startswith("$") and is_quota_file(volume, parameters.path):
         parameters = as_root(parameters)
     request = check_request(context, volume, parameters)
     if parameters.lease is not None:
         request.lease = lease_identity(context, parameters.lease.key)
-    open_, action, information, maximal = _open_or_create(request, missing)
+    request.first = first
+    open_, action, information, maximal = _open_or_create(request)
     return open_, action, information, request.maximal or maximal
 
 
@@ -187,14 +198,13 @@ def _close_untold(context: "NtContext", open_: NtOpen, error: BaseException) -> 
         raise nt_error(error) from error
 
 
-def _open_or_create(request: Request, missing: bool) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
+def _open_or_create(request: Request) -> tuple[NtOpen, int, NetworkOpenInformation, int]:
     # What is found can be gone, and what is missing can come, before the next step: then from the beginning.
     components = request.path.components
     for _ in range(_ATTEMPTS):
         path = exact_path(components)
         request.moves = request.volume.moves
-        handle = None if request.must_be_new or missing else _try_open(request, path)
-        missing = False
+        handle = None if request.must_be_new else _try_open(request, path)
         if handle is None:
             where = resolve_as(request.posix, request.volume, request.token, components)
             if where.found and where.vfs_path != path:
@@ -246,8 +256,9 @@ def _try_open(request: Request, path: str) -> "VfsHandle | None":
 def _try_following(request: Request, path: str) -> "VfsHandle | None":
     volume, token = request.volume, request.token
     for access in request.try_access:
+        how = _HOW[access, request.wants_directory]
         try:
-            return volume.chain.open(token, volume.root, path, _HOW[access, request.wants_directory])
+            return request.first.open(volume, token, path, how)
         except OSError as error:
             number = error.errno
             if number == errno.ENOENT:
@@ -260,7 +271,7 @@ def _try_following(request: Request, path: str) -> "VfsHandle | None":
             if number == errno.EISDIR:
                 return _open_directory(request, path)
             if number == errno.EACCES and opens_by_privilege(token, access, request.backup_intent):
-                return volume.chain.open(SERVER_TOKEN, volume.root, path, _HOW[access, request.wants_directory])
+                return volume.chain.open(SERVER_TOKEN, volume.root, path, how)
             if number not in {errno.EACCES, errno.EROFS, errno.ETXTBSY} or access is request.try_access[-1]:
                 raise
     return None

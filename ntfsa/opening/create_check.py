@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.naming.names import DATA_STREAM, DIRECTORY_STREAM, NtPath
 from lamina.ntfsa.naming.snapshots import at_time
+from lamina.ntfsa.opening.first_try import NOT_TRIED
 from lamina.ntfsa.posix.posix_names import parse_as
 from lamina.ntfsa.security.access_check import SE_SECURITY
 from lamina.ntfsa.security.audit import NOT_AUDITED
@@ -39,7 +40,7 @@ class Request:
     lease that the open is to share (see `grant_holders.lease_identity`), b"" for none. `audited`: what the file's
     descriptor wants to be told of, once that has been read. `maximal`: all the rights that the user has to a file that
     exists, where that is asked for; its read-only attribute takes none of them away. `moves`: of the volume, when the
-    name was looked for. `posix`: the open is to have POSIX semantics.
+    name was looked for. `posix`: the open is to have POSIX semantics. `first`: what came of opening the name already.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Request:
         "context",
         "desired",
         "disposition",
+        "first",
         "implied",
         "lease",
         "maximal",
@@ -70,6 +72,7 @@ class Request:
         self.lease = b""
         self.maximal = 0
         self.moves = 0
+        self.first = NOT_TRIED
         self.volume = volume
         self.parameters = parameters
         self.path = path

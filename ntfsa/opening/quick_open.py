@@ -2,15 +2,15 @@
 
 It comes to exactly what the long way (`create_check`, `create_existing`) comes to, or to nothing at all: whatever is
 not plain - another disposition, a stream, a reparse point, a refusal, somebody's caching grant, a pending deletion - is
-left to that, which then begins anew and says what is wrong. A property test has both answer the same.
+left to that, which goes on from the same first call to the chain and says what is wrong. A property test has both
+answer the same.
 
 What depends on the numbers of the request alone, on its path alone, or on the file's mode, its owner and the user's
 token is worked out once and remembered.
 """
 
-import errno
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.file_state import network_open
@@ -21,6 +21,7 @@ from lamina.ntfsa.naming.names import parse_path
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.create_check import check_access, check_numbers, data_access
 from lamina.ntfsa.opening.create_existing import MODE_OPTIONS
+from lamina.ntfsa.opening.first_try import FirstTry
 from lamina.ntfsa.opening.sharing import close_file, open_file
 from lamina.ntfsa.security.access import MODIFIES, rights_to
 from lamina.ntfsa.security.audit import NOT_AUDITED
@@ -97,10 +98,8 @@ def _rights_by_mode(mode: int, uid: int, gid: int, token: "ImpersonationToken", 
     return maximal_posix_access(mode, uid, gid, token) & limits
 
 
-def quick_open(
-    context: "NtContext", volume: "NtVolume", parameters: "CreateParameters"
-) -> Admitted | Literal["missing"] | None:
-    """The open, if it is a plain one; "missing" where there is no such name as it was given; None for the long way.
+def quick_open(context: "NtContext", volume: "NtVolume", parameters: "CreateParameters") -> Admitted | FirstTry | None:
+    """The open, if it is a plain one; else what came of the first try, or None where the name was not even tried.
 
     Raises what the chain does for other reasons than that the open is refused.
     """
@@ -121,7 +120,7 @@ def quick_open(
     try:
         handle = chain.open(token, volume.root, names[0], shape.how)
     except OSError as error:
-        return "missing" if error.errno == errno.ENOENT else None
+        return FirstTry(names[0], shape.how, moves, error=error)
     try:
         if moves == volume.moves:
             admitted = _admit(context, volume, parameters, shape, names, handle)
@@ -130,8 +129,7 @@ def quick_open(
     except BaseException:
         chain.close(token, handle)
         raise
-    chain.close(token, handle)
-    return None
+    return FirstTry(names[0], shape.how, moves, handle)
 
 
 def _admit(  # what is known of the request, each in a place of its own

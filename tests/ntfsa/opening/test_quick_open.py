@@ -14,6 +14,7 @@ from lamina.ntfsa.grants.grant_holders import LeaseRequest
 from lamina.ntfsa.information import set_security
 from lamina.ntfsa.opening import create as opening
 from lamina.ntfsa.opening.create import CreateParameters
+from lamina.ntfsa.opening.first_try import FirstTry
 from lamina.ntfsa.opening.quick_open import names_of, quick_open, shape_of
 from lamina.ntfsa.security.security_descriptor import (
     SE_DACL_PRESENT,
@@ -24,12 +25,13 @@ from lamina.ntfsa.security.security_descriptor import (
     pack_security_descriptor,
 )
 from lamina.ntfsa.security.sid import EVERYONE
-from lamina.ntfsa.status import NtStatusError
+from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import VolumeSettings
 from lamina.vfs_modules import known_attributes
 from lamina.vfs_modules.credentials import server_identity
-from lamina.vfs_modules.operations import DosAttributes
+from lamina.vfs_modules.operations import Access, DosAttributes, OpenHow
 from lamina.vfs_modules.stock.acl_xattr import AclXattrModule, AclXattrOptions
+from lamina.vfs_modules.stock.count import CountModule, CountOptions
 from lamina.vfs_modules.stock.dos_attributes import XATTR
 from lamina.vfs_modules.testing import make_token
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -103,6 +105,35 @@ def both(share, context, parameters, monkeypatch):
         return quick, described(share, context, parameters)
 
 
+def calls_of_open(share, counting, parameters):
+    counting.reset()
+    described(share, share.context, parameters)
+    return counting.counts().get("open")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(parameters=asked)
+def test_modules_are_asked_for_an_open_as_often_on_both_ways(opens_counted, parameters):
+    share, counting = opens_counted
+    parameters.disposition = c.FILE_OPEN
+    described(share, share.context, parameters)  # what is learnt of a directory is learnt now
+    quick = calls_of_open(share, counting, parameters)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "quick_open", lambda *_: None)
+        careful = calls_of_open(share, counting, parameters)
+    assert quick == careful
+
+
+@pytest.fixture
+def opens_counted(make_share):
+    """A share, in which somebody has a file open, and the module that counts its opens."""
+    counting = CountModule(CountOptions(operations=frozenset({"open"}), log=False))
+    share = make_share(counting)
+    fill(share)
+    share.open("hidden", share_access=0)
+    return share, counting
+
+
 @pytest.mark.parametrize("who", [(0, 0), (4321, 4321)], ids=["root", "somebody"])
 @pytest.mark.parametrize("read_only", [False, True])
 def test_both_ways_come_to_the_same(make_share, monkeypatch, who, read_only):
@@ -153,7 +184,11 @@ def test_a_plain_open_goes_the_quick_way(share):
 
 def test_a_missing_name_is_told_apart(share):
     parameters = CreateParameters("missing", c.GENERIC_READ, 0, c.FILE_SHARE_ALL, c.FILE_OPEN, 0)
-    assert quick_open(share.context, share.volume, parameters) == "missing"
+    tried = quick_open(share.context, share.volume, parameters)
+    assert isinstance(tried, FirstTry)
+    with pytest.raises(FileNotFoundError):
+        tried.open(share.volume, share.context.token, "missing", OpenHow(Access.READ))
+    assert share.status("missing") is NtStatus.OBJECT_NAME_NOT_FOUND
 
 
 def test_what_is_remembered_is_bounded():
