@@ -52,10 +52,22 @@ def pytest_make_collect_report(collector: pytest.Collector) -> _Wrapper[pytest.C
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests first: the workers finish together. What is marked guest runs in the guest, and nothing else there."""
+    """What is marked guest runs in the guest, and nothing else there. Slow tests are begun first, by all workers."""
     inside = bool(config.getoption("--in-guest"))
     elsewhere = [item for item in items if (item.get_closest_marker("guest") is not None) is not inside]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items[:] = _slow_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """In an order in which each worker, who begins with as many neighbours as the others, has slow ones before him."""
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    quick = [item for item in items if item.get_closest_marker("slow") is None]
+    ordered, size = [], -(-len(items) // workers)
+    for worker in range(workers):
+        own = slow[worker::workers]
+        share, quick = quick[: size - len(own)], quick[size - len(own) :]
+        ordered += [*own, *share]
+    return ordered + quick

@@ -24,11 +24,7 @@ FAMILIES = (
     "smb2.lock",
     "smb2.rename",
     "smb2.delete-on-close-perms",
-    "smb2.durable-open",
     "smb2.durable-v2-open",
-    "smb2.streams",
-    "smb2.create",
-    "smb2.compound",
 )
 
 
