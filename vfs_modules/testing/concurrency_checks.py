@@ -67,7 +67,10 @@ def writes_to_different_places_are_all_kept(subject: Trial) -> None:
             writers = [partial(_write_piece, chain, hand, handle, n) for n, handle in enumerate(handles)]
             _raise_first(subject.at_once(*writers))
             whole = hand.read(several[-1], _MANY * _PIECE + 1)
-            assert whole == b"".join(bytes([n + 1]) * _PIECE for n in range(_MANY))
+            assert len(whole) == _MANY * _PIECE
+            # Not compared as a whole: to tell how two such long strings differ takes pytest a minute.
+            lost = [n for n in range(_MANY) if whole[n * _PIECE : (n + 1) * _PIECE].count(n + 1) != _PIECE]
+            assert not lost, f"what was written to these pieces is not all there: {lost}"
             chain.ftruncate(hand.token, several[0], 0)
 
 
