@@ -10,7 +10,8 @@ import pytest
 from smbprotocol.exceptions import SMBOSError
 
 from lamina.core.blame import Repeated
-from tests.core.app.test_run import Client, config, port_of
+from tests.core.app.test_run import config, port_of
+from tests.support.configured import Client
 
 __all__ = ["config"]
 

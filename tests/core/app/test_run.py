@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import smbclient
+
+from tests.support.configured import Client, prepare
 
 Start = Callable[..., Any]
-USER, PASSWORD = "alice", "a-good-password"
 
 
 @pytest.fixture
 def config(tmp_path: Path, lamina: Start) -> Path:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{name}.txt").write_text(name)
-    accounts = ("--accounts", tmp_path / "accounts.db", "--uid", os.geteuid(), "--gid", os.getegid())
-    done = lamina("user", "add", USER, "--password-stdin", *accounts, stdin=f"{PASSWORD}\n")
-    assert done.returncode == 0, done.stderr
-    file = tmp_path / "lamina.toml"
+    file = prepare(tmp_path, lamina)
     write(file, one="one")
     return file
 
@@ -36,20 +30,6 @@ def write(file: Path, extra: str = "", listen: str = '"127.0.0.1:0"', **shares: 
 def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
-
-
-class Client:
-    """One connection, kept open over several listings."""
-
-    def __init__(self, port: int) -> None:
-        self.cache: dict[str, Any] = {}
-        self.arguments = {"username": USER, "password": PASSWORD, "port": port, "connection_cache": self.cache}
-
-    def listing(self, share: str) -> list[str]:
-        return list(smbclient.listdir(rf"\\127.0.0.1\{share}", **self.arguments))
-
-    def close(self) -> None:
-        smbclient.reset_connection_cache(connection_cache=self.cache)
 
 
 def port_of(server: Any) -> int:

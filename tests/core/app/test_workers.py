@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import smbclient
+
+from tests.support.configured import Client, prepare
 
 Start = Callable[..., Any]
-USER, PASSWORD = "alice", "a-good-password"
 
 
 @pytest.fixture
 def config(tmp_path: Path, lamina: Start) -> Path:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{name}.txt").write_text(name)
-    accounts = ("--accounts", tmp_path / "accounts.db", "--uid", os.geteuid(), "--gid", os.getegid())
-    done = lamina("user", "add", USER, "--password-stdin", *accounts, stdin=f"{PASSWORD}\n")
-    assert done.returncode == 0, done.stderr
-    file = tmp_path / "lamina.toml"
+    file = prepare(tmp_path, lamina)
     write(file, one="one")
     return file
 
@@ -31,23 +25,6 @@ def write(file: Path, chain: str = "", **shares: str) -> None:
     server = '[server]\nlisten = ["127.0.0.1:0"]\naccounts = "accounts.db"\nstate = "state"\nworkers = 2\n'
     tables = [f'[share.{name}]\npath = "{path}"\n{chain}' for name, path in shares.items()]
     file.write_text("\n".join([server, *tables]))
-
-
-class Client:
-    """A client with a connection of its own."""
-
-    def __init__(self, port: int) -> None:
-        self.cache: dict[str, Any] = {}
-        self.arguments = {"username": USER, "password": PASSWORD, "port": port, "connection_cache": self.cache}
-
-    def listing(self, share: str) -> list[str]:
-        return list(smbclient.listdir(rf"\\127.0.0.1\{share}", **self.arguments))
-
-    def open(self, path: str) -> Any:
-        return smbclient.open_file(rf"\\127.0.0.1\{path}", mode="rb", share_access="rwd", **self.arguments)
-
-    def close(self) -> None:
-        smbclient.reset_connection_cache(connection_cache=self.cache)
 
 
 def test_one_server_in_all_that_is_asked_and_told(start: Start, lamina: Start, config: Path) -> None:
