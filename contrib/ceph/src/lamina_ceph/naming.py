@@ -2,6 +2,8 @@
 
 import errno
 import stat as st
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import byref, c_void_p
 
 from lamina.vfs_modules.handle import VfsHandle
@@ -71,33 +73,35 @@ def _stat(walk: Walk, start: Opened, path: bytes, follow: bool) -> FileStat:
     return file_stat(found.raw, walk.mount.device)
 
 
-def _mkdir(walk: Walk, start: Opened, path: bytes, mode: int) -> None:
-    mount, made, raw = walk.mount, c_void_p(), Statx()
+@contextmanager
+def _name_of(walk: Walk, start: Opened, path: bytes) -> Iterator[tuple[int, bytes]]:
+    """The inode of the folder that `path` ends in and the name there, which has been checked."""
     parent, name = walk.parent(walk.begin(start), path)
     try:
         walk.check(name)
-        with mount.name_lock(parent.inode, name):
-            checked(
-                mount.library.ceph_ll_mkdir(
-                    *(mount.pointer, parent.inode, name, mode, byref(made), byref(raw), 0, 0),
-                    walk.permissions.pointer,
-                )
-            )
+        yield parent.inode, name
     finally:
         walk.put(parent)
+
+
+def _make(call: Callable[..., int], walk: Walk, start: Opened, path: bytes, what: bytes | int) -> None:
+    """Make a name by one of the library's calls that answer with the inode of what is made."""
+    mount, made, raw = walk.mount, c_void_p(), Statx()
+    with _name_of(walk, start, path) as (parent, name), mount.name_lock(parent, name):
+        checked(call(mount.pointer, parent, name, what, byref(made), byref(raw), 0, 0, walk.permissions.pointer))
     if made.value:
         mount.library.ceph_ll_put(mount.pointer, made)
 
 
+def _mkdir(walk: Walk, start: Opened, path: bytes, mode: int) -> None:
+    _make(walk.mount.library.ceph_ll_mkdir, walk, start, path, mode)
+
+
 def _remove(walk: Walk, start: Opened, path: bytes, is_directory: bool) -> None:
     mount = walk.mount
-    parent, name = walk.parent(walk.begin(start), path)
     remove = mount.library.ceph_ll_rmdir if is_directory else mount.library.ceph_ll_unlink
-    try:
-        walk.check(name)
-        checked(remove(mount.pointer, parent.inode, name, walk.permissions.pointer))
-    finally:
-        walk.put(parent)
+    with _name_of(walk, start, path) as (parent, name):
+        checked(remove(mount.pointer, parent, name, walk.permissions.pointer))
 
 
 def _rename(walk: Walk, start: Opened, source: bytes, end: Opened, target: bytes, replace: bool) -> None:
@@ -136,38 +140,14 @@ def _link(walk: Walk, start: Opened, file: Opened, path: bytes) -> None:
     mount = walk.mount
     if file.is_directory:
         fail(errno.EPERM, path)
-    with file.used(mount):
-        parent, name = walk.parent(walk.begin(start), path)
-        try:
-            walk.check(name)
-            with mount.name_lock(parent.inode, name):
-                checked(
-                    mount.library.ceph_ll_link(
-                        *(mount.pointer, file.inode, parent.inode, name, walk.permissions.pointer)
-                    )
-                )
-        finally:
-            walk.put(parent)
+    with file.used(mount), _name_of(walk, start, path) as (parent, name), mount.name_lock(parent, name):
+        checked(mount.library.ceph_ll_link(mount.pointer, file.inode, parent, name, walk.permissions.pointer))
 
 
 def _symlink(walk: Walk, start: Opened, target: bytes, path: bytes) -> None:
-    mount, made, raw = walk.mount, c_void_p(), Statx()
     if len(target) > _LONGEST_LINK:
         fail(errno.ENAMETOOLONG, path)
-    parent, name = walk.parent(walk.begin(start), path)
-    try:
-        walk.check(name)
-        with mount.name_lock(parent.inode, name):
-            checked(
-                mount.library.ceph_ll_symlink(
-                    *(mount.pointer, parent.inode, name, target, byref(made), byref(raw), 0, 0),
-                    walk.permissions.pointer,
-                )
-            )
-    finally:
-        walk.put(parent)
-    if made.value:
-        mount.library.ceph_ll_put(mount.pointer, made)
+    _make(walk.mount.library.ceph_ll_symlink, walk, start, path, target)
 
 
 def _readlink(walk: Walk, start: Opened, path: bytes) -> bytes:
