@@ -8,63 +8,43 @@ from pathlib import Path
 import pytest
 
 from lamina.core.wire.durable_contexts import DHANDLE_FLAG_PERSISTENT
-from lamina.vfs_modules.stock.persisting.record_store import RecordStore
 from tests.contrib.stores import ABOVE, Store
 from tests.support.durable import asked_v2, back_v2, leased
 from tests.support.granted import RWH
 from tests.support.persistent_writer import SLOTS, PersistentWriter, check_locks, connecting, slots_of, writing
-from tests.support.processes import ServerProcess, User, free_port, start_lamina
+from tests.support.processes import User
+from tests.support.restarted import Machine
 from tests.support.wire_client import Open, WireClient
 
 CRASHES = 6
 GENERIC_ALL = 0x10000000
 
 
-class Machine:
-    """A server of one folder of a store that is started again, with what it keeps."""
+class StoreMachine(Machine):
+    """A server of one folder of a store, with what it keeps."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self.root = store.new_folder("kept")
-        self._store, self._folder = store, folder
-        self.records_at = folder / "opens.db"
-        above = [("persistent_store", {"path": str(self.records_at)}), ("durable", {}), *ABOVE]
+        self._on = store
+        records_at = folder / "opens.db"
+        above = [("persistent_store", {"path": str(records_at)}), ("durable", {}), *ABOVE]
         shares = {"data": store.folder(self.root, above)}
-        self._layout = store.layout(shares, machine_sid="S-1-5-21-1-2-3", state=str(folder / "kept"))
-        self.port = free_port()
-        self._process: ServerProcess | None = None
+        layout = store.layout(shares, machine_sid="S-1-5-21-1-2-3", state=str(folder / "kept"))
+        super().__init__(layout, folder, records_at)
 
     @property
     def user(self) -> User:
-        return self._store.users[0]
-
-    def start(self) -> None:
-        self._process = start_lamina(self._layout, self._folder, self.port)
-
-    def crash(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-
-    def stop(self) -> None:
-        assert self._process is not None
-        self._process.stop()
+        return self._on.users[0]
 
     def check(self, writer: PersistentWriter) -> None:
         """All that was acknowledged is on the store, and nothing else; no lock was left."""
-        assert slots_of(self._store.view.read(f"{self.root}/{writer.name}")) == writer.expected_slots()
+        assert slots_of(self._on.view.read(f"{self.root}/{writer.name}")) == writer.expected_slots()
         check_locks(connecting(self.user, lambda: self.port, 30.0), writer)
-
-    def records(self) -> int:
-        """How many opens the server has written down, while it does not run."""
-        kept = RecordStore(str(self.records_at))
-        try:
-            return len(kept.load())
-        finally:
-            kept.close()
 
 
 @pytest.fixture
-def machine(store: Store, tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(store, tmp_path)
+def machine(store: Store, tmp_path: Path) -> Iterator[StoreMachine]:
+    machine = StoreMachine(store, tmp_path)
     machine.start()
     yield machine
     machine.stop()
@@ -72,7 +52,7 @@ def machine(store: Store, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: Machine) -> None:
+def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: StoreMachine) -> None:
     chance = random.Random(7)
     with writing(connecting(machine.user, lambda: machine.port, 30.0)) as writer:
         for _ in range(CRASHES):
@@ -89,7 +69,7 @@ def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: Machine)
 
 
 @pytest.mark.parametrize("flags", [0, DHANDLE_FLAG_PERSISTENT], ids=["durable", "persistent"])
-def test_an_open_is_given_back_when_its_connection_is_lost(machine: Machine, flags: int) -> None:
+def test_an_open_is_given_back_when_its_connection_is_lost(machine: StoreMachine, flags: int) -> None:
     connect = connecting(machine.user, lambda: machine.port, 30.0)
     client, file = _open(connect, flags)
     client.write(file, b"before")
@@ -99,7 +79,7 @@ def test_an_open_is_given_back_when_its_connection_is_lost(machine: Machine, fla
     _goes_on(connect(lost), file, flags)
 
 
-def test_a_persistent_open_is_given_back_when_the_server_was_started_again(machine: Machine) -> None:
+def test_a_persistent_open_is_given_back_when_the_server_was_started_again(machine: StoreMachine) -> None:
     connect = connecting(machine.user, lambda: machine.port, 30.0)
     client, file = _open(connect, DHANDLE_FLAG_PERSISTENT)
     client.write(file, b"before")

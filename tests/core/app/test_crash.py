@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lamina.core.plan import DEFAULT_CHAIN
-from lamina.vfs_modules.stock.persisting.record_store import RecordStore
 from tests.support.persistent_writer import SLOTS, PersistentWriter, check_locks, connecting, slots_of, writing
-from tests.support.processes import Folder, Layout, ServerProcess, User, free_port, start_lamina
+from tests.support.processes import Folder, Layout, User
 from tests.support.proxy import Fate, Link, Proxy, Way
+from tests.support.restarted import Machine
 
 log = logging.getLogger(__name__)
 
@@ -21,48 +21,26 @@ USER = User("ada", "engine")
 CRASHES = 50
 
 
-class Machine:
-    """A server that is started again, on the same port, with the same share and the same store."""
+class FolderMachine(Machine):
+    """A server of one folder, whose opens are kept."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "data").mkdir()
-        self.folder = folder
-        self.store = folder / "opens.db"
-        chain = [("persistent_store", {"path": str(self.store)}), ("durable", {})]
+        store = folder / "opens.db"
+        chain = [("persistent_store", {"path": str(store)}), ("durable", {})]
         chain += [(str(name), {}) for name in DEFAULT_CHAIN]
         share = Folder(str(folder / "data"), chain=chain)
-        self._layout = Layout({"data": share}, [USER], machine_sid="S-1-5-21-1-2-3")
-        self.port = free_port()
-        self._process: ServerProcess | None = None
-
-    def start(self) -> None:
-        self._process = start_lamina(self._layout, self.folder, self.port)
-
-    def crash(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-
-    def stop(self) -> None:
-        assert self._process is not None
-        self._process.stop()
+        super().__init__(Layout({"data": share}, [USER], machine_sid="S-1-5-21-1-2-3"), folder, store)
 
     def check(self, writer: PersistentWriter) -> None:
         """All that was acknowledged is there, and nothing else; no lock was left."""
         assert slots_of((self.folder / "data" / "records").read_bytes()) == writer.expected_slots()
         check_locks(connecting(USER, lambda: self.port, 20.0), writer)
 
-    def records(self) -> int:
-        """How many opens the store has, while the server does not run."""
-        store = RecordStore(str(self.store))
-        try:
-            return len(store.load())
-        finally:
-            store.close()
-
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path)
+def machine(tmp_path: Path) -> Iterator[FolderMachine]:
+    machine = FolderMachine(tmp_path)
     machine.start()
     yield machine
     machine.stop()
@@ -70,7 +48,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: Machine) -> None:
+def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: FolderMachine) -> None:
     seed = random.randrange(1 << 32)
     log.info("seed %d", seed)
     chance = random.Random(seed)
@@ -93,7 +71,7 @@ def test_a_server_that_is_killed_again_and_again_loses_nothing(machine: Machine)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_network_that_cuts_tears_drops_and_delays_loses_nothing(machine: Machine) -> None:
+def test_a_network_that_cuts_tears_drops_and_delays_loses_nothing(machine: FolderMachine) -> None:
     seed = random.randrange(1 << 32)
     log.info("seed %d", seed)
     chance = random.Random(seed)
