@@ -1,14 +1,15 @@
 """NtVolume: one share as a volume of the NT level (MS-FSA 2.1.1.1 Per Volume)."""
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from lamina.ntfsa.content.offload_tokens import OffloadTokens
 from lamina.ntfsa.grants.grant_holders import LeaseTable
 from lamina.ntfsa.grants.outside_access import outside_access
 from lamina.ntfsa.naming.directory_index import DirectoryIndexes
+from lamina.ntfsa.naming.doomed import DoomedNames
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.notify.name_changes import NameChanges
 from lamina.ntfsa.record import FileKey
@@ -62,14 +63,6 @@ class VolumeSettings:
         if name[:1] == "." and self.hide_dot_files:
             return name not in {".", ".."}
         return bool(self.hidden_names) and fold(name) in self.hidden_names
-
-
-class Doomed(NamedTuple):
-    """A name that goes with the last open of its file: its chain path, and the lease key of its directory that whoever
-    asked for it gave (see `NtOpen.parent_key`)."""
-
-    path: str
-    parent_key: bytes
 
 
 class NtVolume:
@@ -154,7 +147,7 @@ class NtVolume:
         self.lock_ticket = 0
         self.moves = 0
         self.peers: VolumePeers | None = None
-        self.doomed: MutableMapping[FileKey, Doomed] = {}
+        self.doomed = DoomedNames()
         self.emptied: set[int] = set()
         self.offload_tokens = OffloadTokens()
         self.audit: Callable[[AuditEvent], None] | None = None

@@ -14,6 +14,7 @@ from lamina.ntfsa.errors import nt_error
 from lamina.ntfsa.grants.caching import LEVEL_OF_STATE
 from lamina.ntfsa.grants.grant_holders import LeaseRequest, lease_identity, request_oplock
 from lamina.ntfsa.locks.lock import MAX_ELEMENTS, LockElement, lock
+from lamina.ntfsa.naming.doomed import Doomed
 from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.create_check import data_access
@@ -24,7 +25,6 @@ from lamina.ntfsa.record import OPEN_DELETE_ON_CLOSE, OPEN_POSIX
 from lamina.ntfsa.security.access import MODIFIES
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_opens import attach
-from lamina.ntfsa.volume import Doomed
 from lamina.vfs_modules.operations import Capability, OpenHow
 from lamina.vfs_modules.token import SERVER_TOKEN
 
@@ -161,7 +161,7 @@ def give_rights(context: "NtContext", open_: NtOpen, state: OpenState) -> None:
     if state.delete_pending and not volume.settings.read_only:
         volume.registry.update(key, set_delete_pending, True)
         if not open_.stream:
-            volume.doomed[key] = Doomed(open_.vfs_path, open_.parent_key)
+            volume.doomed.note(key, Doomed(open_.vfs_path, open_.parent_key))
     if lease is not None:
         asked = LeaseRequest(lease.key, lease.state, lease.version, lease.epoch, lease.parent_key or None)
         volume.leases.request(SERVER_TOKEN, open_, lease_identity(context, lease.key), asked)

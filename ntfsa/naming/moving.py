@@ -21,9 +21,7 @@ def move_opens(volume: "NtVolume", key: "FileKey", names: tuple[str, str], is_di
     for other in (*volume.opens_of(key), *volume.stream_opens_of(key)):
         if other.vfs_path == source:
             _moved(other, target)
-    for of_file, doomed in list(volume.doomed.items()):
-        if doomed.path == source or (is_directory and doomed.path.startswith(source + "/")):
-            volume.doomed[of_file] = doomed._replace(path=target + doomed.path[len(source) :])
+    volume.doomed.move(source, target, is_directory)
     for other in beneath:
         _moved(other, target + other.vfs_path[len(source) :])
 

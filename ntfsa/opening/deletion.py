@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.file_state import state_of
 from lamina.ntfsa.grants.grant_breaks import name_changes
+from lamina.ntfsa.naming.doomed import Doomed
 from lamina.ntfsa.opening.delete import set_delete_on_close, set_delete_pending
 from lamina.ntfsa.opening.sharing import closing_deletes
 from lamina.ntfsa.record import OPEN_POSIX, FileRecord, Outcome
 from lamina.ntfsa.status import NtStatus, NtStatusError
-from lamina.ntfsa.volume import Doomed
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -46,10 +46,10 @@ def set_disposition(context: "NtContext", open_: "NtOpen", flags: int) -> None:
     if open_.stream:
         return
     if delete:
-        open_.volume.doomed[key] = Doomed(open_.vfs_path, open_.parent_key)
+        open_.volume.doomed.note(key, Doomed(open_.vfs_path, open_.parent_key))
         tell_watchers(open_)
     else:
-        open_.volume.doomed.pop(key, None)
+        open_.volume.doomed.forget(key)
 
 
 def _set_on_close(open_: "NtOpen", delete: bool) -> None:
@@ -94,7 +94,7 @@ def deletes_now(open_: "NtOpen") -> bool:
     volume, key = open_.volume, open_.file_key
     record = volume.registry.read(key)
     if open_.delete_on_close:
-        volume.doomed.setdefault(key, Doomed(open_.vfs_path, open_.parent_key))
+        volume.doomed.note_first(key, Doomed(open_.vfs_path, open_.parent_key))
     if closing_deletes(record, open_.owner) or (open_.posix and open_.delete_on_close):
         return True
     if not record.delete_pending:
@@ -119,7 +119,7 @@ def remove_name(token: "ImpersonationToken", open_: "NtOpen") -> None:
     while change is None:
         doomed = volume.doomed.get(key) or Doomed(open_.vfs_path, open_.parent_key)
         change = volume.name_changes.begin(doomed.path)
-    volume.doomed.pop(key, None)
+    volume.doomed.forget(key)
     with change:
         try:
             if _still_names(token, open_, doomed.path):

@@ -6,15 +6,15 @@ that another changes.
 """
 
 import marshal
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from lamina.ntfsa.naming.doomed import Doomed, DoomedNames
 from lamina.ntfsa.naming.moving import move_opens
 from lamina.ntfsa.notify.change_notify import watched_elsewhere
 from lamina.ntfsa.status import NtStatus
 from lamina.ntfsa.times.archive import note_locally
-from lamina.ntfsa.volume import Doomed
 from lamina.ntfsa.workers.numbers import worker_of
 from lamina.ntfsa.workers.peers import Peers
 from lamina.ntfsa.workers.shared_state import SharedState, packed_key
@@ -198,7 +198,7 @@ class VolumePeers:
             self._peers.tell(_STREAM, self._name, path, stream, action, changed, by, to=self._watching)
 
 
-class SharedDoomed(MutableMapping["FileKey", Doomed]):
+class SharedDoomed(DoomedNames):
     """`NtVolume.doomed` of a share that several workers serve: whoever closes last knows which name goes."""
 
     def __init__(self, state: SharedState, share: str) -> None:
@@ -208,28 +208,42 @@ class SharedDoomed(MutableMapping["FileKey", Doomed]):
     def _key(self, key: "FileKey") -> bytes:
         return packed_key((key[0], key[1], "")) + self._share
 
-    def __getitem__(self, key: "FileKey") -> Doomed:
+    def get(self, key: "FileKey") -> Doomed | None:
+        """One read of what all have noted."""
         with self._state.reading(self._state.doomed) as transaction:
             raw = transaction.get(self._key(key))
-        if raw is None:
-            raise KeyError(key)
-        _, path, parent_key = marshal.loads(raw)  # noqa: S302 - what this server's workers wrote
-        return Doomed(path, parent_key)
+        return _doomed(raw) if raw else None
 
-    def __setitem__(self, key: "FileKey", doomed: Doomed) -> None:
+    def note(self, key: "FileKey", doomed: Doomed) -> None:
+        """One step of all workers, as the others are."""
         with self._state.changing(self._state.doomed) as step:
-            step.transaction.put(self._key(key), marshal.dumps((tuple(key), *doomed)))
+            step.transaction.put(self._key(key), marshal.dumps(tuple(doomed)))
 
-    def __delitem__(self, key: "FileKey") -> None:
+    def note_first(self, key: "FileKey", doomed: Doomed) -> None:
+        """Leave alone what another worker has noted."""
         with self._state.changing(self._state.doomed) as step:
-            there = step.transaction.delete(self._key(key))
-        if not there:
-            raise KeyError(key)
+            step.transaction.put(self._key(key), marshal.dumps(tuple(doomed)), overwrite=False)
 
-    def __iter__(self) -> "Iterator[FileKey]":
+    def forget(self, key: "FileKey") -> None:
+        """For all workers."""
+        with self._state.changing(self._state.doomed) as step:
+            step.transaction.delete(self._key(key))
+
+    def move(self, source: str, target: str, is_directory: bool) -> None:
+        """Move what is there when the step is made: what others have forgotten by then does not come back."""
         with self._state.reading(self._state.doomed) as transaction:
-            found = [marshal.loads(raw)[0] for key, raw in transaction.cursor() if key.endswith(self._share)]  # noqa: S302
-        return iter(found)
+            if not self._moved(transaction, source, target, is_directory):
+                return
+        with self._state.changing(self._state.doomed) as step:
+            for key, doomed in self._moved(step.transaction, source, target, is_directory):
+                step.transaction.put(key, marshal.dumps(tuple(doomed)))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def _moved(self, transaction: Any, source: str, target: str, is_directory: bool) -> list[tuple[bytes, Doomed]]:
+        """The entries that a rename changes, as they are after it."""
+        entries = [(key, _doomed(raw)) for key, raw in transaction.cursor() if key.endswith(self._share)]
+        moved = [(key, before, before.moved(source, target, is_directory)) for key, before in entries]
+        return [(key, after) for key, before, after in moved if after is not before]
+
+
+def _doomed(raw: bytes) -> Doomed:
+    return Doomed(*marshal.loads(raw))  # noqa: S302 - what this server's workers wrote
