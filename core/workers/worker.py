@@ -36,7 +36,7 @@ from lamina.ntfsa.workers.shared_registry import MESSAGE, SharedRegistry
 from lamina.ntfsa.workers.shared_state import Letter, SharedState
 from lamina.ntfsa.workers.volume_peers import VolumesOfPeers
 from lamina.vfs_modules.engine import Engine
-from lamina.vfs_modules.turn import share_turns
+from lamina.vfs_modules.processes import join
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def _serve(seat: Seat, work: Work) -> None:
     for ignored in (signal.SIGINT, signal.SIGHUP):
         # The terminal sends them to every process; what they mean is the supervisor's to say.
         signal.signal(ignored, signal.SIG_IGN)
-    share_turns(f"{seat.folder}/turns")
+    join(seat.folder, seat.number)
     engine = Engine(loop)
     state = SharedState(Path(seat.folder), seat.number, seat.bells)
     try:
@@ -108,7 +108,7 @@ async def _reading_letters(state: SharedState, crew: Crew, loop: asyncio.Abstrac
         else:
             crew.registry.receive(letter)
 
-    state.answer_bell(loop, read)
+    state.answer_bell(loop, read, crew.volumes.changes.read)
     try:
         yield
     finally:

@@ -80,6 +80,8 @@ class StreamValues:
         self._type = _TYPE if options.store_stream_type else ""
         self.prefixes = (prefix, self._more_prefix)
         self.capacity = options.max_xattr_size * options.max_xattrs_per_stream - 1
+        self.spans = options.max_xattrs_per_stream > 1
+        """Whether a value may be in several attributes, which others may be changing while they are read."""
 
     def _attribute(self, name: str, extent: int = 0) -> str:
         prefix = f"{self._more_prefix}{extent}." if extent else self._options.prefix

@@ -71,7 +71,7 @@ __all__ = [
     "operation",
 ]
 
-API_VERSION = (1, 8)
+API_VERSION = (1, 9)
 """The version of this specification. Operations are only ever appended, with a default, in a minor version."""
 
 

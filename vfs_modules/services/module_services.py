@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lamina.vfs_modules.services.health import HealthReport
 from lamina.vfs_modules.services.log import ModuleLog
 from lamina.vfs_modules.services.metrics import Metrics
+from lamina.vfs_modules.services.shared import SharedValues
 from lamina.vfs_modules.services.storage import Storage
-from lamina.vfs_modules.services.surroundings import Surroundings, Where, tell
+from lamina.vfs_modules.services.surroundings import Surroundings, Where, surrounded, tell
+from lamina.vfs_modules.services.turns import Turns
+from lamina.vfs_modules.turn import Turn
 
 if TYPE_CHECKING:
     from lamina.vfs_modules.module import ShareInfo
@@ -44,6 +47,27 @@ class ModuleServices:
     def storage(self) -> Storage:
         """What the module keeps of its own, for this share and beyond a restart; from `connect` to `disconnect`."""
         return Storage(self, self.storage_limit)
+
+    @functools.cached_property
+    def shared(self) -> SharedValues:
+        """What all processes of the server agree upon, while it runs; from `connect` to `disconnect`."""
+        return surrounded(self, "shared values").shared(self._scope())
+
+    @functools.cached_property
+    def _turns_of_scope(self) -> Turns:
+        return surrounded(self, "turns").turns(self._scope())
+
+    def _scope(self) -> str:
+        # A share whose folder depends on who connects has many chains.
+        where, folder = self.where(), "" if self.share is None else self.share.path
+        return f"{where.share.casefold()}\0{where.module}\0{folder}"
+
+    def turn(self, *key: int | str) -> Turn:
+        """The turn for what `key` names: in a with block, one request at a time, in all processes of the server.
+
+        Who holds one takes no other of the same module. From `connect` to `disconnect`.
+        """
+        return self._turns_of_scope.of(key)
 
     def announce(self, kind: str, **details: Any) -> None:
         """Tell those who listen to `event`: `kind` is a dotted name, the details are plain values.

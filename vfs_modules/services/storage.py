@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from lamina.vfs_modules.engine import offload
 from lamina.vfs_modules.services.stores import Store
-from lamina.vfs_modules.services.surroundings import Owner
+from lamina.vfs_modules.services.surroundings import Owner, surrounded
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 
@@ -57,7 +57,4 @@ class Storage:
         return offload(SERVER_TOKEN, lambda: self._opened().files())
 
     def _opened(self) -> Store:
-        around = self._owner.surroundings()
-        if around is None:
-            raise RuntimeError("a module has storage while it is in a chain: from `connect` to `disconnect`")
-        return around.stores.open(*self._owner.where())
+        return surrounded(self._owner, "storage").stores.open(*self._owner.where())

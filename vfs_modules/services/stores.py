@@ -19,6 +19,9 @@ _LONGEST: Final = 100
 _BUSY_SECONDS: Final = 5.0
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 _SIZE: Final = "SELECT COALESCE(SUM(LENGTH(CAST(key AS BLOB)) + LENGTH(value)), 0) FROM entries"
+_CHANGES: Final = "PRAGMA data_version"
+"""A number that is another one after other connections have changed something, and only then."""
+
 _SIZE_OF: Final = f"{_SIZE} WHERE key = ?"
 
 
@@ -76,7 +79,7 @@ def component(name: str) -> str:
 
 
 class Store:
-    """The database of one module. Safe to use from several threads."""
+    """The database of one module. Safe to use from several threads, and from several processes of one server."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -88,6 +91,7 @@ class Store:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(_SCHEMA)
+            self._seen = self._number(_CHANGES)
             self._size = self._number(_SIZE)
 
     def get(self, key: str) -> bytes | None:
@@ -107,14 +111,23 @@ class Store:
 
     def size(self) -> int:
         """The bytes of all keys and values."""
+        with self._lock, _as_os_error(self.folder):
+            return self._counted()
+
+    def _counted(self) -> int:
+        """The bytes, counted anew where another process has changed something."""
+        changes = self._number(_CHANGES)
+        if changes != self._seen:
+            self._seen, self._size = changes, self._number(_SIZE)
         return self._size
 
     def change(self, changes: Mapping[str, bytes | None], limit: int) -> None:
         """Set and remove (None) values, all or none. ENOSPC where more than `limit` bytes would come of it."""
         with self._lock, _as_os_error(self.folder):
             with self._transaction():
-                size = self._size + sum(self._put(key, value) for key, value in changes.items())
-                if size > max(limit, self._size):
+                before = self._counted()
+                size = before + sum(self._put(key, value) for key, value in changes.items())
+                if size > max(limit, before):
                     raise OSError(errno.ENOSPC, f"a module stores more than its limit of {limit} bytes", self.folder)
             self._size = size
 

@@ -7,7 +7,7 @@ before.
 """
 
 import errno
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from lamina.vfs_modules.forms.stream_values import NO_ATTRIBUTES, StreamsXattrOptions, StreamValues, fail
 from lamina.vfs_modules.handle import StreamHandle, VfsHandle
@@ -16,9 +16,7 @@ from lamina.vfs_modules.operations import Access, Capability, OpenHow, StreamEnt
 from lamina.vfs_modules.private_attributes import PrivateAttributes
 from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
-from lamina.vfs_modules.turn import Turn, several_turns
-
-_TURNS: Final = 64
+from lamina.vfs_modules.turn import Turn
 
 
 class StreamsXattrModule(PrivateAttributes):
@@ -32,10 +30,6 @@ class StreamsXattrModule(PrivateAttributes):
     keeps_streams: ClassVar[bool] = True
 
     options: StreamsXattrOptions
-
-    def __init__(self, options: StreamsXattrOptions | None = None) -> None:
-        super().__init__(options)
-        self._turns = several_turns(_TURNS)
 
     def one_process(self) -> str:
         """All that it keeps is in the files."""
@@ -53,9 +47,7 @@ class StreamsXattrModule(PrivateAttributes):
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open or create a stream."""
-        stat = self.next.fstat(token, handle)
-        turn = self._turns[hash((stat.dev, stat.ino)) % _TURNS]
-        values = self._values
+        turn, values = self._turn_of(token, handle), self._values
         with turn:
             if values.is_there(token, handle, name):
                 if how.create and how.exclusive:
@@ -66,6 +58,10 @@ class StreamsXattrModule(PrivateAttributes):
                 fail(errno.ENOENT, name)
         return StreamHandle(_XattrStream(values, handle, name, how.access, turn))
 
+    def _turn_of(self, token: ImpersonationToken, handle: VfsHandle) -> Turn:
+        stat = self.next.fstat(token, handle)
+        return self.turn(stat.dev, stat.ino)
+
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
         """The streams with their sizes, which are nobody's secret."""
         try:
@@ -74,8 +70,15 @@ class StreamsXattrModule(PrivateAttributes):
             if error.errno not in NO_ATTRIBUTES:
                 raise
             return []
+        names = list(filter(None, map(self._values.name_in, attributes)))
+        if not names or not self._values.spans:
+            return self._entries(token, handle, names)
+        with self._turn_of(token, handle):
+            return self._entries(token, handle, names)
+
+    def _entries(self, token: ImpersonationToken, handle: VfsHandle, names: list[str]) -> list[StreamEntry]:
         entries = []
-        for name in filter(None, map(self._values.name_in, attributes)):
+        for name in names:
             try:
                 size = len(self._values.value(token, handle, name))
             except FileNotFoundError:
@@ -87,19 +90,21 @@ class StreamsXattrModule(PrivateAttributes):
 
     def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove a stream."""
-        self._values.remove(token, handle, name)
+        with self._turn_of(token, handle):
+            self._values.remove(token, handle, name)
 
     def rename_stream(
         self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
     ) -> None:
         """Store the stream under its new name, then remove the old one."""
-        value = self._values.value(token, handle, source)
-        if source == target:
-            return
-        if not replace and self._values.is_there(token, handle, target):
-            fail(errno.EEXIST, target)
-        self._values.store(token, handle, target, value)
-        self._values.remove(token, handle, source)
+        with self._turn_of(token, handle):
+            value = self._values.value(token, handle, source)
+            if source == target:
+                return
+            if not replace and self._values.is_there(token, handle, target):
+                fail(errno.EEXIST, target)
+            self._values.store(token, handle, target, value)
+            self._values.remove(token, handle, source)
 
     def _is_private(self, name: str) -> bool:
         return name.startswith(self._values.prefixes)
@@ -122,10 +127,17 @@ class _XattrStream(StreamFile):
     def _read(self, token: ImpersonationToken) -> bytes:
         return self._values.value(token, self._file, self._name)
 
+    def _read_whole(self, token: ImpersonationToken) -> bytes:
+        """The value as it was between two changes."""
+        if not self._values.spans:
+            return self._read(token)
+        with self._turn:
+            return self._read(token)
+
     def pread(self, token: ImpersonationToken, buffer: memoryview, offset: int) -> int:
         """Fill `buffer`."""
         self._require(Access.READ)
-        part = self._read(token)[offset : offset + len(buffer)]
+        part = self._read_whole(token)[offset : offset + len(buffer)]
         buffer[: len(part)] = part
         return len(part)
 
@@ -160,9 +172,9 @@ class _XattrStream(StreamFile):
     def size(self, token: ImpersonationToken) -> int:
         """The bytes in the stream."""
         try:
-            return len(self._read(token))
+            return len(self._read_whole(token))
         except PermissionError:
-            return len(self._read(SERVER_TOKEN))
+            return len(self._read_whole(SERVER_TOKEN))
 
     def fsync(self, token: ImpersonationToken, data_only: bool = False) -> None:
         """Attributes go with their file, whoever may open that."""

@@ -1,10 +1,12 @@
 """What a module stores is its own, is there after a restart, and is bounded."""
 
 import errno
+import multiprocessing
 import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamina.vfs_modules.chain import ShareInfo, build_chain
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.services.stores import component
+from lamina.vfs_modules.services.stores import Store, component
 from lamina.vfs_modules.services.surroundings import Surroundings
 from lamina.vfs_modules.stock.memory import MemoryBackend
 
@@ -211,3 +213,31 @@ def test_every_name_is_one_component_of_a_path(name):
 @given(st.text(), st.text())
 def test_different_names_are_different_components(one, other):
     assert (component(one) == component(other)) == (one == other)
+
+
+def _store_in_another_process(folder: str, number: int, begin: Any) -> None:
+    begin.wait()
+    store = Store(folder)
+    for turn in range(20):
+        store.change({f"{number}/{turn}": bytes(100)}, 1 << 20)
+    store.close()
+
+
+def test_several_processes_of_a_server_keep_in_one_store_and_to_one_limit(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    folder = tmp_path / "store"
+    folder.mkdir()
+    begin = context.Barrier(3)
+    others = [context.Process(target=_store_in_another_process, args=(str(folder), n, begin)) for n in (1, 2)]
+    for other in others:
+        other.start()
+    begin.wait()
+    store = Store(str(folder))
+    for other in others:
+        other.join()
+    assert [other.exitcode for other in others] == [0, 0]
+    assert len(store.items("")) == 40
+    assert store.size() == sum(len(key) + len(value) for key, value in store.items(""))
+    with pytest.raises(OSError, match="more than its limit"):
+        store.change({"more": bytes(1000)}, 4500)
+    store.close()

@@ -1,0 +1,76 @@
+"""Turns of a module: parts of its work that requests do one after the other, in all processes of the server.
+
+A module names what a turn is about; what has another name has, with one chance in many, the same turn. So whoever holds
+one of a module's turns must not take another of the same module. Modules above and below have turns of their own.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from hashlib import blake2b
+from types import TracebackType
+from typing import Final
+
+from lamina.vfs_modules import engine
+from lamina.vfs_modules.processes import place
+from lamina.vfs_modules.syscalls.lock_file import LockFile
+from lamina.vfs_modules.turn import Turn
+
+_TURNS: Final = 64
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
+
+
+def locks_of(scope: str) -> int:
+    """The first of the bytes that are the locks of a scope."""
+    return int.from_bytes(blake2b(scope.encode("utf-8", "surrogatepass"), digest_size=6).digest()) * _TURNS
+
+
+class Turns:
+    """The turns of one `scope`: a module of a share. Where there are several processes they are locks of a file."""
+
+    __slots__ = ("_make", "_turns")
+
+    def __init__(self, scope: str) -> None:
+        self._turns: dict[int, Turn] = {}
+        self._make: Callable[[int], Turn] = lambda slot: Turn()
+        where = place()
+        if where is not None:
+            file, first = LockFile(f"{where.folder}/turns"), locks_of(scope)
+            self._make = lambda slot: SharedTurn(file, first + slot)
+
+    def of(self, key: tuple[int | str, ...]) -> Turn:
+        """The turn for what a key names, which is the same in every process."""
+        slot = zlib.crc32(repr(key).encode("utf-8", "backslashreplace")) % _TURNS
+        turn = self._turns.get(slot)
+        if turn is None:
+            turn = self._turns[slot] = self._make(slot)
+        return turn
+
+
+class SharedTurn(Turn):
+    """A turn that is also taken between processes: a byte of a file, free again when its holder is killed."""
+
+    __slots__ = ("_byte", "_file")
+
+    def __init__(self, file: LockFile, byte: int) -> None:
+        super().__init__()
+        self._file = file
+        self._byte = byte
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        pause = _FIRST_PAUSE
+        try:
+            while not self._file.take(self._byte):
+                # Most hold it for a system call or two.
+                engine.wait(asyncio.sleep(pause))
+                pause = min(1.5 * pause, _LONGEST_PAUSE)
+        except BaseException:
+            super().__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.give(self._byte)
+        super().__exit__(kind, error, traceback)
