@@ -16,7 +16,8 @@ from lamina.core.crypto.signing import Signer
 from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE, Outgoing, seal_frame
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, CancelledByClient, Exchange, Reply, Request
 from lamina.core.session import Channel, SmbSession
-from lamina.core.short_way import ShortWay, lone_request
+from lamina.core.short_files import ShortFiles
+from lamina.core.short_way import lone_request
 from lamina.core.wire.constants import (
     FLAGS_ASYNC_COMMAND,
     FLAGS_RELATED_OPERATIONS,
@@ -68,7 +69,7 @@ class Connection:
         self.closed = False
         self.requests = 0
         self.out = Outgoing(transport, server.buffers)
-        self._short_way = ShortWay(self)
+        self._short_way = ShortFiles(self)
         # Negotiated (3.3.5.4); dialect 0 until then.
         self.negotiated = False
         self.dialect = 0

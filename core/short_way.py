@@ -9,8 +9,9 @@ wait it becomes an ordinary `Exchange`, which ends as all of those do; the messa
 greenlet. Replies are written into the page of `Outgoing`.
 """
 
+from collections.abc import Callable, Mapping
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from lamina.core.commands.write import WRITE_THROUGH
 from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
@@ -162,7 +163,7 @@ class ShortWay:
     def _answer(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> bool:
         """Answer one request; False if it must go the long way, and nothing has been done for it."""
         _, size, _, _, command, _, flags, _, _, _, session_id = asked
-        handle = _HANDLERS.get(command)
+        handle = self.handlers.get(command)
         if handle is None or size != HEADER or flags & _UNUSUAL:
             return False
         channel = self._connection.channels.get(session_id)
@@ -367,11 +368,19 @@ class ShortWay:
         exchange.position = 1
         request = exchange.current = Request(exchange, message, header)
         request.channel, request.session, request.signed = channel, channel.session, signer is not None
-        request.open, request.tree, request.file_id = self._open, self._open.tree, self._open.file_id
+        self._resolve(request)
         return exchange
 
+    def _resolve(self, request: Request) -> None:
+        """Tell the current request what its ids were found to mean."""
+        request.open, request.tree, request.file_id = self._open, self._open.tree, self._open.file_id
 
-_HANDLERS: Final = {_ECHO: ShortWay._echo, _READ: ShortWay._read, _WRITE: ShortWay._write}
+    handlers: ClassVar[Mapping[int, "Handler"]] = {_ECHO: _echo, _READ: _read, _WRITE: _write}
+    """What takes a request, by its command; False if it must go the long way, and nothing has been done for it."""
+
+
+Handler = Callable[[Any, memoryview, Fields, "SmbSession"], bool]
+"""(the short way, the message, its header, its session)."""
 
 
 def _exchange_of(task: Task) -> Exchange:

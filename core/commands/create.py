@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lamina.core.commands import create_durable
 from lamina.core.commands.create_durable import Lasting
@@ -47,7 +47,11 @@ from lamina.ntfsa.opening.create import CreateParameters, CreateResult, create
 from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.volume import NtVolume
 
+if TYPE_CHECKING:
+    from lamina.core.connection import Connection
+
 _FILE_OPENED: Final = 1
+_SMB_3_0: Final = int(Dialect.SMB_3_0)
 _FILE_OPEN_DISPOSITIONS: Final = (1, 3)
 _PIPE_INFORMATION: Final = NetworkOpenInformation(0, 0, 0, 0, 4096, 0, 0x80)
 
@@ -70,6 +74,12 @@ def handle(request: Request) -> bytes | Reply:
     if tree.share.volume is None:
         return _open_pipe(request, tree, asked)
     return _open_file(request, tree, asked, None)
+
+
+def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: Lasting | None) -> bytes:
+    open_, answer = open_file(request.connection, tree, asked, request.header.channel_sequence, lasting)
+    request.file_id = open_.file_id
+    return answer
 
 
 def _open_lasting(request: Request, tree: SmbTree, asked: CreateRequest) -> bytes:
@@ -122,22 +132,28 @@ def _tell_again(request: Request, tree: SmbTree, asked: CreateRequest, open_: Sm
     )
 
 
-def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: Lasting | None) -> bytes:
-    server = request.connection.server
-    assert tree.share.volume is not None
-    if server.durables.is_awaited(tree.share.volume, asked.name) and request.connection.dialect >= Dialect.SMB_3_0:
+def open_file(
+    connection: "Connection", tree: SmbTree, asked: CreateRequest, sequence: int, lasting: Lasting | None = None
+) -> tuple[SmbOpen, bytes]:
+    """Open or create a file of a share with a volume; the open and the body of the response.
+
+    `sequence`: the request's ChannelSequence. `lasting`: what is to outlive the connection. Raises NtStatusError, and
+    WireError for contexts that cannot be read.
+    """
+    server, volume = connection.server, tree.share.volume
+    assert volume is not None
+    if server.durables.is_awaited(volume, asked.name) and connection.dialect >= _SMB_3_0:
         raise NtStatusError(NtStatus.FILE_NOT_AVAILABLE, "a persistent open of the file waits for its client (3.3.5.9)")
     try:
-        parameters = _parameters(request.connection.dialect, asked)
+        parameters = _parameters(connection.dialect, asked)
         if asked.contexts:
-            _read_more(request, tree.share.volume, parameters, asked.contexts)
-        result = create(tree.context, tree.share.volume, parameters)
+            _read_more(connection, volume, parameters, asked.contexts)
+        result = create(tree.context, volume, parameters)
     except StoppedOnLinkError as stopped:
         link = SymbolicLinkError(stopped.unparsed, *stopped.link)
         raise NtStatusError(stopped.status, data=encode_symbolic_link_error(link)) from stopped
     open_ = server.add_open(tree, nt=result.open)
-    open_.sequence.current = request.header.channel_sequence
-    request.file_id = open_.file_id
+    open_.sequence.current = sequence
     if result.oplock_level or result.lease is not None:
         listen(server, open_)
     contexts = b""
@@ -150,7 +166,7 @@ def _open_file(request: Request, tree: SmbTree, asked: CreateRequest, lasting: L
             contexts = encode_create_contexts(answers | dict((promised,)))
         else:
             contexts = _only(*promised)
-    return encode_create_response(
+    return open_, encode_create_response(
         oplock_level=OPLOCK_LEVEL_LEASE if result.lease is not None else result.oplock_level,
         create_action=result.action,
         information=result.information,
@@ -201,10 +217,13 @@ def _read_contexts(parameters: CreateParameters, contexts: Mapping[bytes, memory
 
 
 def _read_more(
-    request: Request, volume: NtVolume, parameters: CreateParameters, contexts: Mapping[bytes, memoryview | bytes]
+    connection: "Connection",
+    volume: NtVolume,
+    parameters: CreateParameters,
+    contexts: Mapping[bytes, memoryview | bytes],
 ) -> None:
     """Enter what only some connections, or the modules of some shares, know what to do with."""
-    if POSIX in contexts and request.connection.posix_extensions:
+    if POSIX in contexts and connection.posix_extensions:
         parameters.posix_mode = decode_posix_mode(contexts[POSIX])
     served = volume.extensions.contexts
     if served:
