@@ -17,10 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.__main__ import BUILD, as_json, heading, measure_case, pin_generator, row
+from benchmarks.cases import cases
 from benchmarks.client import Account
-from benchmarks.measure import Case, build_generator
-from benchmarks.servers import DATA_FILE_SIZE, SERVER_CORE, SHARE, Server, ServerError
+from benchmarks.measure import build_generator
+from benchmarks.runs import BUILD, measure_case, pin_generator
+from benchmarks.servers import DATA_FILE_SIZE, SHARE, Server, ServerError
+from benchmarks.table import as_json, heading, row
 from lamina.core.plan import ModuleSpec
 from lamina.core.server import Server as LaminaServer
 from tests.contrib import stores
@@ -70,7 +72,7 @@ def _serve(told: Mapping[str, Any]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[SERVER_CORE]})
+        os.sched_setaffinity(0, cores[:1])
     chain = tuple(ModuleSpec(name, options) for name, options in told["chain"])
     user, password = told["account"]
     server = LaminaServer({SHARE: told["path"]}, users={user: password}, chain=chain, require_signing=False)
@@ -111,11 +113,10 @@ def main(words: Sequence[str]) -> int:
     with _servers(arguments.shares.split(",")) as servers:
         pin_generator()
         print(heading([server.name for server in servers]), flush=True)
-        for workload in arguments.workloads.split(","):
-            for mode in arguments.modes.split(","):
-                for depth in map(int, arguments.depth.split(",")):
-                    lines.append(measure_case(servers, Case(workload, mode, depth), arguments, generator))
-                    print(row(lines[-1]), flush=True)
+        depths = [int(depth) for depth in arguments.depth.split(",")]
+        for case in cases(arguments.workloads.split(","), arguments.modes.split(","), depths, [1]):
+            lines.append(measure_case(servers, case, arguments.seconds, arguments.runs, generator))
+            print(row(lines[-1]), flush=True)
     if arguments.json:
         arguments.json.write_text(as_json(lines) + "\n")
     return 0

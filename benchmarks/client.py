@@ -1,7 +1,7 @@
-"""Sets up authenticated SMB 3.1.1 sessions for the load generator: NEGOTIATE and SESSION_SETUP, and no more.
+"""Sets up authenticated SMB 3.1.1 sessions, for the load generator or to be idle; connects a share and logs off.
 
 Written apart from the server's own codec on purpose, so that the two can not be wrong together. MS-SMB2 2.2.3, 2.2.5,
-3.1.4.2.
+2.2.7, 2.2.9, 3.1.4.1, 3.1.4.2.
 """
 
 import hashlib
@@ -12,8 +12,10 @@ from struct import pack, unpack_from
 from typing import NamedTuple
 
 import spnego
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_NEGOTIATE, _SESSION_SETUP = 0, 1
+_NEGOTIATE, _SESSION_SETUP, _LOGOFF, _TREE_CONNECT = 0, 1, 2, 3
+_SIGNED, _BY_SERVER = 0x8, 1
 _MORE_PROCESSING_REQUIRED = 0xC0000016
 _SMB_3_1_1 = 0x0311
 _LARGE_MTU, _ENCRYPTION = 0x04, 0x40
@@ -42,6 +44,7 @@ class Session(NamedTuple):
     signing_key: bytes
     sending_key: bytes
     receiving_key: bytes
+    tree_id: int = 0
 
 
 class _Exchange:
@@ -59,8 +62,7 @@ class _Exchange:
             "<4sHHIHHIIQIIQ16x", b"\xfeSMB", 64, 1, 0, command, 64, 0, 0, self.message_id, 0, 0, self.session_id
         )
         self._hash(header + body)
-        self._connection.sendall(pack(">I", len(header + body)) + header + body)
-        reply = self._receive()
+        reply = _converse(self._connection, header + body)
         (status,) = unpack_from("<I", reply, 8)
         if status not in accepted:
             raise ClientError(f"command {command} was answered {status:#010x}")
@@ -73,18 +75,22 @@ class _Exchange:
     def _hash(self, message: bytes) -> None:
         self.hash = hashlib.sha512(self.hash + message).digest()
 
-    def _receive(self) -> bytes:
-        (size,) = unpack_from(">I", self._exactly(4))
-        return self._exactly(size & 0xFFFFFF)
 
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self._connection.recv(size - len(data))
-            if not more:
-                raise ClientError("the server hung up while the session was set up")
-            data += more
-        return data
+def _converse(connection: socket.socket, message: bytes) -> bytes:
+    """Send a message and give the next one that comes."""
+    connection.sendall(pack(">I", len(message)) + message)
+    (size,) = unpack_from(">I", _exactly(connection, 4))
+    return _exactly(connection, size & 0xFFFFFF)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise ClientError("the server hung up")
+        data += more
+    return data
 
 
 def connect(port: int, account: Account) -> Session:
@@ -146,3 +152,36 @@ def _derive(key: bytes, label: bytes, context: bytes) -> bytes:
     """The key derivation of NIST SP 800-108 in counter mode (MS-SMB2 3.1.4.2), for 128 bits."""
     data = pack(">I", 1) + label + b"\0" + context + pack(">I", 128)
     return hmac.new(key, data, hashlib.sha256).digest()[:16]
+
+
+def tree_connect(session: Session, unc: str) -> Session:
+    """Connect a share; the session with what it is called from then on. Raises `ClientError`, OSError."""
+    path = unc.encode("utf-16-le")
+    reply = _call_signed(session, _TREE_CONNECT, pack("<HHHH", 9, 0, 72, len(path)) + path)
+    (tree_id,) = unpack_from("<I", reply, 36)
+    return session._replace(message_id=session.message_id + 1, tree_id=tree_id)
+
+
+def log_off(session: Session) -> None:
+    """End the session; the connection is the caller's to close. Raises `ClientError`, OSError."""
+    _call_signed(session, _LOGOFF, pack("<HH", 4, 0))
+
+
+def _call_signed(session: Session, command: int, body: bytes) -> bytes:
+    """Send a signed request and give its reply, which must be a success with the right signature."""
+    numbers = (command, 1, _SIGNED, 0, session.message_id, 0, session.tree_id, session.session_id)
+    message = pack("<4sHHIHHIIQIIQ16x", b"\xfeSMB", 64, 1, 0, *numbers) + body
+    reply = _converse(session.connection, _with_signature(session, message, 0))
+    (status,) = unpack_from("<I", reply, 8)
+    if status:
+        raise ClientError(f"command {command} was answered {status:#010x}")
+    if reply != _with_signature(session, reply, _BY_SERVER):
+        raise ClientError(f"the signature of the reply to command {command} is wrong")
+    return reply
+
+
+def _with_signature(session: Session, message: bytes, by_server: int) -> bytes:
+    """AES-128-GMAC of the message, in its place (3.1.4.1)."""
+    unsigned = message[:48] + bytes(16) + message[64:]
+    nonce = message[24:32] + pack("<I", by_server)
+    return unsigned[:48] + AESGCM(session.signing_key).encrypt(nonce, b"", unsigned) + unsigned[64:]

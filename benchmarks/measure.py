@@ -1,47 +1,19 @@
-"""One measurement: a connection, the load on it, and the CPU time that the server took meanwhile."""
+"""One measurement: connections, the load on them, and the CPU time that the server took meanwhile."""
 
+import contextlib
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmarks.client import Session, connect
+from benchmarks.cases import ALONE, Case, Sample
+from benchmarks.client import Session, connect, log_off, tree_connect
 from benchmarks.servers import SHARE, Server
-
-WORKLOADS = (
-    "echo",
-    "read4k",
-    "write4k",
-    "read1m",
-    "write1m",
-    "openclose",
-    "stat",
-    "createdelete",
-    "missing",
-    "list1000",
-    "list10000",
-    "connect",
-)
-MODES = ("plain", "signed", "encrypted")
 
 _SOURCE = Path(__file__).with_name("load.c")
 _REAP_SECONDS = 5.0
-
-
-class Case(NamedTuple):
-    """What is measured."""
-
-    workload: str
-    mode: str
-    depth: int
-
-
-class Sample(NamedTuple):
-    """What came out: operations per second, and CPU microseconds of the server for each."""
-
-    rate: float
-    cpu: float
+UNC = rf"\\127.0.0.1\{SHARE}"
 
 
 class MeasureError(Exception):
@@ -64,27 +36,31 @@ def build_generator(folder: Path) -> Path:
 
 def measure(server: Server, case: Case, seconds: float, generator: Path) -> Sample:
     """Put `case` on `server` for some seconds. Raises `MeasureError`, `ClientError`."""
-    if case.workload == "connect":
+    if case.workload == ALONE:
         return _measure_connect(server, seconds)
-    session = connect(server.port, server.account)
-    with session.connection:
-        command = _command(generator, session, case, seconds)
-        with subprocess.Popen(
-            command,
+    with contextlib.ExitStack() as stack:
+        sessions = [connect(server.port, server.account) for _ in range(case.connections)]
+        for session in sessions:
+            stack.enter_context(session.connection)
+        process = subprocess.Popen(
+            _command(generator, sessions, case, seconds),
             text=True,
-            pass_fds=[session.connection.fileno()],
+            pass_fds=[session.connection.fileno() for session in sessions],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        ) as process:
-            return _drive(process, server, case)
+        )
+        return _drive(stack.enter_context(process), server, case)
 
 
-def _command(generator: Path, session: Session, case: Case, seconds: float) -> list[str]:
+def _command(generator: Path, sessions: Sequence[Session], case: Case, seconds: float) -> list[str]:
+    run = [case.mode, case.workload, str(case.depth), str(seconds), UNC]
+    return [str(generator), *run, *map(_described, sessions)]
+
+
+def _described(session: Session) -> str:
     keys = [key.hex() for key in (session.signing_key, session.sending_key, session.receiving_key)]
-    numbers = [f"{session.session_id:x}", str(session.message_id)]
-    run = [case.mode, case.workload, str(case.depth), str(seconds)]
-    return [str(generator), str(session.connection.fileno()), *run, *numbers, *keys, rf"\\127.0.0.1\{SHARE}"]
+    return ":".join([str(session.connection.fileno()), f"{session.session_id:x}", str(session.message_id), *keys])
 
 
 def _drive(process: subprocess.Popen[str], server: Server, case: Case) -> Sample:
@@ -93,31 +69,33 @@ def _drive(process: subprocess.Popen[str], server: Server, case: Case) -> Sample
     assert process.stderr is not None
     try:
         if process.stdout.readline() != "ready\n":
-            raise MeasureError(f"{server.name}, {' '.join(map(str, case))}: {process.stderr.read().strip()}")
+            raise MeasureError(f"{server.name}, {case}: {process.stderr.read().strip()}")
         before = server.cpu_seconds()
         process.stdin.write("go\n")
         process.stdin.flush()
         words = process.stdout.readline().split()
         used = server.cpu_seconds() - before
-        if len(words) != 2:
-            raise MeasureError(f"{server.name}, {' '.join(map(str, case))}: {process.stderr.read().strip()}")
+        if len(words) != 3:
+            raise MeasureError(f"{server.name}, {case}: {process.stderr.read().strip()}")
     finally:
         process.stdin.close()
-    operations, elapsed = int(words[0]), float(words[1])
-    return Sample(operations / elapsed, used / operations * 1e6)
+    operations, elapsed, own = int(words[0]), float(words[1]), float(words[2])
+    return Sample(operations / elapsed, used / operations * 1e6, own / elapsed)
 
 
 def _measure_connect(server: Server, seconds: float) -> Sample:
-    """TCP connection, NEGOTIATE, SESSION_SETUP with NTLMv2, end of connection, one after the other."""
-    resting = server.processes()
+    """TCP connection, NEGOTIATE, SESSION_SETUP with NTLMv2, TREE_CONNECT, LOGOFF, end of connection; by turns."""
+    resting = len(server.processes())
     before = server.cpu_seconds()
-    start = time.monotonic()
+    start, started = time.monotonic(), time.process_time()
     operations = 0
     while time.monotonic() - start < seconds:
-        connect(server.port, server.account).connection.close()
+        session = connect(server.port, server.account)
+        with session.connection:
+            log_off(tree_connect(session, UNC))
         operations += 1
-    elapsed = time.monotonic() - start
+    elapsed, own = time.monotonic() - start, time.process_time() - started
     # A server with a process for each connection has used their time only when it has waited for them.
-    while server.processes() > resting and time.monotonic() - start < elapsed + _REAP_SECONDS:
+    while len(server.processes()) > resting and time.monotonic() - start < elapsed + _REAP_SECONDS:
         time.sleep(0.01)
-    return Sample(operations / elapsed, (server.cpu_seconds() - before) / operations * 1e6)
+    return Sample(operations / elapsed, (server.cpu_seconds() - before) / operations * 1e6, own / elapsed)

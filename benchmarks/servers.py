@@ -1,5 +1,6 @@
 """The servers that are measured, each a process of its own over its own folder, and the CPU time that they take."""
 
+import json
 import os
 import pwd
 import secrets
@@ -19,8 +20,9 @@ SHARE = "bench"
 DATA_FILE_SIZE = 16 << 20
 _FULL_FOLDERS = {"list1000": ("list", 1000), "list10000": ("long", 10_000), "missing": ("crowd", 100_000)}
 _DATA_BLOCK = 1 << 20
-SERVER_CORE = 0
+_CORES = sorted(os.sched_getaffinity(0))
 _TICKS = os.sysconf("SC_CLK_TCK")
+_SCHEDULER_CLOCK = 2
 _START_SECONDS = 20.0
 
 _SMB_CONF = """
@@ -50,6 +52,20 @@ _SMB_CONF = """
     path = {folder}
     read only = no
 """
+_LAMINA_TOML = """
+[server]
+listen = ["127.0.0.1:0"]
+signing = "desired"
+encryption = "offered"
+accounts = "{state}/accounts.db"
+state = "{state}/state"
+workers = {workers}
+log_level = "warning"
+
+[share.{share}]
+path = "{folder}"
+{chain}
+"""
 _TUNINGS = {
     "": "",
     "sync": "    aio read size = 0\n    aio write size = 0\n    use sendfile = yes\n",
@@ -67,11 +83,11 @@ class Server(NamedTuple):
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far, those that have ended and been waited for included."""
-        return sum(map(_cpu_seconds, _tree(self.process.pid)))
+        return sum(map(_cpu_seconds, self.processes()))
 
-    def processes(self) -> int:
-        """How many processes it has now."""
-        return len(_tree(self.process.pid))
+    def processes(self) -> list[int]:
+        """The processes that it has now."""
+        return _tree(self.process.pid)
 
     def stop(self) -> None:
         """End the process and its children, which are a process group of their own."""
@@ -96,8 +112,14 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 def _cpu_seconds(pid: int) -> float:
+    """What a process has used so far, by the scheduler's count, and the children that it has waited for, in ticks."""
     fields = _stat_fields(pid)
-    return sum(map(int, fields[11:15])) / _TICKS if fields else 0.0
+    try:
+        # clock_getcpuclockid(3): the clock of another process has a number that is made of the process' own.
+        own = time.clock_gettime((~pid << 3) | _SCHEDULER_CLOCK) if fields else 0.0
+    except OSError:
+        return 0.0
+    return own + sum(map(int, fields[13:15])) / _TICKS
 
 
 def _tree(root: int) -> list[int]:
@@ -146,31 +168,69 @@ def _unprivileged() -> pwd.struct_passwd:
     raise ServerError("neither the Unix account backup nor nobody exists")
 
 
-def _start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process group on the servers' core, if there is one to spare."""
-    cores = os.sched_getaffinity(0)
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {sorted(cores)[SERVER_CORE]})
+def _start(command: list[str], cores: int, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process group on the first cores, which the generator leaves to servers where there are several."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _CORES[:cores])
     try:
         return subprocess.Popen(command, start_new_session=True, **options)
     finally:
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, before)
 
 
-def start_lamina(folder: Path, chain: str = "") -> Server:
-    """Serve `folder` with Lamina, through the embedding API. Raises `ServerError`."""
+def start_lamina(folder: Path, chain: str = "", state: Path | None = None, workers: int = 1, cores: int = 1) -> Server:
+    """Serve `folder` with Lamina: through the embedding API, or `lamina run` with several workers.
+
+    That takes a folder for its `state`. Raises `ServerError`.
+    """
     account = Account("bench", secrets.token_hex(8))
+    if workers > 1:
+        assert state is not None
+        process, port = _start_workers(folder, chain, state, workers, cores, account)
+        return Server("lamina", process, port, account)
     command = [sys.executable, "-m", "benchmarks.serve_lamina", str(folder), *account, chain]
-    process = _start(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    assert process.stdout is not None
-    line = process.stdout.readline().decode().strip()
+    process = _start(command, cores, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    line = _first_line(process)
     if not line.isdecimal():
-        process.kill()
-        raise ServerError(f"lamina did not start (exit status {process.wait()})")
+        raise _not_started(process)
     return Server("lamina", process, int(line), account)
 
 
-def start_smbd(folder: Path, state: Path, kind: str = "") -> Server:
+def _start_workers(
+    folder: Path, chain: str, state: Path, workers: int, cores: int, account: Account
+) -> tuple[subprocess.Popen[bytes], int]:
+    state.mkdir()
+    configuration = state / "lamina.toml"
+    modules = f"chain = {json.dumps(chain.split(','))}" if chain else ""
+    configuration.write_text(
+        _LAMINA_TOML.format(state=state, workers=workers, share=SHARE, folder=folder, chain=modules)
+    )
+    owner = folder.stat()
+    lamina = [sys.executable, "-m", "lamina.core.cli"]
+    add = ["user", "add", account.user, "--password-stdin", "--accounts", f"{state}/accounts.db"]
+    ids = ["--uid", str(owner.st_uid), "--gid", str(owner.st_gid)]
+    subprocess.run([*lamina, *add, *ids], input=f"{account.password}\n".encode(), check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "LAMINA_RUNTIME_DIR": f"{state}/run"}
+    command = [*lamina, "run", "-c", str(configuration), "--json"]
+    process = _start(command, cores, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment)
+    while line := _first_line(process):
+        event = json.loads(line)
+        if event["event"] == "listening":
+            return process, int(event["listeners"][0]["port"])
+    raise _not_started(process)
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def _not_started(process: subprocess.Popen[bytes]) -> ServerError:
+    process.kill()
+    return ServerError(f"lamina did not start (exit status {process.wait()})")
+
+
+def start_smbd(folder: Path, state: Path, kind: str = "", cores: int = 1) -> Server:
     """Serve `folder` with smbd, with a configuration and a state folder of its own. Raises `ServerError`.
 
     `kind`: "" for its defaults, "sync" to read and write without threads, "full" with the modules that Windows needs.
@@ -185,7 +245,7 @@ def start_smbd(folder: Path, state: Path, kind: str = "") -> Server:
     _add_user(configuration, account)
     command = [_smbd(), "-F", "--no-process-group", "-s", str(configuration)]
     with (state / "output").open("wb") as output:
-        process = _start(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = _start(command, cores, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     _wait_for(port, process, state)
     return Server(f"smbd-{kind}" if kind else "smbd", process, port, account)
 

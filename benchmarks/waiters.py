@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.measure import Case, MeasureError, build_generator, measure
+from benchmarks.cases import Case
+from benchmarks.measure import MeasureError, build_generator, measure
 from benchmarks.servers import SHARE, Server, make_folder, start_lamina
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import CreateRequest, encode_create_request

@@ -1,0 +1,48 @@
+"""The benchmarks do what they say: real servers, the real load generator, for a fraction of a second."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import goals
+from benchmarks.servers import smbd_is_installed
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("cc"), reason="apt install gcc"),
+    pytest.mark.skipif(not Path("/usr/include/openssl/evp.h").exists(), reason="apt install libssl-dev"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="smbd takes root"),
+    pytest.mark.skipif(not smbd_is_installed(), reason="apt install samba"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _where_it_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator is built for the test, and the process may go on on all cores."""
+    monkeypatch.setattr(command, "BUILD", tmp_path)
+    monkeypatch.setattr(goals, "BUILD", tmp_path)
+    monkeypatch.setattr(command, "pin_generator", lambda: None)
+    monkeypatch.setattr(goals, "pin_generator", lambda: None)
+
+
+def test_several_connections_to_several_workers_beside_smbd(tmp_path: Path) -> None:
+    load = ["--workloads", "read4k,connect", "--modes", "encrypted", "--depth", "2", "--connections", "3"]
+    assert (
+        command.main([*load, "--seconds", "0.05", "--runs", "1", "--workers", "2", "--json", f"{tmp_path}/found"]) == 0
+    )
+    read, connecting = json.loads((tmp_path / "found").read_text())
+    assert (read["connections"], connecting["connections"]) == (3, 1)
+    for found in (read, connecting):
+        assert {name for name, sample in found["servers"].items() if sample["rate"] > 0} == {"lamina", "smbd"}
+
+
+def test_the_goals_are_measured_and_judged(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    few = ["--only", "openclose,memory", "--modes", "signed", "--connections", "1", "--idle", "3"]
+    assert goals.main([*few, "--seconds", "0.05", "--runs", "1", "--markdown", f"{tmp_path}/table"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("\nopenclose") == 3
+    assert told.count("\nmemory") == 2
+    assert (tmp_path / "table").read_text().count("\n") == 4
