@@ -62,12 +62,12 @@ class ModuleServices:
         where, folder = self.where(), "" if self.share is None else self.share.path
         return f"{where.share.casefold()}\0{where.module}\0{folder}"
 
-    def turn(self, *key: int | str) -> Turn:
+    def turn(self, *key: int | str, kind: str = "") -> Turn:
         """The turn for what `key` names: in a with block, one request at a time, in all processes of the server.
 
-        Who holds one takes no other of the same module. From `connect` to `disconnect`.
+        Who holds one takes no other of the same `kind`, of those that the module has. From `connect` to `disconnect`.
         """
-        return self._turns_of_scope.of(key)
+        return self._turns_of_scope.of(key, kind)
 
     def announce(self, kind: str, **details: Any) -> None:
         """Tell those who listen to `event`: `kind` is a dotted name, the details are plain values.

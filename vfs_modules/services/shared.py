@@ -218,17 +218,19 @@ class _LmdbStep:
         return found
 
 
-_of_processes: LmdbStore | None = None
+_of_processes: dict[str, LmdbStore] = {}
+"""By its folder: LMDB lets a process open an environment once."""
+
 _making = threading.Lock()
 
 
 def store_of_server() -> SharedStore:
     """Where a server keeps what is shared: one place for all of it, or, in one process, a new one."""
-    global _of_processes  # noqa: PLW0603 - LMDB lets a process open an environment once
     where = place()
     if where is None:
         return MemoryStore()
     with _making:
-        if _of_processes is None:
-            _of_processes = LmdbStore(where)
-        return _of_processes
+        store = _of_processes.get(where.folder)
+        if store is None:
+            store = _of_processes[where.folder] = LmdbStore(where)
+        return store

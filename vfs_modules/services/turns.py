@@ -1,7 +1,7 @@
 """Turns of a module: parts of its work that requests do one after the other, in all processes of the server.
 
 A module names what a turn is about; what has another name has, with one chance in many, the same turn. So whoever holds
-one of a module's turns must not take another of the same module. Modules above and below have turns of their own.
+one of a module's turns must not take another of the same kind. Modules above and below have turns of their own.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ _TURNS: Final = 64
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 
 
-def locks_of(scope: str) -> int:
-    """The first of the bytes that are the locks of a scope."""
-    return int.from_bytes(blake2b(scope.encode("utf-8", "surrogatepass"), digest_size=6).digest()) * _TURNS
+def locks_of(scope: str, kind: str = "") -> int:
+    """The first of the bytes that are the locks of a kind of turns in a scope."""
+    name = f"{scope}\0\0{kind}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(name, digest_size=6).digest()) * _TURNS
 
 
 class Turns:
@@ -31,19 +32,19 @@ class Turns:
     __slots__ = ("_make", "_turns")
 
     def __init__(self, scope: str) -> None:
-        self._turns: dict[int, Turn] = {}
-        self._make: Callable[[int], Turn] = lambda slot: Turn()
+        self._turns: dict[tuple[str, int], Turn] = {}
+        self._make: Callable[[str, int], Turn] = lambda kind, slot: Turn()
         where = place()
         if where is not None:
-            file, first = LockFile(f"{where.folder}/turns"), locks_of(scope)
-            self._make = lambda slot: SharedTurn(file, first + slot)
+            file = LockFile(f"{where.folder}/turns")
+            self._make = lambda kind, slot: SharedTurn(file, locks_of(scope, kind) + slot)
 
-    def of(self, key: tuple[int | str, ...]) -> Turn:
+    def of(self, key: tuple[int | str, ...], kind: str = "") -> Turn:
         """The turn for what a key names, which is the same in every process."""
         slot = zlib.crc32(repr(key).encode("utf-8", "backslashreplace")) % _TURNS
-        turn = self._turns.get(slot)
+        turn = self._turns.get((kind, slot))
         if turn is None:
-            turn = self._turns[slot] = self._make(slot)
+            turn = self._turns[kind, slot] = self._make(kind, slot)
         return turn
 
 

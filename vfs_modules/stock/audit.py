@@ -21,10 +21,13 @@ from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.hooks import listens
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
 from lamina.vfs_modules.operations import OPERATIONS, Operation
+from lamina.vfs_modules.processes import place
+from lamina.vfs_modules.services.surroundings import surrounded
 from lamina.vfs_modules.stock.auditing.hash_chain import encode
 from lamina.vfs_modules.stock.auditing.sinks import (
     FileSink,
     Record,
+    SharedFileSink,
     Sink,
     SocketSink,
     facility_number,
@@ -42,7 +45,10 @@ _DEFAULT: Final = ("open", "names", "attributes", "security")
 _OPENING: Final = frozenset({"open", "open_stream"})
 _SOCKETS: Final = {"syslog": "/dev/log", "journald": "/run/systemd/journal/socket"}
 _USERS: Final = 1_000
-_numbers = itertools.count(1).__next__
+_PROCESSES: Final = 8
+"""Bits of the number of a handle that say which process it is of."""
+
+_count = itertools.count(1).__next__
 
 
 def _chosen(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,6 +128,10 @@ class AuditModule(VfsModule):
 
     # Lifecycle.
 
+    def one_process(self) -> str:
+        """Processes take turns at the file, whose chain goes on from each to the next."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Open where records go. Raises OSError where that cannot be."""
         options = self.options
@@ -146,7 +156,10 @@ class AuditModule(VfsModule):
         options = self.options
         if options.target == "file":
             key = read_secret(options.key_file) if options.key_file else b""
-            return FileSink(where, key, options.sync)
+            if place() is None:
+                return FileSink(where, key, options.sync)
+            position = surrounded(self, "a file of records").shared(f"audit\0{where}")
+            return SharedFileSink(where, key, options.sync, position)
         render: Callable[[Record], bytes] = encode if options.format == "json" else text_form
         numbers = facility_number(options.facility), priority_number(options.priority)
         if options.target == "syslog":
@@ -179,7 +192,7 @@ class AuditModule(VfsModule):
         def traced(token: ImpersonationToken, *arguments: Any, **keywords: Any) -> Any:
             handle = call(token, *arguments, **keywords)
             path = describe(name, named(name, arguments, keywords), self.state)["path"]
-            self.set_state(handle, Trace(_numbers(), path))
+            self.set_state(handle, Trace(_number(), path))
             return handle
 
         return traced
@@ -260,6 +273,12 @@ class AuditModule(VfsModule):
         share = self.share
         if writer is not None and share is not None and self.options.events and details.get("share") == share.name:
             writer.add(self._record(kind, **details))
+
+
+def _number() -> int:
+    """That of a handle, which no other has before the server is started again."""
+    where = place()
+    return _count() if where is None else _count() << _PROCESSES | where.number
 
 
 def _now() -> str:

@@ -11,7 +11,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import ClassVar, Final
+from hashlib import blake2b
+from struct import Struct
+from typing import ClassVar, Final, NamedTuple
 
 from lamina.vfs_modules.engine import aside
 from lamina.vfs_modules.handle import VfsHandle
@@ -29,25 +31,25 @@ log = logging.getLogger(__name__)
 
 _OPEN_TO_ALL: Final = 0o755
 _NUMBERED: Final = 32
+_NAME, _BIN, _TIDY = "name", "bin", "tidy"  # kinds of turns; who has the first may take the second
 _ATTEMPTS: Final = 3
 _TIDY_NS: Final = 3_600_000_000_000
 _LONGEST_TAIL: Final = 60
 _NO_LINK: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EACCES})
 
 
-class _Usage:
-    """What is known of a bin: its bytes, None while nobody has looked, and when it was last tidied.
+class _Usage(NamedTuple):
+    """What is known of a bin: its bytes, -1 while nobody has looked, and when it was last tidied.
 
-    `came`: the bytes that have come while it is being tidied, which may not have been seen.
+    `came`: the bytes that have come since it was last looked into, which may not have been seen.
     """
 
-    __slots__ = ("came", "size", "tidied_ns", "tidying")
+    size: int = -1
+    came: int = 0
+    tidied_ns: int = 0
 
-    def __init__(self) -> None:
-        self.size: int | None = None
-        self.came = 0
-        self.tidied_ns = 0
-        self.tidying = False
+
+_USAGE: Final = Struct("<qqq")
 
 
 class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
@@ -63,10 +65,14 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
         super().__init__(options)
         self._clock = clock
         self._shared = self.options.repository.partition("/")[0].replace("%%", "%")
-        self._usage: dict[str, _Usage] = {}
+        self._tidying: set[str] = set()
         self._turn = Turn()
 
     # Lifecycle.
+
+    def one_process(self) -> str:
+        """What is known of the bins is shared, and who makes or tidies one does so alone."""
+        return ""
 
     def connect(self, share: ShareInfo) -> None:
         """Hold the root, and let what is too old go."""
@@ -90,10 +96,13 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
 
     def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Put a file into the bin, or delete it where it is not to be kept or is in a bin already."""
-        stat = self._worth_keeping(token, directory, path)
-        if stat is not None and self._put(token, directory, path, stat):
+        if self._worth_keeping(token, directory, path) is None:
+            self.next.unlink(token, directory, path)
             return
-        self.next.unlink(token, directory, path)
+        with self._turn_of_name(token, directory, path):
+            stat = self._worth_keeping(token, directory, path)
+            if stat is None or not self._put(token, directory, path, stat):
+                self.next.unlink(token, directory, path)
 
     def rename(
         self,
@@ -105,21 +114,41 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
         replace: bool,
     ) -> None:
         """Rename; what is replaced comes to the bin first, and is never missing under its name meanwhile."""
-        stat = self._worth_keeping(token, target_directory, target) if replace else None
-        undo = None
-        if stat is not None and not self._is_same(token, source_directory, source, stat):
-            undo = self._keep_replaced(token, target_directory, target, stat)
-        try:
+        if replace and token is not SERVER_TOKEN:
+            with self._turn_of_name(token, target_directory, target):
+                self._replace(token, source_directory, source, target_directory, target)
+        else:
             self.next.rename(token, source_directory, source, target_directory, target, replace)
-        except BaseException:
-            if undo is not None:
-                undo()
-            raise
         if self._is_in_bin(source_directory, source) and not self._is_in_bin(target_directory, target):
             with ExitStack() as stack:
                 *folders, name = target.split("/")
                 with contextlib.suppress(OSError):
                     forget(self.next, descend(self.next, token, stack, target_directory, folders), name)
+
+    def _replace(
+        self,
+        token: ImpersonationToken,
+        source_directory: VfsHandle,
+        source: str,
+        target_directory: VfsHandle,
+        target: str,
+    ) -> None:
+        stat = self._worth_keeping(token, target_directory, target)
+        undo = None
+        if stat is not None and not self._is_same(token, source_directory, source, stat):
+            undo = self._keep_replaced(token, target_directory, target, stat)
+        try:
+            self.next.rename(token, source_directory, source, target_directory, target, True)
+        except BaseException:
+            if undo is not None:
+                undo()
+            raise
+
+    def _turn_of_name(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> Turn:
+        """The turn of a name that is about to go: what is kept must be what goes, whoever else is about to."""
+        above, _, name = path.rpartition("/")
+        stat = self.next.stat(token, directory, above) if above else self.next.fstat(token, directory)
+        return self.turn(stat.dev, stat.ino, name, kind=_NAME)
 
     def _worth_keeping(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> FileStat | None:
         if token is SERVER_TOKEN or self._is_in_bin(directory, path):
@@ -230,9 +259,7 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
         self, token: ImpersonationToken, folder: VfsHandle, name: str, put: Callable[[VfsHandle, str], None]
     ) -> str:
         if not self.options.numbers(name):
-            with contextlib.suppress(FileNotFoundError):
-                self.next.unlink(token, folder, name)
-            put(folder, name)
+            self._put_last(token, folder, name, put)
             return name
         for candidate in self._candidates(name):
             try:
@@ -245,6 +272,22 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
                 continue
             return candidate
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+    def _put_last(
+        self, token: ImpersonationToken, folder: VfsHandle, name: str, put: Callable[[VfsHandle, str], None]
+    ) -> None:
+        """Let a name of the bin be that of the file that came last."""
+        for attempt in range(_ATTEMPTS):
+            with contextlib.suppress(FileNotFoundError):
+                self.next.unlink(token, folder, name)
+            try:
+                put(folder, name)
+            except FileExistsError:
+                # Another of that name has come just now.
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+            else:
+                return
 
     def _candidates(self, name: str) -> Sequence[str]:
         numbered = [f"Copy #{number} of {name}" for number in range(1, _NUMBERED)]
@@ -292,7 +335,11 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
         return descend(self.next, token, stack, directory, [name])
 
     def _open_bin(self, token: ImpersonationToken, stack: ExitStack, bin_path: str) -> VfsHandle:
-        """The repository, made by the server where it is not there."""
+        """The repository, made by the server where it is not there; nobody goes in before it is given to its user."""
+        with self.turn(bin_path, kind=_BIN):
+            return self._made_bin(token, stack, bin_path)
+
+    def _made_bin(self, token: ImpersonationToken, stack: ExitStack, bin_path: str) -> VfsHandle:
         directory = self._root
         names = bin_path.split("/")
         for depth, name in enumerate(names, 1):
@@ -322,43 +369,52 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
     # Age and size.
 
     def _came(self, bin_path: str, size: int) -> None:
-        usage = self._usage.setdefault(bin_path, _Usage())
-        usage.came += size
-        if usage.size is not None:
-            usage.size += size
         options, now = self.options, self._clock()
+
+        def more(usage: _Usage) -> _Usage:
+            return usage._replace(size=usage.size + size if usage.size >= 0 else -1, came=usage.came + size)
+
+        usage = self._note_usage(bin_path, more)
         is_due = bool(options.retention) and now - usage.tidied_ns >= _TIDY_NS
-        is_over = bool(options.quota) and (usage.size is None or usage.size > options.quota)
-        if (is_due or is_over) and not usage.tidying:
-            usage.tidying = True
+        is_over = bool(options.quota) and (usage.size < 0 or usage.size > options.quota)
+        if (is_due or is_over) and bin_path not in self._tidying:
+            self._tidying.add(bin_path)
             aside(self._tidy, bin_path)
+
+    def _note_usage(self, bin_path: str, change: Callable[[_Usage], _Usage]) -> _Usage:
+        """What is known of a bin, as it is after a change that all processes see."""
+        key = blake2b(bin_path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        with self.shared.step() as values:
+            known = values.get(key)
+            usage = change(_Usage(*_USAGE.unpack(known)) if known is not None else _Usage())
+            values.put(key, _USAGE.pack(*usage))
+        return usage
 
     def _tidy_all(self) -> None:
         for bin_path in self._bins.all():
             self._tidy(bin_path)
 
     def _tidy(self, bin_path: str) -> None:
-        usage = self._usage.setdefault(bin_path, _Usage())
-        with self._turn:
-            if self._bins.ended:
-                return
-            usage.tidying = True
-            usage.tidied_ns = self._clock()
-            try:
-                self._tidy_until_it_fits(bin_path, usage)
-            except OSError as error:
-                log.warning("%s cannot be tidied: %s", bin_path, error.strerror or error)
-            finally:
-                usage.tidying = False
+        self._tidying.add(bin_path)
+        try:
+            # Not two processes at a time; and `_turn` is what `disconnect` waits for.
+            with self._turn, self.turn(bin_path, kind=_TIDY):
+                if not self._bins.ended:
+                    self._tidy_until_it_fits(bin_path)
+        except OSError as error:
+            log.warning("%s cannot be tidied: %s", bin_path, error.strerror or error)
+        finally:
+            self._tidying.discard(bin_path)
 
-    def _tidy_until_it_fits(self, bin_path: str, usage: _Usage) -> None:
+    def _tidy_until_it_fits(self, bin_path: str) -> None:
         """Tidy again where what came meanwhile may be too much."""
         while not self._bins.ended:
-            usage.came = 0
-            usage.size = self._bins.tidy(bin_path, usage.tidied_ns)
-            if not self.options.quota or usage.size + usage.came <= self.options.quota or not usage.came:
+            now = self._clock()
+            self._note_usage(bin_path, lambda usage: usage._replace(came=0, tidied_ns=now))  # noqa: B023 - called here
+            size = self._bins.tidy(bin_path, now)
+            usage = self._note_usage(bin_path, lambda usage: usage._replace(size=size + usage.came))  # noqa: B023
+            if not self.options.quota or usage.size <= self.options.quota or not usage.came:
                 break
-        usage.size = (usage.size or 0) + usage.came
 
     # For who administers the share.
 

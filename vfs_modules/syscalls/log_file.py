@@ -6,24 +6,62 @@ They are not the share's: their paths are the administrator's, and they are open
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _SECRET_LIMIT: Final = 65_536
+_PATIENCE: Final = 2.0
+_PAUSE: Final = 0.001
+
+
+class FileState(NamedTuple):
+    """Which file it is, and how many bytes are in it."""
+
+    dev: int
+    ino: int
+    size: int
 
 
 class LogFile:
-    """A file that lines are appended to. Raises OSError: EBUSY where another process has it."""
+    """A file that lines are appended to. Raises OSError: EBUSY where another process has it.
 
-    def __init__(self, path: str) -> None:
+    It is locked until it is closed; or, where several processes write to it, from `lock` to `unlock`.
+    """
+
+    def __init__(self, path: str, several: bool = False) -> None:
         self.path = path
         self._fd = os.open(path, _FLAGS, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self.lock(_PATIENCE if several else 0.0)
+        except OSError:
             os.close(self._fd)
-            raise OSError(errno.EBUSY, "another process writes to it", path) from error
+            raise
+        if several:
+            self.unlock()
+
+    def lock(self, seconds: float = _PATIENCE) -> None:
+        """Wait, on a thread that may, until no other process writes to it; EBUSY where that takes too long."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if time.monotonic() >= until:
+                    raise OSError(errno.EBUSY, "another process writes to it", self.path) from error
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def unlock(self) -> None:
+        """Let others write to it."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def state(self) -> FileState:
+        """Which file it is, whatever is called so by now."""
+        found = os.fstat(self._fd)
+        return FileState(found.st_dev, found.st_ino, found.st_size)
 
     def tail(self, size: int) -> bytes:
         """The last `size` bytes, or all there are."""

@@ -5,16 +5,18 @@ A sink takes records until one does not go through: `write` says how many it too
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from lamina.vfs_modules.services.shared import SharedValues
 from lamina.vfs_modules.stock.auditing.hash_chain import HashChain, resume
-from lamina.vfs_modules.syscalls.log_file import LogFile
+from lamina.vfs_modules.syscalls.log_file import FileState, LogFile
 from lamina.vfs_modules.syscalls.scratch import sealed_memory
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ _TAIL: Final = 1 << 20
 _ANCHOR_EVERY: Final = 1_000
 _CONNECT_SECONDS: Final = 5.0
 _CUT: Final = 1_000
+_POSITION: Final = b"position"
 
 
 def facility_number(name: str) -> int:
@@ -118,6 +121,89 @@ class FileSink:
         """Say where the chain has come to, and close."""
         if self._file is not None:
             self._say_anchor()
+            self._file.close()
+            self._file = None
+
+
+class SharedFileSink:
+    """The same for one of several processes that write to the file: each batch goes on where the last one ended.
+
+    Where that was, `position` says, beside the file itself: the number and the hash of the last record, and which file
+    it is in. So a chain goes on in a new file that somebody else has begun, whoever wrote last to the one before it.
+    """
+
+    def __init__(self, path: str, key: bytes, sync: bool, position: SharedValues) -> None:
+        self._path = path
+        self._key = key
+        self._sync = sync
+        self._position = position
+        self._file: LogFile | None = None
+
+    def open(self) -> None:
+        """Open the file, and go on with its chain."""
+        with self._locked() as file:
+            self._resumed(file)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[LogFile]:
+        """The file that is called so now, while nobody else writes to it."""
+        while True:
+            if self._file is None:
+                self._file = LogFile(self._path, several=True)
+            self._file.lock()
+            if not self._file.was_moved():
+                break
+            self._note_moved(self._file)
+            self.close()
+        try:
+            yield self._file
+        finally:
+            self._file.unlock()
+
+    def _known(self) -> tuple[HashChain, FileState] | None:
+        value = self._position.get(_POSITION)
+        if value is None:
+            return None
+        number, last, *state = json.loads(value)
+        return HashChain(self._key, number, last), FileState(*state)
+
+    def _note(self, chain: HashChain, state: FileState) -> None:
+        with self._position.step() as values:
+            values.put(_POSITION, json.dumps([chain.number, chain.last, *state]).encode())
+
+    def _note_moved(self, file: LogFile) -> None:
+        """See that what is known is what a file ends with that is rotated: its last writer may have been killed."""
+        known, state = self._known(), file.state()
+        if known is not None and known[1] != state and known[1][:2] == state[:2] and state.size:
+            self._note(resume(file.tail(_TAIL), self._key)[0], state)
+
+    def _resumed(self, file: LogFile) -> HashChain:
+        known, state = self._known(), file.state()
+        if known is not None and (known[1] == state or not state.size):
+            return known[0]
+        chain, torn = resume(file.tail(_TAIL), self._key)
+        if torn:
+            log.warning("audit: the last line of %s is not whole; the chain goes on after it", self._path)
+            file.append(b"\n" + chain.seal({"event": "resumed", "torn": True}) + b"\n")
+            self._note(chain, file.state())
+        return chain
+
+    def write(self, records: Sequence[Record]) -> int:
+        """Append records behind those of all others."""
+        with self._locked() as file:
+            chain = self._resumed(file)
+            anchored = chain.number // _ANCHOR_EVERY
+            file.append(b"".join(chain.seal(record) + b"\n" for record in records))
+            if self._sync:
+                file.sync()
+            self._note(chain, file.state())
+        if chain.number // _ANCHOR_EVERY != anchored:
+            log.info("audit: record %d of %s has the hash %s", chain.number, self._path, chain.last)
+        return len(records)
+
+    def close(self) -> None:
+        """Close the file: who closes last cannot be known, and so no hash is said."""
+        if self._file is not None:
             self._file.close()
             self._file = None
 
