@@ -9,6 +9,7 @@ kinds through one function; `Chain.files` has the functions for handles that are
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any, NamedTuple
 
 from lamina.vfs_modules.credentials import assume
@@ -224,8 +225,15 @@ def _fold(
         is_own = below is None or implements(type(module), name)
         is_hidden = hides and operation.around_data and not is_own
         call = getattr(_DEFAULTS if is_hidden else module, name) if is_own or is_hidden else under[name]
+        sees_each = _sees_each(module, operation)
+        if sees_each:
+            call = _each_of(operation, files)
         done = module.around(operation, call)
-        takes_part = is_own or (done is not call and not is_hidden)
+        if done is call and operation.instead_of and below is not None and not (is_own or sees_each):
+            # Who has something around one of them alone is to have it around each.
+            sees_each = any(files[one] != below.files[one] for one in operation.instead_of)
+            done = _each_of(operation, files) if sees_each else done
+        takes_part = is_own or sees_each or (done is not call and not is_hidden)
         if takes_part:
             taking_part[name] = (module, *taking_part.get(name, ()))
         elif below is not None and not is_hidden:
@@ -240,6 +248,18 @@ def _fold(
         )
         streams |= own
     return _Views(files, streams)
+
+
+def _sees_each(module: VfsModule, operation: Operation) -> bool:
+    """Whether what an operation does at once is to be done one after the other, as the module has its way with each."""
+    if not operation.instead_of or implements(type(module), operation.name):
+        return False
+    return isinstance(module, Backend) or any(implements(type(module), name) for name in operation.instead_of)
+
+
+def _each_of(operation: Operation, functions: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """The contract's default of an operation, which does the others, as they are at this height."""
+    return MethodType(getattr(Operations, operation.name), Next(functions))
 
 
 def _hidden(module: VfsModule) -> Capability:

@@ -34,7 +34,7 @@ GROUPS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "changes": frozenset(name for name, operation in OPERATIONS.items() if operation.mutates),
         "open": _of_names("open", "open_stream"),
         "names": _of_names("mkdir", "unlink", "rmdir", "rename", "link", "symlink", "remove_stream", "rename_stream"),
-        "read": _of_names("pread", "readdir", "readlink", "getxattr", "listxattr", "list_streams"),
+        "read": _of_names("pread", "readdir", "readlink", "getxattr", "listxattr", "getxattrs_in", "list_streams"),
         "write": _of_names("pwrite", "ftruncate", "fallocate", "copy_range", "clone_range", "zero_range"),
         "attributes": _of_names(
             "set_times", "set_dos_attributes", "setxattr", "removexattr", "fchmod", "fchown", "set_compressed"

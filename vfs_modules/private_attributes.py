@@ -2,10 +2,13 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.module import VfsModule
+from lamina.vfs_modules.module import VfsModule, implements
+from lamina.vfs_modules.operations import EntryXattrs
+from lamina.vfs_modules.operations.one_by_one import xattrs_one_by_one
 from lamina.vfs_modules.token import ImpersonationToken
 
 SHOWN: Final = "user."
@@ -51,3 +54,24 @@ class PrivateAttributes(VfsModule):
     def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
         """The others' attributes."""
         return [name for name in self.next.listxattr(token, handle) if not self._is_private(name)]
+
+    def getxattrs_in(
+        self, token: ImpersonationToken, directory: VfsHandle, entries: Sequence[str], names: Sequence[str]
+    ) -> list[EntryXattrs]:
+        """The others' attributes of many entries; ENODATA for this module's."""
+        if implements(type(self), "open"):
+            return xattrs_one_by_one(self, token, directory, entries, names)
+        found = self.next.getxattrs_in(token, directory, entries, names)
+        hidden = frozenset(number for number, name in enumerate(names) if self._is_private(name))
+        return [self._without_private(entry, hidden) for entry in found]
+
+    def _without_private(self, entry: EntryXattrs, hidden: frozenset[int]) -> EntryXattrs:
+        if not hidden and not any(map(self._is_private, entry.names)):
+            return entry
+        return EntryXattrs(
+            tuple(name for name in entry.names if not self._is_private(name)),
+            tuple(
+                errno.ENODATA if number in hidden and value != errno.ENOENT else value
+                for number, value in enumerate(entry.values)
+            ),
+        )

@@ -138,6 +138,7 @@ def _operation(name: str) -> str:
     said, row = description(name), OPERATIONS[name]
     flags = [f"acts on a {row.target.name.lower()}", "changes something" if row.mutates else "changes nothing"]
     flags += ["reaches data past `pread` and `pwrite`"] * row.around_data
+    flags += [f"instead of {_links(row.instead_of)}"] * bool(row.instead_of)
     flags += ["**a backend must implement it**"] * (name in BACKEND_MUST_IMPLEMENT)
     lines = [f"### `{name}`", f"```text\n{_signature(name)}\n```", said.what, said.more]
     lines += ["\n".join(f"* **{part}**: {said.parts[part]}" for part in PARTS if part in said.parts)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from lamina.vfs_modules.engine import breathe, wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import VfsModule
-from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, OpenHow, Times
+from lamina.vfs_modules.operations import Access, Capability, DirectoryEntry, EntryXattrs, OpenHow, Times
 from lamina.vfs_modules.stock.durable import DurableModule
 from lamina.vfs_modules.stock.memory import MemoryBackend
 from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
@@ -271,6 +271,65 @@ class EmptyAttributesAreNone(VfsModule):
         if not value:
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
         return value
+
+
+@found_by("attributes_of_many_entries_are_those_of_each")
+class SortsTheAnswers(VfsModule):
+    """Answers in the order of the names, whatever that of the question was."""
+
+    def getxattrs_in(self, token, directory, entries, names):
+        return self.next.getxattrs_in(token, directory, sorted(entries), names)
+
+
+@found_by("attributes_of_many_entries_are_those_of_each")
+class LeavesOutWhatIsMissing(VfsModule):
+    def getxattrs_in(self, token, directory, entries, names):
+        found = self.next.getxattrs_in(token, directory, entries, names)
+        return [entry for entry in found if errno.ENOENT not in entry.values]
+
+
+@found_by("attributes_of_many_entries_are_those_of_each")
+class FailsForAllBecauseOfOne(VfsModule):
+    def getxattrs_in(self, token, directory, entries, names):
+        for entry in entries:
+            self.next.stat(token, directory, entry)
+        return self.next.getxattrs_in(token, directory, entries, names)
+
+
+@found_by("attributes_of_many_entries_are_those_of_each")
+class EmptyOnesAreMissingAmongMany(VfsModule):
+    def getxattrs_in(self, token, directory, entries, names):
+        found = self.next.getxattrs_in(token, directory, entries, names)
+        return [entry._replace(values=tuple(value or errno.ENODATA for value in entry.values)) for entry in found]
+
+
+@found_by("attributes_of_entries_are_those_of_now")
+class RemembersEntriesByName(VfsModule):
+    """Tells what it has been told before of an entry of that name."""
+
+    def __init__(self, options=None):
+        super().__init__(options)
+        self._known = {}
+
+    def getxattrs_in(self, token, directory, entries, names):
+        found = self.next.getxattrs_in(token, directory, entries, names)
+        return [self._known.setdefault((entry, tuple(names)), one) for entry, one in zip(entries, found, strict=True)]
+
+
+@found_by("attributes_of_entries_are_not_those_that_links_lead_to")
+class FollowsLinksOfEntries(VfsModule):
+    def getxattrs_in(self, token, directory, entries, names):
+        return [self._of(token, directory, entry, names) for entry in entries]
+
+    def _of(self, token, directory, entry, names):
+        try:
+            handle = self.next.open(token, directory, entry, OpenHow())
+        except FileNotFoundError:
+            return EntryXattrs((), (errno.ENOENT,) * len(names))
+        told = self.next.listxattr(token, handle)
+        values = tuple(self.next.getxattr(token, handle, name) if name in told else errno.ENODATA for name in names)
+        self.next.close(token, handle)
+        return EntryXattrs(tuple(told), values)
 
 
 @found_by("streams_go_with_their_file")

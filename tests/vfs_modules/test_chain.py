@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,111 @@ def test_a_chain_claims_no_ranges_that_a_module_keeps_from_it(
     chain = local_chain(tmp_path, module())
     assert (Capability.SPARSE in chain.capabilities) is sparse
     chain.disconnect()
+
+
+# What is done at once instead of one after the other.
+
+
+class Looking(VfsModule):
+    """Notes what passes of the operations that it takes part in, by having them or by something around them."""
+
+    def __init__(self, *around: str) -> None:
+        super().__init__()
+        self._around = around
+        self._seen: list[str] = []
+
+    def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
+        if operation.name not in self._around:
+            return call
+
+        def noted(*arguments: Any) -> Any:
+            seen(self).append(operation.name)
+            return call(*arguments)
+
+        return noted
+
+
+class Opening(Looking):
+    def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
+        seen(self).append("open")
+        return self.next.open(token, directory, path, how)
+
+
+class OpeningOrMany(Opening):
+    def getxattrs_in(self, token, directory, entries, names):
+        seen(self).append("getxattrs_in")
+        return self.next.getxattrs_in(token, directory, entries, names)
+
+
+def seen(module: Looking) -> list[str]:
+    return module._seen
+
+
+def asked_for_two(tmp_path: Path, module: Looking) -> list[str]:
+    """What `module` has seen when two entries were asked for one attribute, which one of them has."""
+    chain = local_chain(tmp_path, module)
+    root = chain.open_root(TOKEN)
+    for name in ("bare", "with"):
+        chain.close(TOKEN, chain.open(TOKEN, root, name, OpenHow(Access.READ_WRITE, create=True)))
+    handle = chain.open(TOKEN, root, "with", OpenHow())
+    chain.setxattr(TOKEN, handle, "user.one", b"1")
+    seen(module).clear()
+    bare, with_one = chain.getxattrs_in(TOKEN, root, ["bare", "with"], ["user.one"])
+    assert isinstance(bare.values[0], int)
+    assert with_one == (("user.one",), (b"1",))
+    for opened in (handle, root):
+        chain.close(TOKEN, opened)
+    chain.disconnect()
+    return seen(module)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (Looking("stat", "setxattr"), []),
+        (Looking("getxattrs_in"), ["getxattrs_in"]),
+        (Looking("getxattrs_in", "getxattr", "open"), ["getxattrs_in"]),
+        (Looking("open"), ["open", "open"]),
+        (Looking("getxattr", "listxattr"), ["listxattr", "listxattr", "getxattr"]),
+        (Opening(), ["open", "open"]),
+        (Opening("getxattrs_in"), ["getxattrs_in", "open", "open"]),
+        (OpeningOrMany(), ["getxattrs_in"]),
+    ],
+)
+def test_who_has_a_say_in_one_of_many_is_not_gone_around(tmp_path: Path, module: Looking, expected: list[str]) -> None:
+    assert asked_for_two(tmp_path, module) == expected
+
+
+def test_what_is_done_at_once_is_the_backends_own_where_nobody_is_between(tmp_path: Path) -> None:
+    chain = local_chain(tmp_path, Looking("stat"), DosAttributesModule())
+    assert chain.getxattrs_in.__self__ is chain.modules[-1]  # type: ignore[attr-defined]
+    assert chain.explain()["getxattrs_in"] == ("posix",)
+    chain.disconnect()
+
+
+def test_a_backend_that_does_not_do_it_at_once_is_asked_for_each() -> None:
+    module = Looking("listxattr")
+    chain = build_chain([module, MemoryBackend()], SHARE)
+    chain.connect()
+    root = chain.open_root(TOKEN)
+    assert chain.getxattrs_in(TOKEN, root, ["gone"], ["user.x", "user.y"]) == [((), (errno.ENOENT, errno.ENOENT))]
+    chain.mkdir(TOKEN, root, "folder", 0o755)
+    assert chain.getxattrs_in(TOKEN, root, ["folder"], ()) == [((), ())]
+    assert seen(module) == ["listxattr"]
+    assert chain.explain()["getxattrs_in"] == ("Looking", "memory")
+
+
+def test_a_store_that_is_away_is_waited_for_once() -> None:
+    class Away(VfsModule):
+        def listxattr(self, token, handle):
+            opened.append(handle)
+            raise OSError(errno.ETIMEDOUT, "away")
+
+    opened: list[VfsHandle] = []
+    chain = build_chain([Away(), MemoryBackend()], SHARE)
+    chain.connect()
+    root = chain.open_root(TOKEN)
+    chain.mkdir(TOKEN, root, "folder", 0o755)
+    with pytest.raises(TimeoutError):
+        chain.getxattrs_in(TOKEN, root, ["folder"] * 3, ["user.x"])
+    assert len(opened) == 1

@@ -29,6 +29,8 @@ class Operation:
 
     `around_data`: it reaches the bytes of a file past `pread` and `pwrite`. Above a module that has one of those and
     not this operation the chain answers with the contract's default, so that no module is gone around unawares.
+    `instead_of`: it does at once what these would do one after the other. Above a module that has to do with one of
+    them and not with this operation the chain does them one after the other, and the module sees each.
     """
 
     name: str
@@ -36,18 +38,24 @@ class Operation:
     mutates: bool
     waits: bool
     around_data: bool = False
+    instead_of: tuple[str, ...] = ()
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def operation(
-    target: Target, *, mutates: bool = False, waits: bool = True, around_data: bool = False
+    target: Target,
+    *,
+    mutates: bool = False,
+    waits: bool = True,
+    around_data: bool = False,
+    instead_of: tuple[str, ...] = (),
 ) -> Callable[[_Method], _Method]:
     """Declare a method of `Operations` as an operation and give it its row of the table."""
 
     def declare(method: _Method) -> _Method:
-        setattr(method, _MARK, Operation(method.__name__, target, mutates, waits, around_data))
+        setattr(method, _MARK, Operation(method.__name__, target, mutates, waits, around_data, instead_of))
         return method
 
     return declare

@@ -63,6 +63,18 @@ class DirectoryEntry(NamedTuple):
     may_have_xattrs: bool = True
 
 
+class EntryXattrs(NamedTuple):
+    """What one entry of a directory has of extended attributes.
+
+    `names`: the full names of those that the token may see; none where it may see none. `values`: of each that was
+    asked for, its value, or the errno that `getxattr` would say: ENODATA where there is none, ENOENT where there is no
+    such entry.
+    """
+
+    names: tuple[str, ...] = ()
+    values: tuple[bytes | int, ...] = ()
+
+
 class VolumeStatistics(NamedTuple):
     """Sizes of the file system in bytes; `available` is what this token may still use.
 

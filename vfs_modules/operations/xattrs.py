@@ -1,7 +1,11 @@
 """Extended attributes: named values that belong to a file, by their full names."""
 
+from collections.abc import Sequence
+
 from lamina.vfs_modules.handle import VfsHandle
+from lamina.vfs_modules.operations.one_by_one import xattrs_one_by_one
 from lamina.vfs_modules.operations.table import Target, operation, unsupported
+from lamina.vfs_modules.operations.values import EntryXattrs
 from lamina.vfs_modules.token import ImpersonationToken
 
 
@@ -61,3 +65,22 @@ class Xattrs:
         Default: ENOTSUP.
         """
         unsupported("listxattr")
+
+    @operation(Target.HANDLE, instead_of=("open", "close", "getxattr", "listxattr"))
+    def getxattrs_in(
+        self, token: ImpersonationToken, directory: VfsHandle, entries: Sequence[str], names: Sequence[str]
+    ) -> list[EntryXattrs]:
+        """The extended attributes of many entries of a directory: what a listing asks for, in one go.
+
+        Arguments: `directory`: handle of one, for whatever access; `entries`: names of what is in it, of symbolic links
+          themselves, a few hundred at most; `names`: full ones of attributes whose values are wanted, or none.
+        Answer: for each entry, in the order of `entries`, what it has. Whatever is wrong with one of them is said in
+          its place.
+        Errors: EIO and the like, where not only one of them is concerned.
+        Waits: where the storage is remote, once for many entries if it can.
+        Overlaps: with everything but `close`; an entry that changes meanwhile is told as it was or as it is.
+        May assume: names of the server's own are asked with its own token. An attribute that `listxattr` would not tell
+          of need not be looked for.
+        Default: `open`, `listxattr`, `getxattr` and `close` for each entry.
+        """
+        return xattrs_one_by_one(self, token, directory, entries, names)

@@ -17,6 +17,7 @@ from lamina.vfs_modules.operations import (
     Access,
     DirectoryEntry,
     DosAttributes,
+    EntryXattrs,
     FileStat,
     OpenHow,
     StreamEntry,
@@ -30,8 +31,8 @@ _KINDS: Final[Mapping[str, type]] = MappingProxyType(
     {
         kind.__name__: kind
         for kind in (
-            Access, DirectoryEntry, DosAttributes, FileLease, FileStat, OpenHow, Quota, QuotaKind, RangeLock,
-            StreamEntry, Times, VolumeStatistics,
+            Access, DirectoryEntry, DosAttributes, EntryXattrs, FileLease, FileStat, OpenHow, Quota, QuotaKind,
+            RangeLock, StreamEntry, Times, VolumeStatistics,
         )
     }
 )  # fmt: skip

@@ -6,7 +6,7 @@ such a character is therefore met here under the character itself, but for strea
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field
@@ -14,7 +14,15 @@ from pydantic import AfterValidator, Field
 from lamina.vfs_modules.changes import LOST, Change, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ModuleOptions, ShareInfo, VfsModule, named_by_samba
-from lamina.vfs_modules.operations import DirectoryEntry, FileStat, NameEvent, OpenHow, StreamEntry, Watch
+from lamina.vfs_modules.operations import (
+    DirectoryEntry,
+    EntryXattrs,
+    FileStat,
+    NameEvent,
+    OpenHow,
+    StreamEntry,
+    Watch,
+)
 from lamina.vfs_modules.token import ImpersonationToken
 
 _PRIVATE: Final = 0xF000
@@ -177,6 +185,12 @@ class CatiaModule(VfsModule):
         """The entries as clients see them."""
         entries = self.next.readdir(token, handle, with_attributes)
         return (entry._replace(name=self._up(entry.name)) for entry in entries)
+
+    def getxattrs_in(
+        self, token: ImpersonationToken, directory: VfsHandle, entries: Sequence[str], names: Sequence[str]
+    ) -> list[EntryXattrs]:
+        """The extended attributes of entries by the names that clients see."""
+        return self.next.getxattrs_in(token, directory, [self._down(entry) for entry in entries], names)
 
     # Changes.
 

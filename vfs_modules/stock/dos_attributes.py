@@ -17,13 +17,19 @@ from itertools import islice
 from types import MethodType
 from typing import Any, ClassVar
 
-from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.forms import dosattrib
 from lamina.vfs_modules.forms.dosattrib import ChangeTime, StoredAttributes
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.known_attributes import KnownAttributes
-from lamina.vfs_modules.module import ModuleOptions, VfsModule, reaches_kernel_files
-from lamina.vfs_modules.operations import Capability, DirectoryEntry, DosAttributes, FileStat, Times
+from lamina.vfs_modules.module import ModuleOptions, VfsModule
+from lamina.vfs_modules.operations import (
+    Capability,
+    DirectoryEntry,
+    DosAttributes,
+    EntryXattrs,
+    FileStat,
+    Times,
+)
 from lamina.vfs_modules.private_attributes import is_told
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
@@ -35,7 +41,7 @@ _DIRECTORY = 0x10
 _NEVER_STORED = 0x10 | 0x40 | 0x80  # DIRECTORY, DEVICE, NORMAL: properties of the file itself
 _S_IFMT = 0o170000
 _ANSWERED = frozenset({st.S_IFREG, st.S_IFDIR})
-_BATCH = 64
+_BATCH = 128
 _CLOCK_REALTIME_COARSE = 5  # clock_gettime(2); the module time has no name for it
 # How often a change time is stored until its bound is right, how near the first bound must be, and what is allowed for
 # the clock of the file system to go on while it is stored (nanoseconds).
@@ -47,10 +53,16 @@ _new = tuple.__new__
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
 
 
+# Of an entry of a directory: one that has gone is not told of as if it was there.
+_ABSENT_IN = _ABSENT - {errno.ENOENT}
+_NAMES = (XATTR,)
+_NOTHING = EntryXattrs((), (errno.ENOTSUP,))
+
+
 @lru_cache(maxsize=1024)
-def _tells(attributes: bytes) -> bool:
+def _tells(attributes: tuple[str, ...]) -> bool:
     """Whether clients are told of any of these; most files of a folder have the same."""
-    return any(map(is_told, attributes.decode("utf-8", "surrogateescape").split("\0")))
+    return any(map(is_told, attributes))
 
 
 class DosAttributesModule(VfsModule):
@@ -59,6 +71,7 @@ class DosAttributesModule(VfsModule):
     name: ClassVar[str] = "dos_attributes"
     # What is below may change while somebody looks at what modules do (`Chain.tap`).
     _below: Any = None
+    _has_xattrs = True
     _find: Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None = None
 
     def __init__(self, options: ModuleOptions | None = None) -> None:
@@ -71,7 +84,8 @@ class DosAttributesModule(VfsModule):
 
     def capabilities(self, below: Capability) -> Capability:
         """Attributes, creation and change times, where there are extended attributes to keep them in."""
-        if Capability.XATTRS not in below:
+        self._has_xattrs = Capability.XATTRS in below
+        if not self._has_xattrs:
             return below
         return below | Capability.DOS_ATTRIBUTES | Capability.CREATION_TIME | Capability.CHANGE_TIME
 
@@ -124,38 +138,41 @@ class DosAttributesModule(VfsModule):
     def readdir(
         self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
     ) -> Iterator[DirectoryEntry]:
-        """The entries below; with attributes, those of files and directories whose descriptors are the kernel's."""
+        """The entries below; with attributes, those of files and directories."""
         entries = self.next.readdir(token, handle, with_attributes)
-        if not with_attributes or not reaches_kernel_files(self, "getxattr"):
-            return entries
-        return self._with_attributes(token, handle, entries)
+        return self._with_attributes(token, handle, entries) if with_attributes else entries
 
     def _with_attributes(
         self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
     ) -> Iterator[DirectoryEntry]:
         while batch := list(islice(entries, _BATCH)):
-            names = [entry.name for entry in batch]
-            lists = syscalls.listxattrs_in(token, handle.fd, names)
-            # Only those are asked for their attributes that have any: a folder that Lamina has not filled costs less.
-            stored = [name for name, attributes in zip(names, lists, strict=True) if _XATTR_BYTES in attributes]
-            values = iter(syscalls.getxattrs_in(token, handle.fd, stored, _XATTR_BYTES) if stored else ())
-            for (name, stat, _, _), attributes in zip(batch, lists, strict=True):
-                value = next(values) if _XATTR_BYTES in attributes else b""
+            asked = [name for name, stat, _, _ in batch if stat is not None and stat.mode & _S_IFMT in _ANSWERED]
+            found = iter(self._values_in(token, handle, asked) if asked else ())
+            for name, stat, _, _ in batch:
                 if stat is None or stat.mode & _S_IFMT not in _ANSWERED:
                     yield DirectoryEntry(name, stat)
                     continue
-                if isinstance(value, OSError):
-                    value = self._value_after(value, handle.fd, name)
-                dos = _answer(value, stat) if value else _new(DosAttributes, (0, stat.btime_ns, None))
-                yield _new(DirectoryEntry, (name, stat, dos, _tells(attributes) if attributes else False))
+                told, (value,) = next(found)
+                if type(value) is bytes:
+                    dos = _answer(value, stat)
+                elif value in _ABSENT_IN:
+                    dos = _new(DosAttributes, (0, stat.btime_ns, None))
+                else:
+                    yield DirectoryEntry(name, stat)  # whoever wants to know is to ask for it alone
+                    continue
+                yield _new(DirectoryEntry, (name, stat, dos, _tells(told) if told else False))
 
-    def _value_after(self, error: OSError, directory: int, name: str) -> bytes:
-        """The value where the user's own question was answered with `error`."""
-        return self._value_in(directory, name) if error.errno == errno.EACCES else b""
-
-    def _value_in(self, directory: int, name: str) -> bytes:
-        value = syscalls.getxattrs_in(SERVER_TOKEN, directory, [name], _XATTR_BYTES)[0]
-        return value if isinstance(value, bytes) else b""
+    def _values_in(self, token: ImpersonationToken, directory: VfsHandle, entries: list[str]) -> list[EntryXattrs]:
+        """What entries have, and what is stored for each, also where the user may not see it."""
+        if not self._has_xattrs:
+            return [_NOTHING] * len(entries)
+        found = self.next.getxattrs_in(token, directory, entries, _NAMES)
+        refused = [number for number, (_, values) in enumerate(found) if values[0] == errno.EACCES]
+        if refused and token is not SERVER_TOKEN:
+            again = self.next.getxattrs_in(SERVER_TOKEN, directory, [entries[number] for number in refused], _NAMES)
+            for number, entry in zip(refused, again, strict=True):
+                found[number] = EntryXattrs(found[number].names, entry.values)
+        return found
 
     def _finder(self) -> Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None:
         """The backend's own way to look for an attribute, where nobody is between, not even one who looks on."""

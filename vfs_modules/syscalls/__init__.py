@@ -20,7 +20,7 @@ from lamina.vfs_modules.syscalls.attributes import (
     statx,
 )
 from lamina.vfs_modules.syscalls.leases import forget_lease, lease_break_seconds, set_lease
-from lamina.vfs_modules.syscalls.listing import getxattrs_in, list_entries, listxattrs_in
+from lamina.vfs_modules.syscalls.listing import list_entries, xattrs_in
 from lamina.vfs_modules.syscalls.paths import (
     linkat,
     list_names,
@@ -64,7 +64,6 @@ __all__ = [
     "fstatx",
     "get_quota",
     "getxattr",
-    "getxattrs_in",
     "has_quotas",
     "is_locked",
     "is_memory",
@@ -75,7 +74,6 @@ __all__ = [
     "list_entries",
     "list_names",
     "listxattr",
-    "listxattrs_in",
     "mkdirat",
     "next_quota",
     "open_component",
@@ -101,5 +99,6 @@ __all__ = [
     "statx",
     "symlinkat",
     "unlinkat",
+    "xattrs_in",
     "zero_range",
 ]

@@ -9,11 +9,12 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 
 from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.names import decode_name, encode_name
-from lamina.vfs_modules.operations import DirectoryEntry
+from lamina.vfs_modules.operations import DirectoryEntry, EntryXattrs
 from lamina.vfs_modules.syscalls import libc, xattrs
 from lamina.vfs_modules.syscalls.attributes import proc_path, stat_in
 from lamina.vfs_modules.token import ImpersonationToken
@@ -52,72 +53,80 @@ def _look_at(token: ImpersonationToken, directory: int, found: "list[os.DirEntry
     return entries
 
 
-def getxattrs_in(
-    token: ImpersonationToken, directory: int, entries: Sequence[str], name: bytes
-) -> list[bytes | OSError]:
-    """The value of one extended attribute of many components of a directory, of links themselves; or why there is none.
+def xattrs_in(
+    token: ImpersonationToken, directory: int, entries: Sequence[str], names: Sequence[str]
+) -> list[EntryXattrs]:
+    """What many components of a directory, or links themselves, have of extended attributes.
 
-    An error comes back in its place and is not raised.
+    Only those are asked for a value that say that they have one: a folder that Lamina has not filled costs less.
     """
     assume(token)
-    if not libc.HAS_GETXATTRAT or not isinstance(xattrs.calls, xattrs.StandardXattrs):
-        return _through_paths(directory, entries, name)
-    buffer, arguments = libc.buffers.xattr
-    call, get_errno = libc.getxattrat, ctypes.get_errno
-    number, flags, size = libc.GETXATTRAT, libc.AT_SYMLINK_NOFOLLOW, libc.XATTR_ARGUMENTS_SIZE
-    values: list[bytes | OSError] = []
-    add = values.append
-    for entry in entries:
-        raw = entry.encode() if entry.isascii() else encode_name(entry)
-        length = call(number, directory, raw, flags, name, arguments, size)
-        if length >= 0:
-            add(bytes(buffer[:length]))
-        elif (error := get_errno()) == errno.ENODATA:
-            add(_NO_DATA)
-        else:
-            add(_get(directory, raw, name) if error == errno.ERANGE else OSError(error, os.strerror(error)))
-    return values
-
-
-def listxattrs_in(token: ImpersonationToken, directory: int, entries: Sequence[str]) -> list[bytes]:
-    """The names of the extended attributes of many components of a directory, each with a NUL behind it (listxattr(2)).
-
-    b"" also where `token` may not see them, or the file has no place for any. Components that are symbolic links are
-    not for this.
-    """
-    assume(token)
-    if not libc.HAS_GETXATTRAT or not isinstance(xattrs.calls, xattrs.StandardXattrs):
-        return [_list(directory, encode_name(entry)) for entry in entries]
+    wanted = tuple(map(encode_name, names))
+    if not libc.HAS_GETXATTRAT or type(xattrs.calls) is not xattrs.StandardXattrs:
+        return [_through_path(directory, encode_name(entry), wanted) for entry in entries]
     buffer, address, size = libc.buffers.xattr_names
     call, number, flags = libc.listxattrat, libc.LISTXATTRAT, libc.AT_SYMLINK_NOFOLLOW
-    found: list[bytes] = []
+    value, arguments = libc.buffers.xattr
+    get, arguments_size = libc.GETXATTRAT, libc.XATTR_ARGUMENTS_SIZE
+    listed, nothing = _listed, _nothing(len(wanted), errno.ENODATA)
+    found: list[EntryXattrs] = []
     add = found.append
     for entry in entries:
         raw = entry.encode() if entry.isascii() else encode_name(entry)
         length = call(number, directory, raw, flags, address, size)
         if length > 0:
-            add(bytes(buffer[:length]))
+            told, stored = listed(bytes(buffer[:length]), wanted)
+            values: list[bytes | int] = []
+            for name in stored:
+                length = call(get, directory, raw, flags, name, arguments, arguments_size) if name else -1
+                if length >= 0:
+                    values.append(bytes(value[:length]))
+                else:
+                    values.append(_no_value(directory, raw, name))
+            add(_new(EntryXattrs, (told, tuple(values))))
+        elif not length:
+            add(nothing)
+        elif ctypes.get_errno() == errno.ERANGE:
+            add(_through_path(directory, raw, wanted))
         else:
-            add(_list(directory, raw) if length and ctypes.get_errno() == errno.ERANGE else b"")
+            add(_nothing(len(wanted), ctypes.get_errno()))
     return found
 
 
-def _list(directory: int, entry: bytes) -> bytes:
+@lru_cache(maxsize=64)
+def _nothing(count: int, number: int) -> EntryXattrs:
+    return EntryXattrs((), (number,) * count)
+
+
+@lru_cache(maxsize=1024)
+def _listed(attributes: bytes, wanted: tuple[bytes, ...]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """The names in what listxattr(2) says, and those of `wanted` that are among them; b"" for one that is not.
+
+    Most files of a folder have the same.
+    """
+    told = attributes.split(b"\0")[:-1]
+    return tuple(map(decode_name, told)), tuple(name if name in told else b"" for name in wanted)
+
+
+def _no_value(directory: int, entry: bytes, name: bytes) -> bytes | int:
+    """Why there is none, or the value that was too long."""
+    if not name:
+        return errno.ENODATA
+    number = ctypes.get_errno()
+    return _value_through_path(directory, entry, name) if number == errno.ERANGE else number
+
+
+def _through_path(directory: int, entry: bytes, wanted: tuple[bytes, ...]) -> EntryXattrs:
     try:
-        return b"".join(name + b"\0" for name in xattrs.calls.list(proc_path(directory) + b"/" + entry))
-    except OSError:
-        return b""
+        told = xattrs.calls.list(proc_path(directory) + b"/" + entry, False)
+    except OSError as error:
+        return _nothing(len(wanted), error.errno or errno.EIO)
+    values = [_value_through_path(directory, entry, name) if name in told else errno.ENODATA for name in wanted]
+    return EntryXattrs(tuple(map(decode_name, told)), tuple(values))
 
 
-_NO_DATA = OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-
-
-def _through_paths(directory: int, entries: Sequence[str], name: bytes) -> list[bytes | OSError]:
-    return [_get(directory, encode_name(entry), name) for entry in entries]
-
-
-def _get(directory: int, entry: bytes, name: bytes) -> bytes | OSError:
+def _value_through_path(directory: int, entry: bytes, name: bytes) -> bytes | int:
     try:
         return xattrs.calls.get(proc_path(directory) + b"/" + entry, name, False)
     except OSError as error:
-        return error
+        return error.errno or errno.EIO

@@ -36,7 +36,7 @@ class XattrCalls(Protocol):
         """Remove."""
         ...
 
-    def list(self, target: Target) -> list[bytes]:
+    def list(self, target: Target, follow: bool) -> list[bytes]:
         """All names."""
         ...
 
@@ -49,9 +49,9 @@ class StandardXattrs:
     remove = staticmethod(os.removexattr)
 
     @staticmethod
-    def list(target: Target) -> list[bytes]:
+    def list(target: Target, follow: bool) -> list[bytes]:
         """All names."""
-        return [os.fsencode(name) for name in os.listxattr(target)]
+        return [os.fsencode(name) for name in os.listxattr(target, follow_symlinks=follow)]
 
 
 class PyxattrXattrs:
@@ -72,9 +72,9 @@ class PyxattrXattrs:
         """Remove."""
         self._module.remove(target, name)
 
-    def list(self, target: Target) -> list[bytes]:
+    def list(self, target: Target, follow: bool) -> list[bytes]:
         """All names."""
-        return list(self._module.list(target))
+        return list(self._module.list(target, nofollow=not follow))
 
 
 class NoXattrs:
@@ -157,4 +157,4 @@ def removexattr(token: ImpersonationToken, fd: int, name: str, by_path: bool) ->
 def listxattr(token: ImpersonationToken, fd: int, by_path: bool) -> list[str]:
     """The names of all the extended attributes that the token may see."""
     assume(token)
-    return [decode_name(name) for name in calls.list(proc_path(fd) if by_path else fd)]
+    return [decode_name(name) for name in calls.list(proc_path(fd) if by_path else fd, True)]

@@ -102,6 +102,7 @@ _ARGUMENTS: Final[Mapping[str, Arguments]] = {
     "setxattr": lambda scene: (scene.file, ATTRIBUTE, b"value"),
     "removexattr": lambda scene: (scene.file, ATTRIBUTE),
     "listxattr": lambda scene: (scene.file,),
+    "getxattrs_in": lambda scene: (scene.directory, ("file", "empty"), (ATTRIBUTE,)),
     "get_dos_attributes": lambda scene: (scene.file, _status(scene)),
     "set_dos_attributes": lambda scene: (scene.file, DosAttributes(0x20, MOMENT)),
     "get_security": lambda scene: (scene.file, _status(scene)),

@@ -11,6 +11,7 @@ from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.engine import breathe
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.operations import Capability, OpenHow
+from lamina.vfs_modules.testing.entry_checks import asked
 from lamina.vfs_modules.testing.hand import CREATE, LIST, READ, READ_WRITE, Hand, fails_with, hand_of
 from lamina.vfs_modules.testing.profile import Feature
 from lamina.vfs_modules.testing.trial import LeftOut, Trial, trial
@@ -117,6 +118,27 @@ def _changes_nothing_optional(
 
 
 @trial(feature=Feature.USERS)
+def attributes_of_entries_are_for_who_may_see_each(subject: Trial) -> None:
+    """Who is asking is the user, also where many are asked for at once."""
+    with subject.chain() as chain:
+        owner, other = _users(subject, chain)
+        if Capability.XATTRS not in chain.capabilities:
+            raise LeftOut("XATTRS are not claimed")
+        with hand_of(chain, owner) as hand:
+            hand.mkdir("folder")
+            chain.fchmod(owner, hand.open("folder", LIST), 0o755)
+            for name, mode in (("folder/open", 0o644), ("folder/secret", 0o600)):
+                file = hand.make(name)
+                chain.setxattr(owner, file, "user.test", b"value")
+                chain.fchmod(owner, file, mode)
+            assert [entry.values[0] for entry in asked(hand, hand.open("folder"), ["open", "secret"])] == [b"value"] * 2
+        with hand_of(chain, other) as hand:
+            seen, unseen = asked(hand, hand.open("folder"), ["open", "secret"])
+            assert seen.values[0] == b"value"
+            assert unseen.values[0] in _REFUSED
+
+
+@trial(feature=Feature.USERS)
 def a_directory_is_listed_by_who_may(subject: Trial) -> None:
     """And a path through it is for who may pass."""
     with subject.chain() as chain:
@@ -177,6 +199,7 @@ def an_open_handle_stays_open_for_its_user(subject: Trial) -> None:
 __all__ = [
     "a_directory_is_listed_by_who_may",
     "an_open_handle_stays_open_for_its_user",
+    "attributes_of_entries_are_for_who_may_see_each",
     "users_at_the_same_time_are_not_mixed_up",
     "what_is_kept_of_a_file_is_changed_by_its_owner",
     "what_is_made_belongs_to_who_made_it",

@@ -1,8 +1,10 @@
 """What `posix` keeps of a file beside its data: sizes, times, mode, owner, extended attributes."""
 
+from collections.abc import Sequence
+
 from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.operations import FileStat, Times, VolumeStatistics
+from lamina.vfs_modules.operations import EntryXattrs, FileStat, Times, VolumeStatistics
 from lamina.vfs_modules.stock.posix.file import PosixShare
 from lamina.vfs_modules.token import ImpersonationToken
 
@@ -50,3 +52,9 @@ class PosixAttributes(PosixShare, public=("find_xattr",)):
     def listxattr(self, token: ImpersonationToken, handle: VfsHandle) -> list[str]:
         """The names of the extended attributes."""
         return syscalls.listxattr(token, handle.fd, handle.private.by_path)
+
+    def getxattrs_in(
+        self, token: ImpersonationToken, directory: VfsHandle, entries: Sequence[str], names: Sequence[str]
+    ) -> list[EntryXattrs]:
+        """The extended attributes of many entries of a directory, without opening one of them."""
+        return syscalls.xattrs_in(token, directory.fd, entries, names)
