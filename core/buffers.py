@@ -3,20 +3,26 @@
 Small buffers are not kept: the allocator is as fast.
 """
 
-MINIMUM = 64 * 1024
+from collections import deque
+from sys import getrefcount
+from typing import Final
+
+MINIMUM: Final = 64 * 1024
 """Buffers below this size are not pooled."""
 
-_KEEP_BYTES = 64 * 1024 * 1024
+_KEEP_BYTES: Final = 64 * 1024 * 1024
 
 
 class BufferPool:
-    """Free buffers by capacity (multiples of MINIMUM), at most `_KEEP_BYTES` in total."""
+    """Free buffers by capacity (multiples of MINIMUM), at most `_KEEP_BYTES` in total; and as much that is lent."""
 
-    __slots__ = ("_free", "_kept")
+    __slots__ = ("_free", "_kept", "_lent", "_lent_bytes")
 
     def __init__(self) -> None:
         self._free: dict[int, list[bytearray]] = {}
         self._kept = 0
+        self._lent: deque[bytearray] = deque()
+        self._lent_bytes = 0
 
     def take(self, size: int) -> bytearray:
         """A buffer of at least `size` bytes, with anything in it."""
@@ -24,6 +30,9 @@ class BufferPool:
             return bytearray(size)
         capacity = -(-size // MINIMUM) * MINIMUM
         free = self._free.get(capacity)
+        if not free and self._lent:
+            self._collect()
+            free = self._free.get(capacity)
         if free:
             self._kept -= capacity
             return free.pop()
@@ -36,3 +45,31 @@ class BufferPool:
             return
         self._kept += capacity
         self._free.setdefault(capacity, []).append(buffer)
+
+    def lend(self, buffer: bytearray) -> None:
+        """Leave a buffer to whoever still refers to it: it is free when nobody does, which nobody needs to say."""
+        capacity = len(buffer)
+        if not capacity or capacity % MINIMUM:
+            return
+        self._lent.append(buffer)
+        self._lent_bytes += capacity
+        while self._lent_bytes > _KEEP_BYTES:
+            self._lent_bytes -= len(self._lent.popleft())
+
+    def _collect(self) -> None:
+        """Take back what was lent and is not referred to by anything any more, through views of it or otherwise."""
+        for _ in range(len(self._lent)):
+            if _references(self._lent) == _UNUSED:
+                buffer = self._lent.popleft()
+                self._lent_bytes -= len(buffer)
+                self.give(buffer)
+            else:
+                self._lent.rotate(-1)
+
+
+def _references(buffers: deque[bytearray]) -> int:
+    return getrefcount(buffers[0])
+
+
+_UNUSED: Final = _references(deque((bytearray(),)))
+"""What is counted of a buffer that is in the queue and nowhere else."""

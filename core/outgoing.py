@@ -2,9 +2,10 @@
 
 Small replies are written one behind the other into one buffer, the `page`, which is borrowed from the pool for the time
 of a batch: no reply has a buffer of its own. What the kernel does not take at once is left to the transport together
-with its buffers; they come back when all has gone out.
+with its buffers; each comes back when what lies in it has gone out.
 """
 
+from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,7 @@ class Outgoing:
     others need buffers of their own meanwhile.
     """
 
-    __slots__ = ("_begun", "_frames", "_gathered", "_in_batch", "_pool", "_reusable", "_transport", "page",
+    __slots__ = ("_begun", "_frames", "_gathered", "_in_batch", "_left", "_pool", "_reusable", "_transport", "page",
                  "page_is_lent", "used", "view")  # fmt: skip
 
     def __init__(self, transport: "TcpTransport", pool: "BufferPool") -> None:
@@ -61,6 +62,8 @@ class Outgoing:
         self._frames: list[memoryview] = []
         self._gathered = 0
         self._reusable: list[bytearray] = []
+        # What the transport still sends from, each with the bytes that have gone out when it is free.
+        self._left: deque[tuple[int, bytearray]] = deque()
         self._in_batch = False
         self.page = _NOTHING
         self.view = memoryview(_NOTHING)
@@ -71,8 +74,8 @@ class Outgoing:
     def begin_batch(self) -> None:
         """What is added from now on waits for the end of the batch, or until there is much of it."""
         self._in_batch = True
-        if self._reusable and not self._frames and not self._transport.unsent():
-            self._give_back()
+        if self._left:
+            self._take_back()
 
     def room(self, size: int) -> int:
         """Where up to `size` bytes may be written into `page`, at most PAGE."""
@@ -122,8 +125,8 @@ class Outgoing:
         self._in_batch = False
         if self._frames or self.used != self._begun:
             self.flush()
-        elif self._reusable and not self._transport.unsent():
-            self._give_back()
+        if self._left:
+            self._take_back()
         if self.page is not _NOTHING:
             self._pool.give(self.page)
             self._forget_page()
@@ -136,18 +139,25 @@ class Outgoing:
         self._gathered = 0
         if self._transport.send(frames):
             self.used = self._begun = 0
-            if self._reusable:
-                self._give_back()
-        elif self.page is not _NOTHING:
-            if not self.page_is_lent:
-                self._reusable.append(self.page)
-            self._forget_page()
-
-    def _give_back(self) -> None:
-        """Nothing waits to be sent: the buffers of the replies so far are nobody's any more."""
-        for buffer in self._reusable:
-            self._pool.give(buffer)
+            for buffer in self._reusable:
+                self._pool.give(buffer)
+        else:
+            if self.page is not _NOTHING:
+                if not self.page_is_lent:
+                    self._reusable.append(self.page)
+                self._forget_page()
+            end = self._transport.bytes_sent
+            self._left.extend([(end, buffer) for buffer in self._reusable])
         self._reusable.clear()
+
+    def _take_back(self) -> None:
+        """Give the pool what the transport sends from no more.
+
+        One by one: a client that always leaves something to be sent must not keep the buffers of all that it has read.
+        """
+        gone = self._transport.bytes_sent - self._transport.unsent()
+        while self._left and self._left[0][0] <= gone:
+            self._pool.give(self._left.popleft()[1])
 
     def bytes_queued(self) -> int:
         """How many bytes have been given to the transport, or will be at the end of the batch."""

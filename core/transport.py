@@ -33,6 +33,9 @@ _TCP_INFO_RTO = struct.Struct("8xI")
 _EXACT = 64 * 1024
 _HIGH_WATER = 4 * 1024 * 1024
 
+_COPIED: Final = 64 * 1024
+"""Bytes that are rather copied than left to be sent from a buffer that may be much larger."""
+
 
 class MessageSink(Protocol):
     """Whoever the messages are for: the connection."""
@@ -207,7 +210,9 @@ class TcpTransport(asyncio.BufferedProtocol):
         size = max(self._needed, rest, _BUSY_BUFFER if self._is_full(rest) else IDLE_BUFFER)
         self._use(self._pool.take(size + SPARE))
         self._view[:rest] = old_view[self._start : self._end]
-        if not kept:
+        if kept:
+            self._pool.lend(old)
+        else:
             self._pool.give(old)
 
     def rest(self) -> None:
@@ -218,7 +223,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._received_before = self.bytes_received
 
     def send(self, chunks: Sequence[bytes | bytearray | memoryview]) -> bool:
-        """Send all of `chunks`; True if the kernel has them, so that their buffers may be used again."""
+        """Send all of `chunks`; True if their buffers may be used again: the kernel has them, or they were copied."""
         transport = self._transport
         if transport is None:
             return True
@@ -238,8 +243,11 @@ class TcpTransport(asyncio.BufferedProtocol):
                 return True
             if sent == size:
                 return True
-        transport.writelines(_after(chunks, sent))
-        return False
+        if size - sent > _COPIED:
+            transport.writelines(_after(chunks, sent))
+            return False
+        transport.write(b"".join(_after(chunks, sent)))
+        return True
 
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet, and whose buffers must be left alone."""

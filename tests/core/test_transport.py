@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import struct
 import types
 from collections.abc import Callable
@@ -187,6 +188,47 @@ def test_what_the_socket_does_not_take_at_once_arrives_later_in_order() -> None:
         return received
 
     assert asyncio.run(run()) == b"".join(chunks)
+
+
+def test_what_was_left_is_copied_where_it_is_small_and_otherwise_not() -> None:
+    async def run() -> tuple[bool, bool, bytes]:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        _, transport = await loop.connect_accepted_socket(lambda: TcpTransport(BufferPool()), ours)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        filled = sum(iter(lambda: _fill(transport), 0))
+        small, large = bytearray(b"a" * 1000), bytearray(b"b" * 1_000_000)
+        free = transport.send([memoryview(small)]), transport.send([memoryview(large)])
+        small[:] = bytes(1000)
+        transport.close()
+        received = await reader.read(-1)
+        writer.close()
+        return *free, received[filled:]
+
+    assert asyncio.run(run()) == (True, False, b"a" * 1000 + b"b" * 1_000_000)
+
+
+def _fill(transport: TcpTransport) -> int:
+    """Send until the kernel takes no more; the bytes that were sent."""
+    if transport.unsent():
+        return 0
+    transport.send([bytes(1000)])
+    return 1000
+
+
+def test_the_buffer_of_a_message_that_was_kept_is_used_again_when_nobody_refers_to_it() -> None:
+    pool = BufferPool()
+    transport, sink = TcpTransport(pool), Sink(keep=lambda _: True)
+    transport.attach(sink)
+    _, stream = frames([300_000] * 2)
+    numbers = []
+    for _ in range(5):
+        feed(transport, stream, random.Random(1))
+        numbers += [id(view.obj) for view, _ in sink.views]
+        assert all(bytes(view) == copy for view, copy in sink.views)
+        sink.views.clear()
+    assert len(numbers) == 10
+    assert len(set(numbers)) <= 4
 
 
 def test_a_connection_that_begins_again_has_messages_that_signatures_can_be_checked_in() -> None:
