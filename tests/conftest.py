@@ -1,10 +1,16 @@
-"""What holds for all tests: nothing is skipped in CI, what takes long is started first, and where each is run."""
+"""What holds for all tests: nothing is skipped in CI, no unexpected error of a server goes unnoticed, what takes long
+is started first, and where each is run."""
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+
+from tests.support.unexpected import Confessions
+
+_confessions = Confessions()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,6 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The mark of tests that run in the guest only."""
     config.addinivalue_line("markers", "guest: needs a kernel that few have; runs in tests/guest/test_guest.py")
+    config.addinivalue_line("markers", "provokes_bugs: has Lamina fail in a way that it does not expect")
+    logging.getLogger().addHandler(_confessions)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unexpected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A server in this process says so where it meets an error that it did not expect: the test fails."""
+    yield
+    seen = _confessions.take()
+    if request.node.get_closest_marker("provokes_bugs") is None:
+        assert not seen, "\n".join(seen)
 
 
 def _skips_fail(config: pytest.Config) -> bool:

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.unexpected import require_none_in
+
 START_SECONDS = 30.0
 """How long a server may take until it accepts connections, on a loaded machine."""
 
@@ -122,7 +124,7 @@ class ServerProcess:
         self.process.wait()
 
     def stop(self) -> None:
-        """End it politely, and after ten seconds impolitely."""
+        """End it politely, and after ten seconds impolitely. AssertionError if it has met an error that is its own."""
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
@@ -131,6 +133,7 @@ class ServerProcess:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
+        require_none_in(self.log)
 
 
 def free_port() -> int:
