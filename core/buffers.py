@@ -16,13 +16,29 @@ _KEEP_BYTES: Final = 64 * 1024 * 1024
 class BufferPool:
     """Free buffers by capacity (multiples of MINIMUM), at most `_KEEP_BYTES` in total; and as much that is lent."""
 
-    __slots__ = ("_free", "_kept", "_lent", "_lent_bytes")
+    __slots__ = ("_free", "_kept", "_lent", "_lent_bytes", "_page")
 
     def __init__(self) -> None:
         self._free: dict[int, list[bytearray]] = {}
         self._kept = 0
         self._lent: deque[bytearray] = deque()
         self._lent_bytes = 0
+        self._page: tuple[bytearray, memoryview] | None = None
+
+    def take_page(self, size: int) -> tuple[bytearray, memoryview]:
+        """A buffer of `size` bytes, the same at each call, with a view of it; mostly the one given back last."""
+        page, self._page = self._page, None
+        if page is None:
+            buffer = self.take(size)
+            page = buffer, memoryview(buffer)
+        return page
+
+    def give_page(self, buffer: bytearray, view: memoryview) -> None:
+        """Give back what `take_page` gave, and nobody refers to any more."""
+        if self._page is None:
+            self._page = buffer, view
+        else:
+            self.give(buffer)
 
     def take(self, size: int) -> bytearray:
         """A buffer of at least `size` bytes, with anything in it."""

@@ -128,7 +128,7 @@ class Connection:
         if channel is None or channel.session.opener is None:
             decode_transform_header(message)
             raise WireError("encrypted message for a session that does not encrypt")
-        plain = channel.session.opener.open_in_place(self.transport.with_spare(), spare=True)
+        plain = channel.session.opener.open(*self.transport.whereabouts())
         if plain is None or len(plain) < HEADER:
             decode_transform_header(message)
             raise WireError("encrypted message that cannot be decrypted")

@@ -33,8 +33,9 @@ class CreditWindow:
 
     def grant(self, requested: int) -> int:
         """Grant up to `requested` credits (at least one is tried); the number granted."""
-        granted = min(requested or 1, self.limit - (self.high - self.low))
-        if granted <= 0:
-            return 0
+        granted = requested or 1
+        free = self.limit - self.high + self.low
+        if granted > free:
+            granted = max(free, 0)
         self.high += granted
         return granted

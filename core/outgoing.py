@@ -9,7 +9,7 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.crypto.sealing import SPARE, TRANSFORM_HEADER_LENGTH
+from lamina.core.crypto.sealing import TRANSFORM_HEADER_LENGTH
 
 if TYPE_CHECKING:
     from lamina.core.buffers import BufferPool
@@ -28,8 +28,11 @@ LONGEST_IN_PAGE: Final = 32 * 1024
 FRAME: Final = 4
 """Bytes before a message: its length (MS-SMB2 2.1)."""
 
-_pack_length: Final = Struct(">I").pack_into
+pack_length: Final = Struct(">I").pack_into
+"""(buffer, at, length): what is at the begin of a frame."""
+
 _NOTHING: Final = bytearray()
+_NO_VIEW: Final = memoryview(_NOTHING)
 
 
 def seal_frame(view: memoryview, at: int, end: int, sealed: "SmbSession | None") -> int:
@@ -39,9 +42,9 @@ def seal_frame(view: memoryview, at: int, end: int, sealed: "SmbSession | None")
     NonceExhaustedError.
     """
     if sealed is not None and sealed.sealer is not None:
+        sealed.sealer.seal(view, at, end, sealed.session_id)
         at -= TRANSFORM_HEADER_LENGTH
-        sealed.sealer.seal(view[at : end + SPARE], sealed.session_id)
-    _pack_length(view, at - FRAME, end - at)
+    pack_length(view, at - FRAME, end - at)
     return at - FRAME
 
 
@@ -66,7 +69,7 @@ class Outgoing:
         self._left: deque[tuple[int, bytearray]] = deque()
         self._in_batch = False
         self.page = _NOTHING
-        self.view = memoryview(_NOTHING)
+        self.view = _NO_VIEW
         self.page_is_lent = False
         self.used = 0
         self._begun = 0
@@ -82,8 +85,7 @@ class Outgoing:
         if self.used + size > PAGE:
             self.flush()
         if self.page is _NOTHING:
-            self.page = self._pool.take(PAGE)
-            self.view = memoryview(self.page)
+            self.page, self.view = self._pool.take_page(PAGE)
         return self.used
 
     def add(self, frame: memoryview, buffer: bytearray | None = None) -> None:
@@ -112,7 +114,7 @@ class Outgoing:
     def _forget_page(self) -> None:
         self.page_is_lent = False
         self.page = _NOTHING
-        self.view = memoryview(_NOTHING)
+        self.view = _NO_VIEW
         self.used = self._begun = 0
 
     def flush_unless_batched(self) -> None:
@@ -128,7 +130,7 @@ class Outgoing:
         if self._left:
             self._take_back()
         if self.page is not _NOTHING:
-            self._pool.give(self.page)
+            self._pool.give_page(self.page, self.view)
             self._forget_page()
 
     def flush(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from lamina.core.commands.write import WRITE_THROUGH
 from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
 from lamina.core.open_lookup import CREDIT_BYTES, NO_FILE_ID
-from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE, seal_frame
+from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE, pack_length, seal_frame
 from lamina.core.request import HEADER, HEADROOM, Exchange, Reply, Request
 from lamina.core.session import SessionState
 from lamina.core.settings import Dialect
@@ -30,6 +30,8 @@ from lamina.core.wire.short import (
     PLAIN_FLAGS,
     READ_REPLY,
     READ_REQUEST_SIZE,
+    REPLY,
+    SIGNED_REPLY,
     WRITE_DATA_OFFSET,
     WRITE_REPLY,
     WRITE_REQUEST_SIZE,
@@ -37,7 +39,6 @@ from lamina.core.wire.short import (
     pack_echo,
     pack_read,
     pack_write,
-    unpack_echo,
     unpack_header,
     unpack_read,
     unpack_write,
@@ -70,8 +71,9 @@ _SMB_3_0: Final = int(Dialect.SMB_3_0)
 _SUCCESS: Final = NtStatus.SUCCESS
 _SMALL: Final = HEADROOM + READ_REPLY + SPARE
 
-_Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None"]
-"""A request: its message and channel, the session whose key it came with, and what its reply is to be signed with."""
+_Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None", Fields]
+"""A request: its message and channel, the session whose key it came with, what its reply is to be signed with, and its
+header."""
 
 _NOTHING: Final = cast("_Now", None)
 
@@ -91,10 +93,14 @@ def lone_request(message: memoryview) -> Fields | None:
 class ShortWay:
     """The short way of one connection."""
 
-    __slots__ = ("_batch", "_connection", "_drained", "_now", "_open", "_rest", "_task", "_wary")
+    __slots__ = ("_batch", "_channels", "_connection", "_drained", "_now", "_open", "_out", "_rest", "_task", "_wary",
+                 "_window")  # fmt: skip
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
+        self._channels = connection.channels
+        self._window = connection.window
+        self._out = connection.out
         self._task = Task(self.on_park)
         self._rest: Rest | None = None
         self._drained = False
@@ -123,7 +129,8 @@ class ShortWay:
 
     def _run(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> None:
         """Work on messages until there are no more, one is no lone request, or one has waited (in a greenlet)."""
-        batch, task = self._batch, self._task
+        batch, task, connection = self._batch, self._task, self._connection
+        next_message = connection.transport.next_message
         try:
             while True:
                 if not self._answer(message, asked, sealed):
@@ -133,19 +140,19 @@ class ShortWay:
                 if self._task is not task:
                     # It was about to wait, but need not, or must not: it has ended as an exchange.
                     task = self._task
-                    self._connection.server.engine.go_on_as(task)
-                following = self._connection.transport.next_message()
+                    connection.server.engine.go_on_as(task)
+                following = next_message()
                 if following is None:
                     self._drained = True
                     return
-                message, sealed = self._connection.opened(following) if following[0] == _SEALED else (following, None)
+                message, sealed = connection.opened(following) if following[0] == _SEALED else (following, None)
                 lone = lone_request(message)
                 if lone is None:
                     self._rest = message, sealed
                     return
                 asked = lone
         except (WireError, NonceExhaustedError) as error:
-            self._connection.give_up(error)
+            connection.give_up(error)
 
     def _go_the_long_way(self, message: memoryview, sealed: "SmbSession | None") -> None:
         connection, batch = self._connection, self._batch
@@ -162,20 +169,23 @@ class ShortWay:
 
     def _answer(self, message: memoryview, asked: Fields, sealed: "SmbSession | None") -> bool:
         """Answer one request; False if it must go the long way, and nothing has been done for it."""
-        _, size, _, _, command, _, flags, _, _, _, session_id = asked
-        handle = self.handlers.get(command)
-        if handle is None or size != HEADER or flags & _UNUSUAL:
+        flags, handle, channel = asked[6], self.handlers.get(asked[4]), self._channels.get(asked[10])
+        if handle is None or channel is None or asked[1] != HEADER or flags & _UNUSUAL or channel.binding:
             return False
-        channel = self._connection.channels.get(session_id)
-        if channel is None or channel.binding:
-            return False
-        session = channel.session
+        session, signer = channel.session, None
         if session.state is not _VALID or session.expires_at is not None:
             return False
-        signer = channel.signer if sealed is None and flags & FLAGS_SIGNED else None
-        if not _is_protected(message, flags, session, sealed, signer):
+        # Whether it is as safe as its session wants it: see `dispatch`, which refuses all others.
+        if sealed is not None:
+            safe = sealed is session
+        elif flags & FLAGS_SIGNED and not session.encrypt_data:
+            signer = channel.signer
+            safe = signer is not None and signer.verify_request(message, asked[8])
+        else:
+            safe = not (session.encrypt_data or session.signing_required)
+        if not safe:
             return False
-        self._now = message, channel, sealed, signer
+        self._now = message, channel, sealed, signer, asked
         return handle(self, message, asked, session)
 
     def _begin(self, session: "SmbSession", persistent: int, volatile: int, asked: Fields, size: int) -> bool:
@@ -204,7 +214,7 @@ class ShortWay:
     def _pays(self, asked: Fields) -> bool:
         """Take the credits that the request costs; False if they are not the client's to use."""
         connection = self._connection
-        if not connection.window.consume(asked[8], (asked[2] or 1) if connection.multi_credit else 1):
+        if not self._window.consume(asked[8], (asked[2] or 1) if connection.multi_credit else 1):
             return False
         connection.requests += 1
         return True
@@ -212,11 +222,15 @@ class ShortWay:
     # -- the commands -------------------------------------------------------------------------------------------
 
     def _echo(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
-        if len(message) < ECHO_REPLY or unpack_echo(message, HEADER)[0] != ECHO_REQUEST_SIZE or not self._pays(asked):
+        if (
+            len(message) < ECHO_REPLY
+            or message[HEADER] != ECHO_REQUEST_SIZE
+            or message[HEADER + 1]
+            or not self._pays(asked)
+        ):
             return False
-        out = self._connection.out
         at = self._room()
-        pack_echo(out.page, at, asked, self._connection.window.grant(asked[5]), self._flags())
+        pack_echo(self._out.page, at, asked, self._window.grant(asked[5]), self._flags())
         self._send(at, at + ECHO_REPLY)
         return True
 
@@ -230,7 +244,7 @@ class ShortWay:
         if self._wary or length > LONGEST_IN_PAGE:
             self._read_alone(asked, offset, length, minimum)
             return True
-        task, out = self._task, self._connection.out
+        task, out = self._task, self._out
         room = out.room(_SMALL + length)
         page, start = out.page, room + (FRAME if self._now[2] is None else HEADROOM) + READ_REPLY
         target = out.view[start : start + length]
@@ -244,7 +258,7 @@ class ShortWay:
             self._leave(task, _late_read(target[:count]))
             return True
         at, end = start - READ_REPLY, start + count
-        pack_read(page, at, asked, self._connection.window.grant(asked[5]), self._flags(), count)
+        pack_read(page, at, asked, self._window.grant(asked[5]), self._flags(), count)
         self._send(at, end)
         return True
 
@@ -303,7 +317,7 @@ class ShortWay:
             self._leave(task, Reply(_SUCCESS, encode_write_response(count)))
             return True
         at = self._room()
-        pack_write(connection.out.page, at, asked, connection.window.grant(asked[5]), self._flags(), count)
+        pack_write(self._out.page, at, asked, self._window.grant(asked[5]), self._flags(), count)
         self._send(at, at + WRITE_REPLY)
         return True
 
@@ -311,22 +325,28 @@ class ShortWay:
 
     def _room(self) -> int:
         """Where a small reply begins in the page."""
-        return self._connection.out.room(_SMALL) + (FRAME if self._now[2] is None else HEADROOM)
+        return self._out.room(_SMALL) + (FRAME if self._now[2] is None else HEADROOM)
 
     def _flags(self) -> int:
-        return 0 if self._now[3] is None else FLAGS_SIGNED
+        return REPLY if self._now[3] is None else SIGNED_REPLY
 
     def _send(self, at: int, end: int) -> None:
         """The reply from `at` to `end` of the page is complete."""
-        out = self._connection.out
-        self._protect(out.view, at, end)
+        out, (_, _, sealed, signer, asked) = self._out, self._now
+        view = out.view
+        if signer is not None:
+            signer.sign_reply(view[at:end], asked[8])
+        if sealed is not None:
+            seal_frame(view, at, end, sealed)
+        else:
+            pack_length(view, at - FRAME, end - at)
         out.used = end
 
     def _protect(self, view: memoryview, at: int, end: int) -> int:
         """Sign or seal the reply from `at` to `end`, and put its length before it; where the frame begins."""
-        _, _, sealed, signer = self._now
+        _, _, sealed, signer, asked = self._now
         if signer is not None:
-            signer.sign(view[at:end])
+            signer.sign_reply(view[at:end], asked[8])
         return seal_frame(view, at, end, sealed)
 
     # -- back to the long way -----------------------------------------------------------------------------------
@@ -362,7 +382,7 @@ class ShortWay:
         return exchange
 
     def _exchange(self, task: Task) -> Exchange:
-        message, channel, sealed, signer = self._now
+        message, channel, sealed, signer, _ = self._now
         header = decode_header(message)
         exchange = Exchange(self._connection, [(message, header)], sealed, task)
         exchange.position = 1
@@ -392,19 +412,6 @@ def _exchange_of(task: Task) -> Exchange:
 def _may_be_large(connection: "Connection", charge: int, size: int) -> bool:
     paid = connection.multi_credit and (size - 1) // CREDIT_BYTES < charge
     return paid and size <= connection.server.settings.max_io
-
-
-def _is_protected(
-    message: memoryview, flags: int, session: "SmbSession", sealed: "SmbSession | None", signer: "Signer | None"
-) -> bool:
-    """Whether a message is as safe as its session wants it: see `dispatch`, which refuses all others."""
-    if sealed is not None:
-        return sealed is session
-    if session.encrypt_data:
-        return False
-    if not flags & FLAGS_SIGNED:
-        return not session.signing_required
-    return signer is not None and signer.verify(message)
 
 
 def _late_read(found: memoryview) -> Reply:

@@ -128,7 +128,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         if self._needed > _EXACT:
             # Receiving just to the end of a large message spares copying the beginning of the next one.
             return self._view[self._end : self._start + self._needed]
-        return self._view[self._end :]
+        return self._view[self._end :] if self._end else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand over each complete message. Called by the event loop."""
@@ -154,16 +154,18 @@ class TcpTransport(asyncio.BufferedProtocol):
 
         Sets `_needed` to how much there must be for the one that is not all there.
         """
+        limit = self._sink.message_limit if self._sink is not None else 0
         while not (self._ended or self._paused):
             start = self._start
             available = self._end - start
             if available < 4:
                 self._needed = 4
                 return None
-            needed = 4 + _length(self._buffer, start)[0]
-            if self._is_too_long(needed - 4):
+            length = _length(self._buffer, start)[0]
+            if length > limit:
+                self._refuse(length)
                 return None
-            self._needed = needed
+            self._needed = needed = 4 + length
             if available < needed:
                 return None
             self._last = start + 4
@@ -172,22 +174,26 @@ class TcpTransport(asyncio.BufferedProtocol):
                 return self._view[start + 4 : end]
         return None
 
-    def _is_too_long(self, length: int) -> bool:
+    def _refuse(self, length: int) -> None:
         sink = self._sink
-        if sink is None or length <= sink.message_limit:
-            return False
-        # A first byte that is not zero (MS-SMB2 2.1) shows as a length beyond 16 MiB.
-        sink.malformed(f"message of {length} bytes announced, at most {sink.message_limit} are allowed now")
+        if sink is not None:
+            # A first byte that is not zero (MS-SMB2 2.1) shows as a length beyond 16 MiB.
+            sink.malformed(f"message of {length} bytes announced, at most {sink.message_limit} are allowed now")
         self.abort()
-        return True
 
-    def with_spare(self) -> memoryview:
-        """The message that `next_message` gave last, and SPARE bytes behind it, to be left as they were."""
-        return self._whole[self._last : self._start + SPARE]
+    def whereabouts(self) -> tuple[memoryview, int, int]:
+        """Where the message lies that `next_message` gave last: what it is received into, its start, and its end.
+
+        There are SPARE bytes behind it, to be left as they were.
+        """
+        return self._whole, self._last, self._start
 
     def _make_room(self, kept: bool) -> None:
         rest = self._end - self._start
         size = len(self._view)
+        if not (kept or rest) and self._end < size and self._needed <= size:
+            self._start = self._end = 0
+            return
         if kept or self._needed > size or self._is_full(rest):
             self._replace_buffer(kept, rest)
         elif not self._start or (rest > _MOVED and self._start + self._needed <= size):
@@ -230,12 +236,12 @@ class TcpTransport(asyncio.BufferedProtocol):
         if transport.is_closing():
             # A client that says no more may still read what was sent before.
             return transport.get_write_buffer_size() == 0
-        size = sum(map(len, chunks))
+        size = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         self.bytes_sent += size
         sent = 0
         if transport.get_write_buffer_size() == 0:
             try:
-                sent = os.writev(self._fd, chunks) if len(chunks) <= 1024 else 0
+                sent = _write(self._fd, chunks)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -278,6 +284,12 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._ended = True
         if self._transport is not None:
             self._transport.abort()
+
+
+def _write(fd: int, chunks: Sequence[bytes | bytearray | memoryview]) -> int:
+    if len(chunks) == 1:
+        return os.write(fd, chunks[0])
+    return os.writev(fd, chunks) if len(chunks) <= 1024 else 0
 
 
 def _after(chunks: Sequence[bytes | bytearray | memoryview], sent: int) -> list[memoryview]:

@@ -30,12 +30,16 @@ MAX_SEALED_MESSAGES: Final = 1 << 40
 MAX_SEALED_BLOCKS: Final = 1 << 60
 """How many AES blocks one key may seal: half of what SP800-38C allows for CCM, the tighter of the two."""
 
-_HEADER = Struct("<4s16s16sIHHQ")
-_FIXED = Struct("<IHH")  # OriginalMessageSize, Reserved, Flags, at 36
-_SIGNATURE: Final = slice(4, 20)
-_NONCE_OFFSET: Final = 20
-_ASSOCIATED: Final = slice(20, TRANSFORM_HEADER_LENGTH)
-_UNSIGNED: Final = bytes(16)
+_HEADER: Final = Struct("<4s16s32s").pack_into  # ProtocolId, Signature, what is authenticated
+_TEXT: Final = TRANSFORM_HEADER_LENGTH
+_ASSOCIATED: Final = 32
+"""The last bytes of the header, which are authenticated: Nonce, OriginalMessageSize, Reserved, Flags, SessionId."""
+
+_get_tag: Final = Struct("16s").unpack_from
+_put_tag: Final = Struct("16s").pack_into
+
+_JOINED: Final = 16 * 1024
+"""Bytes of a message that are rather copied, for its tag to be behind it, than the tag put there and taken away."""
 
 
 class NonceExhaustedError(Exception):
@@ -45,23 +49,20 @@ class NonceExhaustedError(Exception):
 class Cipher:
     """One key of one direction. Made by `make_cipher`."""
 
-    __slots__ = ("_aead", "_blocks", "_make_nonce", "_nonce", "_sealed")
+    __slots__ = ("_blocks", "_decrypt_into", "_encrypt", "_encrypt_into", "_make_nonce", "_pack_associated", "_sealed",
+                 "_unpack")  # fmt: skip
 
     def __init__(self, aead: AESGCM | AESCCM, nonce_length: int) -> None:
-        self._aead = aead
-        self._nonce = slice(_NONCE_OFFSET, _NONCE_OFFSET + nonce_length)
-        # In the header there are zeros behind it.
+        self._encrypt = aead.encrypt
+        self._encrypt_into = aead.encrypt_into
+        self._decrypt_into = aead.decrypt_into
+        # In the header there are zeros behind the nonce.
+        nonce = f"{nonce_length}s{16 - nonce_length}x"
         self._make_nonce = Struct(f"<Q{nonce_length - 8}x").pack
+        self._pack_associated = Struct(f"<{nonce}IHHQ").pack
+        self._unpack = Struct(f"<4x16s{nonce}IHHQ").unpack_from
         self._sealed = 0
         self._blocks = 0
-
-    def _next_nonce(self, size: int) -> bytes:
-        # The counter is spent before it is used: a failure in between cannot lead to using it twice.
-        sealed = self._sealed = self._sealed + 1
-        self._blocks += (size >> 4) + 4
-        if sealed > MAX_SEALED_MESSAGES or self._blocks > MAX_SEALED_BLOCKS:
-            raise NonceExhaustedError("this session has encrypted as much as one key may")
-        return self._make_nonce(sealed)
 
     def seal_in_place(
         self, buffer: bytearray | memoryview, session_id: int, transform_offset: int = 0, spare: bool = False
@@ -71,68 +72,78 @@ class Cipher:
         With `spare` the last SPARE bytes of `buffer` do not belong to the message and are written to: the tag is made
         there. Without it the ciphertext is copied once. Raises NonceExhaustedError when the key is used up.
         """
-        with memoryview(buffer)[transform_offset:] as whole:
+        at = transform_offset + _TEXT
+        with memoryview(buffer) as whole:
+            end = len(whole) - SPARE if spare else len(whole)
             if spare:
-                self.seal(whole, session_id)
+                self.seal(whole, at, end, session_id)
                 return
-            with whole[TRANSFORM_HEADER_LENGTH:] as text:
-                size = len(text)
-                nonce = self._write_header(whole, size, session_id)
-                sealed = memoryview(self._aead.encrypt(nonce, text, whole[_ASSOCIATED]))
-                text[:] = sealed[:size]
-                whole[_SIGNATURE] = sealed[size:]
+            nonce, associated = self._begin(at, end, session_id)
+            sealed = self._encrypt(nonce, whole[at:end], associated)
+            whole[at:end] = sealed[:-SPARE]
+            _HEADER(whole, at - _TEXT, TRANSFORM_PROTOCOL_ID, sealed[-SPARE:], associated)
 
-    def seal(self, whole: memoryview, session_id: int) -> None:
-        """Seal a message that has room for the transform header before it and SPARE bytes behind it, all in `whole`."""
-        text = whole[TRANSFORM_HEADER_LENGTH:]
-        size = len(text) - SPARE
-        nonce = self._write_header(whole, size, session_id)
-        self._aead.encrypt_into(nonce, text[:size], whole[_ASSOCIATED], text)
-        whole[_SIGNATURE] = text[size:]
+    def seal(self, buffer: memoryview, at: int, end: int, session_id: int) -> None:
+        """Encrypt the message from `at` to `end`, and write the transform header into the 52 bytes before it.
 
-    def _write_header(self, whole: memoryview, size: int, session_id: int) -> bytes:
-        """Write the transform header of a message of `size` bytes, still without its signature; the nonce."""
-        if size <= 0:
+        The SPARE bytes behind it are written to. Raises NonceExhaustedError when the key is used up.
+        """
+        nonce, associated = self._begin(at, end, session_id)
+        self._encrypt_into(nonce, buffer[at:end], associated, buffer[at : end + SPARE])
+        _HEADER(buffer, at - _TEXT, TRANSFORM_PROTOCOL_ID, _get_tag(buffer, end)[0], associated)
+
+    def _begin(self, at: int, end: int, session_id: int) -> tuple[bytes, bytes]:
+        """A nonce for a message, and what is authenticated beside it."""
+        size = end - at
+        if size <= 0 or at < _TEXT:
             raise ValueError("there is no message behind the transform header")
-        nonce = self._next_nonce(size)
-        _HEADER.pack_into(whole, 0, TRANSFORM_PROTOCOL_ID, _UNSIGNED, nonce, size, 0, ENCRYPTED, session_id)
-        return nonce
+        # The counter is spent before it is used: a failure in between cannot lead to using it twice.
+        sealed = self._sealed = self._sealed + 1
+        self._blocks += (size >> 4) + 4
+        if sealed > MAX_SEALED_MESSAGES or self._blocks > MAX_SEALED_BLOCKS:
+            raise NonceExhaustedError("this session has encrypted as much as one key may")
+        nonce = self._make_nonce(sealed)
+        return nonce, self._pack_associated(nonce, size, 0, ENCRYPTED, session_id)
 
     def open_in_place(self, message: memoryview, spare: bool = False) -> memoryview | None:
         """Decrypt a transform message over itself: the view of the plaintext, or None if it is not authentic.
 
         `message` starts at the transform header, is writable, and ends with the ciphertext - or, with `spare`, SPARE
-        bytes behind it, which are written to and restored; without them the ciphertext is copied once. The caller has
-        checked protocol id and session id. After a failure the buffer's content is of no use.
+        bytes behind it, which may be written to and are restored; without them the ciphertext is copied once. The
+        caller has checked protocol id and session id. After a failure the buffer's content is of no use.
         """
-        end = len(message) - SPARE if spare else len(message)
-        size = end - TRANSFORM_HEADER_LENGTH
+        return self._open(message, 0, len(message) - SPARE if spare else len(message), spare)
+
+    def open(self, buffer: memoryview, start: int, end: int) -> memoryview | None:
+        """The same for the transform message from `start` to `end` of `buffer`, with SPARE bytes behind it."""
+        return self._open(buffer, start, end, True)
+
+    def _open(self, buffer: memoryview, start: int, end: int, spare: bool) -> memoryview | None:
+        size = end - start - _TEXT
         if size <= 0:
             return None
-        original_size, _, flags = _FIXED.unpack_from(message, 36)
+        tag, nonce, original_size, _, flags, _ = self._unpack(buffer, start)
         if original_size != size or flags != ENCRYPTED:
             return None
+        at = start + _TEXT
+        plain = buffer[at:end]
         try:
-            return self._open_with_spare(message, end) if spare else self._open_copied(message)
+            if size <= _JOINED or not spare:
+                self._decrypt_into(nonce, b"".join((plain, tag)), buffer[at - _ASSOCIATED : at], plain)
+            else:
+                self._open_with_spare(nonce, tag, buffer, plain, end)
         except InvalidTag:
             return None
-
-    def _open_with_spare(self, message: memoryview, end: int) -> memoryview:
-        tail = message[end:]
-        behind = tail.tobytes()
-        tail[:] = message[_SIGNATURE]
-        try:
-            return self._decrypt(message, message[TRANSFORM_HEADER_LENGTH:], message[TRANSFORM_HEADER_LENGTH:end])
-        finally:
-            tail[:] = behind
-
-    def _open_copied(self, message: memoryview) -> memoryview:
-        text = message[TRANSFORM_HEADER_LENGTH:]
-        return self._decrypt(message, b"".join((text, message[_SIGNATURE])), text)
-
-    def _decrypt(self, message: memoryview, sealed: bytes | memoryview, plain: memoryview) -> memoryview:
-        self._aead.decrypt_into(message[self._nonce], sealed, message[_ASSOCIATED], plain)
         return plain
+
+    def _open_with_spare(self, nonce: bytes, tag: bytes, buffer: memoryview, plain: memoryview, end: int) -> None:
+        at = end - len(plain)
+        (behind,) = _get_tag(buffer, end)
+        _put_tag(buffer, end, tag)
+        try:
+            self._decrypt_into(nonce, buffer[at : end + SPARE], buffer[at - _ASSOCIATED : at], plain)
+        finally:
+            _put_tag(buffer, end, behind)
 
 
 _KEY_LENGTHS: Final = {AES_128_CCM: 16, AES_128_GCM: 16, AES_256_CCM: 32, AES_256_GCM: 32}

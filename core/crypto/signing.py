@@ -38,6 +38,12 @@ class Signer(Protocol):
     def verify(self, message: bytearray | memoryview) -> bool:
         """Whether the signature in `message` is right. The buffer must be writable; it is left as it was."""
 
+    def sign_reply(self, message: memoryview, message_id: int) -> None:
+        """Like `sign`, for a whole reply with this message id, whose signature is zero still."""
+
+    def verify_request(self, message: memoryview, message_id: int) -> bool:
+        """Like `verify`, for a whole request with this message id that is no CANCEL."""
+
 
 class _Base:
     __slots__ = ()
@@ -61,6 +67,14 @@ class _Base:
         expected = self._mac(message)
         _put_signature(message, _SIGNATURE, given)
         return compare_digest(expected, given)
+
+    def sign_reply(self, message: memoryview, message_id: int) -> None:
+        """See Signer.sign_reply."""
+        self.sign(message)
+
+    def verify_request(self, message: memoryview, message_id: int) -> bool:
+        """See Signer.verify_request."""
+        return self.verify(message)
 
 
 class HmacSigner(_Base):
@@ -113,6 +127,18 @@ class GmacSigner(_Base):
 
     def _mac(self, message: bytearray | memoryview) -> bytes:
         return self._encrypt(gmac_nonce(message), b"", message)
+
+    def sign_reply(self, message: memoryview, message_id: int) -> None:
+        """See Signer.sign_reply."""
+        _put_signature(message, _SIGNATURE, self._encrypt(_nonce(message_id, 1), b"", message))
+
+    def verify_request(self, message: memoryview, message_id: int) -> bool:
+        """See Signer.verify_request."""
+        (given,) = _get_signature(message, _SIGNATURE)
+        _put_signature(message, _SIGNATURE, _ZEROS)
+        expected = self._encrypt(_nonce(message_id, 0), b"", message)
+        _put_signature(message, _SIGNATURE, given)
+        return compare_digest(expected, given)
 
 
 _SIGNERS: Final = {HMAC_SHA256: HmacSigner, AES_CMAC: CmacSigner, AES_GMAC: GmacSigner}

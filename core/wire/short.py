@@ -4,7 +4,7 @@ The same layouts as in `header`, `echo`, `read` and `write` (MS-SMB2 2.2.1.2, 2.
 decode and encode everything else, and are what a test holds these to. What `unpack_…` gives is not checked.
 """
 
-from struct import Struct
+from struct import Struct, pack
 from typing import Final
 
 from lamina.core.wire.constants import FLAGS_PRIORITY_MASK, FLAGS_SERVER_TO_REDIR, FLAGS_SIGNED, HEADER_SIZE
@@ -25,18 +25,15 @@ unpack_write: Final = Struct("<HHIQQQIIHHI").unpack_from
 """(message, 64) → StructureSize, DataOffset, Length, Offset, FileId (two), Channel, RemainingBytes,
 WriteChannelInfoOffset, WriteChannelInfoLength, Flags."""
 
-unpack_echo: Final = Struct("<HH").unpack_from
-"""(message, 64) → StructureSize, Reserved."""
-
 READ_REQUEST_SIZE: Final = 49
 WRITE_REQUEST_SIZE: Final = 49
 ECHO_REQUEST_SIZE: Final = 4
 WRITE_DATA_OFFSET: Final = HEADER_SIZE + 48
 
-_HEADER: Final = "IHHIHHIIQQQ16x"
-_READ: Final = Struct(f"<{_HEADER}HBBIII").pack_into
-_WRITE: Final = Struct(f"<{_HEADER}HHIIHH").pack_into
-_ECHO: Final = Struct(f"<{_HEADER}HH").pack_into
+_HEADER: Final = "6sH4xHHI4xQ4xIQ16x"
+_READ: Final = Struct(f"<{_HEADER}4sI8x").pack_into
+_WRITE: Final = Struct(f"<{_HEADER}4sI8x").pack_into
+_ECHO: Final = Struct(f"<{_HEADER}4s").pack_into
 
 READ_REPLY: Final = HEADER_SIZE + 16
 """Bytes of a READ response before its data."""
@@ -48,25 +45,30 @@ Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
 """What `unpack_header` gives."""
 
 
+REPLY: Final = FLAGS_SERVER_TO_REDIR
+SIGNED_REPLY: Final = FLAGS_SERVER_TO_REDIR | FLAGS_SIGNED
+"""The flags of replies."""
+
+_BEGIN: Final = pack("<IH", PROTOCOL_NUMBER, HEADER_SIZE)
+_READ_BODY: Final = pack("<HBB", 17, READ_REPLY, 0)
+_WRITE_BODY: Final = pack("<HH", 17, 0)
+_ECHO_BODY: Final = pack("<HH", 4, 0)
+
+
 def pack_read(buffer: bytearray | memoryview, at: int, asked: Fields, granted: int, flags: int, count: int) -> None:
     """Write the READ_REPLY bytes before `count` bytes of data, in answer to a request with the header `asked`."""
     _READ(
-        buffer, at, PROTOCOL_NUMBER, HEADER_SIZE, asked[2], 0, asked[4], granted, flags | FLAGS_SERVER_TO_REDIR, 0,
-        asked[8], asked[9] >> 32 << 32, asked[10], 17, READ_REPLY, 0, count, 0, 0,
+        buffer, at, _BEGIN, asked[2], asked[4], granted, flags, asked[8], asked[9] >> 32, asked[10], _READ_BODY, count
     )  # fmt: skip
 
 
 def pack_write(buffer: bytearray, at: int, asked: Fields, granted: int, flags: int, count: int) -> None:
     """Write a WRITE response."""
     _WRITE(
-        buffer, at, PROTOCOL_NUMBER, HEADER_SIZE, asked[2], 0, asked[4], granted, flags | FLAGS_SERVER_TO_REDIR, 0,
-        asked[8], asked[9] >> 32 << 32, asked[10], 17, 0, count, 0, 0, 0,
+        buffer, at, _BEGIN, asked[2], asked[4], granted, flags, asked[8], asked[9] >> 32, asked[10], _WRITE_BODY, count
     )  # fmt: skip
 
 
 def pack_echo(buffer: bytearray, at: int, asked: Fields, granted: int, flags: int) -> None:
     """Write an ECHO response."""
-    _ECHO(
-        buffer, at, PROTOCOL_NUMBER, HEADER_SIZE, asked[2], 0, asked[4], granted, flags | FLAGS_SERVER_TO_REDIR, 0,
-        asked[8], asked[9] >> 32 << 32, asked[10], 4, 0,
-    )  # fmt: skip
+    _ECHO(buffer, at, _BEGIN, asked[2], asked[4], granted, flags, asked[8], asked[9] >> 32, asked[10], _ECHO_BODY)

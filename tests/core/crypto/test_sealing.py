@@ -122,3 +122,25 @@ def test_nothing_to_seal_and_wrong_keys_are_refused() -> None:
     for cipher_id, length in ((AES_128_GCM, 32), (AES_256_GCM, 16), (5, 16)):
         with pytest.raises(ValueError, match="does not"):
             make_cipher(cipher_id, bytes(length))
+
+
+@all_ciphers
+@pytest.mark.parametrize("size", [1, 100, 16 * 1024, 16 * 1024 + 1])
+def test_a_message_in_the_middle_of_a_buffer_is_sealed_and_opened_there(cipher_id: int, size: int) -> None:
+    text, behind = bytes(range(256)) * (size // 256 + 1), b"the next message"
+    buffer = bytearray(b"\xee" * 100) + text[:size] + bytes(SPARE)
+    cipher, end = make_cipher(cipher_id, bytes(CIPHERS[cipher_id])), 100 + size
+    with memoryview(buffer) as view:
+        cipher.seal(view, 100, end, 5)
+        assert buffer[:48] == b"\xee" * 48
+        view[end:] = behind
+        plain = cipher.open(view, 48, end)
+        assert plain == text[:size]
+        assert buffer[100:] == text[:size] + behind
+        assert cipher.open(view, 48, end) is None
+        assert buffer[end:] == behind
+
+
+def test_a_message_without_room_for_its_header_is_not_sealed() -> None:
+    with pytest.raises(ValueError, match="no message"):
+        make_cipher(AES_128_GCM, bytes(16)).seal(memoryview(bytearray(200)), 51, 100, 1)

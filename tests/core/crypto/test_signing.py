@@ -91,3 +91,25 @@ def test_the_gmac_nonce_tells_the_role_and_a_cancel(command: int, flags: int, ex
 def test_an_unknown_algorithm_is_refused() -> None:
     with pytest.raises(ValueError, match="0x0009"):
         make_signer(9, KEY)
+
+
+@given(st.sampled_from(ALGORITHMS), st.integers(0, (1 << 64) - 1), st.binary(max_size=200))
+def test_a_reply_whose_id_is_known_is_signed_as_any_other(algorithm: int, message_id: int, body: bytes) -> None:
+    signer, signed = make_signer(algorithm, KEY), message(flags=1, message_id=message_id, body=body)
+    quickly = bytearray(signed)
+    quickly[48:64] = bytes(16)
+    signer.sign(signed)
+    signer.sign_reply(memoryview(quickly), message_id)
+    assert quickly == signed
+
+
+@given(st.sampled_from(ALGORITHMS), st.integers(0, (1 << 64) - 1), st.one_of(st.none(), st.integers(0, 83 * 8 - 1)))
+def test_a_request_whose_id_is_known_verifies_as_any_other(algorithm: int, message_id: int, bit: int | None) -> None:
+    signer, signed = make_signer(algorithm, KEY), message(message_id=message_id)
+    signer.sign(signed)
+    if bit is not None:
+        signed[bit // 8] ^= 1 << bit % 8
+    before = bytes(signed)
+    read = int.from_bytes(signed[24:32], "little")
+    assert signer.verify_request(memoryview(signed), read) == (bit is None)
+    assert bytes(signed) == before
