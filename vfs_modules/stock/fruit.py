@@ -6,10 +6,11 @@ and writes. `apple` has the forms; this is where they meet the operations of a c
 
 import contextlib
 import errno
+import functools
 import os
 import stat as st
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.extensions import (
@@ -23,6 +24,7 @@ from lamina.vfs_modules.extensions import (
 )
 from lamina.vfs_modules.handle import StreamHandle, VfsHandle
 from lamina.vfs_modules.module import ModuleError, ShareInfo
+from lamina.vfs_modules.open_paths import OpenPath, open_at, open_paths
 from lamina.vfs_modules.operations import (
     Access,
     Capability,
@@ -40,7 +42,6 @@ from lamina.vfs_modules.stock.apple.fork import ForkStream
 from lamina.vfs_modules.stock.apple.header_files import HeaderFile, HeaderFiles, header_path, is_header_name
 from lamina.vfs_modules.stock.apple.metadata import MetadataStore, MetadataStream, NetatalkMetadata, StreamMetadata
 from lamina.vfs_modules.stock.apple.options import FruitOptions
-from lamina.vfs_modules.stock.apple.places import Place, Places
 from lamina.vfs_modules.stock.apple.time_machine import BackedUp
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.turn import Turn
@@ -48,6 +49,9 @@ from lamina.vfs_modules.turn import Turn
 _MAC_EPOCH: Final = 946_684_800
 _BILLION: Final = 1_000_000_000
 
+
+_SHARING: Final = "sharing"
+"""The kind of turns in which it is told and looked how a file is open; others are about what is kept beside a file."""
 
 _OWN: Final = {name.lower(): name for name in (afp_info.STREAM, fork.STREAM)}
 
@@ -76,7 +80,7 @@ class FruitModule(PrivateAttributes):
         """Hold the root of the share."""
         options = self.options
         self._root = self.next.open_root(SERVER_TOKEN)
-        self._places = Places()
+        self._paths = open_paths(self)
         self._files = HeaderFiles(self.next, self._root)
         self._metadata: MetadataStore = (
             NetatalkMetadata(self.next) if options.metadata == "netatalk" else StreamMetadata(self.next)
@@ -86,8 +90,11 @@ class FruitModule(PrivateAttributes):
         self._has_files = options.resource == "file"
         self._hides = self._has_files and options.veto_appledouble
         self._backed_up = BackedUp(self.next, self._root)
-        self._turn = Turn()
         self._locks = AfpLocks(self.next, self._root)
+
+    def one_process(self) -> str:
+        """All is in the files, and paths of what is open are shared."""
+        return ""
 
     def capabilities(self, below: Capability) -> Capability:
         """What there is below. Raises ModuleError where files cannot be shared as the options want it."""
@@ -166,12 +173,14 @@ class FruitModule(PrivateAttributes):
     @file_sharing
     def share_with_others(self, token: ImpersonationToken, opened: OpenedFile, share: int) -> None:
         """Tell Netatalk and Samba how a file is open, and respect how they have it."""
-        place = self.state(opened.handle)
-        if self.options.locking == "none" or opened.handle.is_directory or not isinstance(place, Place):
+        place: OpenPath | None = self.state(opened.handle)
+        if self.options.locking == "none" or opened.handle.is_directory or place is None:
             return
         is_fork = _exact(opened.stream) == fork.STREAM
-        if place.path and (is_fork or not opened.stream):
-            place.shared = self._locks.open(place.path, opened.access, share, is_fork)
+        path = place.path
+        if path and (is_fork or not opened.stream):
+            with self._turn_of(token, opened.handle, _SHARING):
+                place.kept = self._locks.open(path, opened.access, share, is_fork)
 
     # Streams.
 
@@ -181,11 +190,16 @@ class FruitModule(PrivateAttributes):
         name = _exact(name)
         if name == afp_info.STREAM:
             self._check(how, name, self._load(token, handle) is not None)
-            return StreamHandle(MetadataStream(self._metadata, handle, how.access))
+            return StreamHandle(MetadataStream(self._metadata, handle, how.access, self._turn_of(token, handle)))
         if name == fork.STREAM and self._has_files:
             self._check(how, name, self._fork_size(token, handle, header) > 0)
-            return StreamHandle(ForkStream(self.next, self._files, self._opener(handle, how.access), how.access))
+            opener, turn = self._opener(handle, how.access), self._turn_of(token, handle)
+            return StreamHandle(ForkStream(self.next, self._files, opener, how.access, turn))
         return self.next.open_stream(token, handle, name, how)
+
+    def _turn_of(self, token: ImpersonationToken, handle: VfsHandle, kind: str = "") -> Turn:
+        stat = self.next.fstat(token, handle)
+        return self.turn(stat.dev, stat.ino, kind=kind)
 
     def _check(self, how: OpenHow, name: str, is_there: bool) -> None:
         if is_there:
@@ -217,7 +231,8 @@ class FruitModule(PrivateAttributes):
         """Remove a stream; but not a resource fork, which Macs cut to nothing instead and otherwise mean to keep."""
         name = _exact(name)
         if name == afp_info.STREAM:
-            self._metadata.remove(token, handle)
+            with self._turn_of(token, handle):
+                self._metadata.remove(token, handle)
         elif name != fork.STREAM or not self._has_files:
             self.next.remove_stream(token, handle, name)
 
@@ -232,8 +247,8 @@ class FruitModule(PrivateAttributes):
     # Header files.
 
     def _path(self, handle: VfsHandle) -> str | None:
-        place = self.state(handle)
-        return place.path if isinstance(place, Place) else None
+        place: OpenPath | None = self.state(handle)
+        return place.path if place is not None else None
 
     def _header(self, token: ImpersonationToken, handle: VfsHandle) -> HeaderFile | None:
         path = self._path(handle)
@@ -246,7 +261,7 @@ class FruitModule(PrivateAttributes):
         header = self._header(token, handle)
         if header is None or not self._converts or not self._converter.is_needed(header):
             return header
-        with self._turn:
+        with self._turn_of(token, handle):
             path, header = self._path(handle), self._header(token, handle)
             if path and header is not None and self._converter.is_needed(header):
                 self._converter.convert(token, handle, path, self.next.fstat(token, handle), header)
@@ -260,18 +275,24 @@ class FruitModule(PrivateAttributes):
 
     def _opener(self, handle: VfsHandle, access: Access) -> fork.Opener:
         def opened(token: ImpersonationToken, create: bool) -> VfsHandle | None:
-            header = self._header(token, handle)
-            if header is not None and header.is_as_made_here:
-                with contextlib.suppress(FileNotFoundError):
-                    return self._files.open(header, access)
-            if not create:
-                return None
-            path = self._path(handle)
-            if path is None:
-                raise _fail(errno.ENOENT, fork.STREAM)
-            return self._files.make(path, self.next.fstat(token, handle))
+            with self._turn_of(token, handle):
+                return self._open_header(token, handle, access, create)
 
         return opened
+
+    def _open_header(
+        self, token: ImpersonationToken, handle: VfsHandle, access: Access, create: bool
+    ) -> VfsHandle | None:
+        header = self._header(token, handle)
+        if header is not None and header.is_as_made_here:
+            with contextlib.suppress(FileNotFoundError):
+                return self._files.open(header, access)
+        if not create:
+            return None
+        path = self._path(handle)
+        if path is None:
+            raise _fail(errno.ENOENT, fork.STREAM)
+        return self._files.make(path, self.next.fstat(token, handle))
 
     def _header_beside(self, token: ImpersonationToken, path: str) -> HeaderFile | None:
         """The header file of what is about to be moved or removed."""
@@ -295,23 +316,25 @@ class FruitModule(PrivateAttributes):
     def open_root(self, token: ImpersonationToken) -> VfsHandle:
         """Open the root, which all paths begin at."""
         handle = self.next.open_root(token)
-        self.set_state(handle, self._places.add(""))
+        self.set_state(handle, self._paths.add(""))
         return handle
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open a file, and note where it is."""
         self._refuse(path, errno.EACCES if how.create else errno.ENOENT)
-        handle = self.next.open(token, directory, path, how)
-        self.set_state(handle, self._places.add(self._full(directory, path)))
+        full = self._full(directory, path)
+        opening = functools.partial(self.next.open, token, directory, path, how)
+        handle, place = open_at(self._paths, self.next, self._root, token, full, opening)
+        self.set_state(handle, place)
         return handle
 
     def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
         """Close a file, and forget where it was."""
-        place = self.state(handle)
-        if isinstance(place, Place):
-            self._places.remove(place)
-            if place.shared is not None:
-                self._locks.close(place.shared)
+        place: OpenPath | None = self.state(handle)
+        if place is not None:
+            self._paths.remove(place)
+            if place.kept is not None:
+                self._locks.close(place.kept)
         self.next.close(token, handle)
 
     def stat(self, token: ImpersonationToken, directory: VfsHandle, path: str, follow: bool = False) -> FileStat:
@@ -355,7 +378,7 @@ class FruitModule(PrivateAttributes):
         self._forget(full, header)
 
     def _forget(self, path: str, header: HeaderFile | None) -> None:
-        self._places.gone(path)
+        self._paths.gone(path)
         if header is not None:
             with contextlib.suppress(OSError):
                 self._files.remove(header)
@@ -388,16 +411,17 @@ class FruitModule(PrivateAttributes):
         self._refuse(source)
         self._refuse(target, errno.EACCES)
         before, after = self._full(source_directory, source), self._full(target_directory, target)
-        header = self._header_beside(token, before)
-        replaced = self._header_beside(token, after) if replace else None
-        is_directory = st.S_ISDIR(self.next.stat(token, source_directory, source).mode)
-        self.next.rename(token, source_directory, source, target_directory, target, replace)
-        self._places.moved(before, after, is_directory)
-        with contextlib.suppress(OSError):
-            if replaced is not None:
-                self._files.remove(replaced)
-            if header is not None:
-                self._files.move(header, after)
+        stat = self.next.stat(token, source_directory, source)
+        with self.turn(stat.dev, stat.ino):
+            header = self._header_beside(token, before)
+            replaced = self._header_beside(token, after) if replace else None
+            self.next.rename(token, source_directory, source, target_directory, target, replace)
+            self._paths.moved(before, after, st.S_ISDIR(stat.mode))
+            with contextlib.suppress(OSError):
+                if replaced is not None:
+                    self._files.remove(replaced)
+                if header is not None:
+                    self._files.move(header, after)
 
     def readdir(
         self, token: ImpersonationToken, handle: VfsHandle, with_attributes: bool = False
@@ -419,18 +443,8 @@ class FruitModule(PrivateAttributes):
         """Set owner and group, also those of the header file."""
         header = self._header(token, handle) if self._has_files else None
         self.next.fchown(token, handle, uid, gid)
-        self._apply(header, "fchown", uid, gid)
+        self._files.apply(header, "fchown", uid, gid)
 
-    def _on_header(self, token: ImpersonationToken, handle: VfsHandle, operation: str, *arguments: Any) -> None:
+    def _on_header(self, token: ImpersonationToken, handle: VfsHandle, operation: str, *arguments: int) -> None:
         if self._has_files and not handle.is_directory:
-            self._apply(self._header(token, handle), operation, *arguments)
-
-    def _apply(self, header: HeaderFile | None, operation: str, *arguments: Any) -> None:
-        if header is None:
-            return
-        with contextlib.suppress(OSError):
-            opened = self._files.open(header, Access.PATH)
-            try:
-                getattr(self.next, operation)(header.acting, opened, *arguments)
-            finally:
-                self.next.close(header.acting, opened)
+            self._files.apply(self._header(token, handle), operation, *arguments)

@@ -15,6 +15,7 @@ import os
 import stat as st
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import ClassVar, Final
 
 from pydantic import Field
@@ -35,6 +36,7 @@ from lamina.vfs_modules.private_attributes import PrivateAttributes
 from lamina.vfs_modules.stock.posix.backend import PosixBackend
 from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+from lamina.vfs_modules.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,10 @@ class StreamsDepotModule(PrivateAttributes):
         # No name has this character.
         self._hidden = "/" if self._apart is not None else directory.casefold()
         self._checks = self.options.check_valid
-        self._left_behind: set[str] = set()
+
+    def one_process(self) -> str:
+        """All that it keeps is in the files, but for what could not be removed, which all know."""
+        return ""
 
     def disconnect(self) -> None:
         """Give the root back."""
@@ -135,11 +140,16 @@ class StreamsDepotModule(PrivateAttributes):
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open or create a stream: an ordinary file, of this chain where the depot is in the share."""
-        opened = self._open_file(handle, name, how)
+        stat = self.next.fstat(SERVER_TOKEN, handle)
+        with self._turn_of(stat):
+            opened = self._open_file(handle, stat, name, how)
         return opened if self._apart is None else StreamHandle(_FileApart(self._apart, opened))
 
-    def _open_file(self, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
-        stat = self.next.fstat(SERVER_TOKEN, handle)
+    def _turn_of(self, stat: FileStat) -> Turn:
+        """The turn of the file with this number: one that goes is gone with its streams before another has it."""
+        return self.turn(stat.dev, stat.ino)
+
+    def _open_file(self, handle: VfsHandle, stat: FileStat, name: str, how: OpenHow) -> VfsHandle:
         file_name = _file_name(name)
         folder = self._folder(handle, stat, how.create)
         if folder is None:
@@ -172,9 +182,12 @@ class StreamsDepotModule(PrivateAttributes):
 
     def list_streams(self, token: ImpersonationToken, handle: VfsHandle) -> list[StreamEntry]:
         """The streams of a file."""
-        folder = self._folder(handle, self.next.fstat(SERVER_TOKEN, handle), False)
-        if folder is None:
-            return []
+        stat = self.next.fstat(SERVER_TOKEN, handle)
+        with self._turn_of(stat):
+            folder = self._folder(handle, stat, False)
+            return self._entries(folder) if folder is not None else []
+
+    def _entries(self, folder: str) -> list[StreamEntry]:
         entries = []
         for name in self._names(folder):
             if name.startswith(":") and name.endswith(_TYPE):
@@ -184,21 +197,26 @@ class StreamsDepotModule(PrivateAttributes):
 
     def remove_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str) -> None:
         """Remove a stream."""
-        self._store.unlink(SERVER_TOKEN, self._root, f"{self._existing(handle, name)}/{_file_name(name)}")
+        stat = self.next.fstat(SERVER_TOKEN, handle)
+        with self._turn_of(stat):
+            folder = self._existing(handle, stat, name)
+            self._store.unlink(SERVER_TOKEN, self._root, f"{folder}/{_file_name(name)}")
 
     def rename_stream(
         self, token: ImpersonationToken, handle: VfsHandle, source: str, target: str, replace: bool
     ) -> None:
         """Give a stream another name."""
-        folder = self._existing(handle, source)
-        before, after = f"{folder}/{_file_name(source)}", f"{folder}/{_file_name(target)}"
-        if source != target:
-            self._store.rename(SERVER_TOKEN, self._root, before, self._root, after, replace)
+        stat = self.next.fstat(SERVER_TOKEN, handle)
+        with self._turn_of(stat):
+            folder = self._existing(handle, stat, source)
+            before, after = f"{folder}/{_file_name(source)}", f"{folder}/{_file_name(target)}"
+            if source != target:
+                self._store.rename(SERVER_TOKEN, self._root, before, self._root, after, replace)
 
     # The depot.
 
-    def _existing(self, handle: VfsHandle, name: str) -> str:
-        folder = self._folder(handle, self.next.fstat(SERVER_TOKEN, handle), False)
+    def _existing(self, handle: VfsHandle, stat: FileStat, name: str) -> str:
+        folder = self._folder(handle, stat, False)
         if folder is None:
             raise _fail(errno.ENOENT, name)
         return folder
@@ -207,10 +225,10 @@ class StreamsDepotModule(PrivateAttributes):
         """The folder of a file's streams; None where there is none and none is to be made."""
         path = self._prefix + depot_path(stat.dev, stat.ino)
         if self._is_folder(path):
-            if path not in self._left_behind and (not self._checks or self._is_marked(handle)):
+            if not self._is_left_behind(path) and (not self._checks or self._is_marked(handle)):
                 return path
             self._put_aside(path)
-        self._left_behind.discard(path)
+        self._note_left_behind(path, False)
         if not make:
             return None
         parts = path.split("/")
@@ -220,6 +238,18 @@ class StreamsDepotModule(PrivateAttributes):
         if self._checks:
             self.next.setxattr(SERVER_TOKEN, handle, MARKER, _MARKED)
         return path
+
+    def _is_left_behind(self, path: str) -> bool:
+        return self.shared.get(path.encode()) is not None
+
+    def _note_left_behind(self, path: str, is_so: bool) -> None:
+        """Whether the streams of a file that is gone could not be removed: they are not those of the next one."""
+        if is_so != self._is_left_behind(path):
+            with self.shared.step() as values:
+                if is_so:
+                    values.put(path.encode(), b"")
+                else:
+                    values.delete(path.encode())
 
     def _is_folder(self, path: str) -> bool:
         try:
@@ -269,33 +299,39 @@ class StreamsDepotModule(PrivateAttributes):
             return None
         return stat if stat.nlink == 1 or st.S_ISDIR(stat.mode) else None
 
+    def _goes(self, stat: FileStat | None) -> AbstractContextManager[None]:
+        """The turn of what is about to go, if anything is."""
+        return contextlib.nullcontext() if stat is None else self._turn_of(stat)
+
     def _forget(self, stat: FileStat | None) -> None:
-        if stat is None:
+        folder = self._prefix + depot_path(stat.dev, stat.ino) if stat is not None else ""
+        if not folder or not self._is_folder(folder):
             return
-        folder = self._prefix + depot_path(stat.dev, stat.ino)
-        # A new file may get the number before the streams are gone, or though they could not be removed.
-        self._left_behind.add(folder)
+        # A new file may get the number though the streams could not be removed, or whoever removes them is killed.
+        self._note_left_behind(folder, True)
         try:
             self._delete(folder)
         except OSError as error:
             if error.errno not in _GONE:
                 log.warning("streams in %s cannot be removed: %s", folder, error.strerror)
                 return
-        self._left_behind.discard(folder)
+        self._note_left_behind(folder, False)
 
     def unlink(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Remove a name, and with a file's last one its streams."""
         self._refuse(path)
         stat = self._last_name(token, directory, path)
-        self.next.unlink(token, directory, path)
-        self._forget(stat)
+        with self._goes(stat):
+            self.next.unlink(token, directory, path)
+            self._forget(stat)
 
     def rmdir(self, token: ImpersonationToken, directory: VfsHandle, path: str) -> None:
         """Remove a directory and its streams."""
         self._refuse(path)
         stat = self._last_name(token, directory, path)
-        self.next.rmdir(token, directory, path)
-        self._forget(stat)
+        with self._goes(stat):
+            self.next.rmdir(token, directory, path)
+            self._forget(stat)
 
     def rename(
         self,
@@ -312,8 +348,9 @@ class StreamsDepotModule(PrivateAttributes):
         stat = self._last_name(token, target_directory, target) if replace else None
         if stat is not None and stat == self._last_name(token, source_directory, source):
             stat = None
-        self.next.rename(token, source_directory, source, target_directory, target, replace)
-        self._forget(stat)
+        with self._goes(stat):
+            self.next.rename(token, source_directory, source, target_directory, target, replace)
+            self._forget(stat)
 
     # The depot and the marks are nobody's but this module's.
 

@@ -82,7 +82,7 @@ class Share:
         for handle in self._open:
             self.chain.close(TOKEN, handle)
         self.chain.close(TOKEN, self.root)
-        assert len(self.module._places) == 0
+        assert len(self.module._paths) == 0
         self.chain.disconnect()
 
 

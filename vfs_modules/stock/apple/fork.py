@@ -15,6 +15,7 @@ from lamina.vfs_modules.stock.apple.appledouble import FORK_OFFSET, MAX_FORK
 from lamina.vfs_modules.stock.apple.header_files import HeaderFiles
 from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
+from lamina.vfs_modules.turn import Turn
 
 STREAM: Final = "AFP_Resource"
 """The name of the stream."""
@@ -24,13 +25,17 @@ Opener = Callable[[ImpersonationToken, bool], VfsHandle | None]
 
 
 class ForkStream(StreamFile):
-    """One open of a resource fork; its header file is opened when it is needed."""
+    """One open of a resource fork; its header file is opened when it is needed.
 
-    def __init__(self, below: Operations, files: HeaderFiles, opener: Opener, access: Access) -> None:
+    `turn`: that of its file, in which the header file is told how long the fork is.
+    """
+
+    def __init__(self, below: Operations, files: HeaderFiles, opener: Opener, access: Access, turn: Turn) -> None:
         self._below = below
         self._files = files
         self._opener = opener
         self._access = access
+        self._turn = turn
         self._handle: VfsHandle | None = None
 
     def _opened(self, token: ImpersonationToken, create: bool = False) -> VfsHandle | None:
@@ -60,8 +65,13 @@ class ForkStream(StreamFile):
         before = self._size_of(handle)
         count = self._below.pwrite(token, handle, data, FORK_OFFSET + offset)
         if end > before:
-            self._files.note_length(handle, end)
+            self._note_length(handle)
         return count
+
+    def _note_length(self, handle: VfsHandle) -> None:
+        # As it is: others may have made it longer meanwhile.
+        with self._turn:
+            self._files.note_length(handle, self._size_of(handle))
 
     def ftruncate(self, token: ImpersonationToken, length: int) -> None:
         """Set the end."""
@@ -70,7 +80,7 @@ class ForkStream(StreamFile):
         handle = self._opened(token, length > 0)
         if handle is not None:
             self._below.ftruncate(token, handle, FORK_OFFSET + length)
-            self._files.note_length(handle, length)
+            self._note_length(handle)
 
     def _check_size(self, size: int) -> None:
         if size > MAX_FORK:

@@ -162,3 +162,14 @@ class HeaderFiles:
         target = header_path(path)
         if target is not None:
             self._below.rename(header.acting, self._root, header.path, self._root, target, True)
+
+    def apply(self, header: HeaderFile | None, operation: str, *arguments: int) -> None:
+        """Do what was done with a file with its header file, if there is one that lets it be done."""
+        if header is None:
+            return
+        with contextlib.suppress(OSError):
+            opened = self.open(header, Access.PATH)
+            try:
+                getattr(self._below, operation)(header.acting, opened, *arguments)
+            finally:
+                self._below.close(header.acting, opened)

@@ -16,6 +16,7 @@ from lamina.vfs_modules.stock.apple import afp_info, netatalk
 from lamina.vfs_modules.stock.apple.afp_info import AfpInfo
 from lamina.vfs_modules.streams import StreamFile
 from lamina.vfs_modules.token import ImpersonationToken
+from lamina.vfs_modules.turn import Turn
 
 _ALLOTTED_SPACE_EXCEEDED: Final = 0xC0000099
 _NOTHING: Final = frozenset({errno.ENODATA, errno.ENOENT, errno.ENOTSUP, errno.EPERM, errno.ELOOP})
@@ -112,12 +113,13 @@ class StreamMetadata:
 
 
 class MetadataStream(StreamFile):
-    """One open of AFP_AfpInfo."""
+    """One open of AFP_AfpInfo. `turn`: that of its file, in which what is kept of it is changed."""
 
-    def __init__(self, store: MetadataStore, file: VfsHandle, access: Access) -> None:
+    def __init__(self, store: MetadataStore, file: VfsHandle, access: Access, turn: Turn) -> None:
         self._store = store
         self._file = file
         self._access = access
+        self._turn = turn
 
     def _require(self, access: Access) -> None:
         if not self._access & access:
@@ -149,10 +151,11 @@ class MetadataStream(StreamFile):
         if len(data) <= afp_info.FINDER_OFFSET:
             return len(data)
         info = afp_info.of_any(bytes(data[: afp_info.SIZE]).ljust(afp_info.SIZE, b"\0"))
-        if info.is_empty:
-            self._store.remove(token, self._file)
-        else:
-            self._store.store(token, self._file, info)
+        with self._turn:
+            if info.is_empty:
+                self._store.remove(token, self._file)
+            else:
+                self._store.store(token, self._file, info)
         return len(data)
 
     def ftruncate(self, token: ImpersonationToken, length: int) -> None:

@@ -11,7 +11,6 @@ from lamina.vfs_modules.stock.apple import aapl, afp_info, appledouble, netatalk
 from lamina.vfs_modules.stock.apple.afp_info import AfpInfo
 from lamina.vfs_modules.stock.apple.appledouble import AppleDoubleError, Entry
 from lamina.vfs_modules.stock.apple.options import FruitOptions
-from lamina.vfs_modules.stock.apple.places import Places
 
 FINDER = b"TEXTttxt" + bytes(24)
 FINDERS = some.binary(min_size=32, max_size=32)
@@ -211,39 +210,3 @@ def test_sizes_have_units(given: object, size: int | None) -> None:
             FruitOptions.model_validate({"time_machine_max_size": given})
     else:
         assert FruitOptions.model_validate({"time_machine_max_size": given}).time_machine_max_size == size
-
-
-# Places.
-
-
-def test_a_place_follows_its_file_and_the_folders_above() -> None:
-    places = Places()
-    file, other = places.add("a/b/file"), places.add("a/b2/file")
-    places.moved("a/b/file", "a/b/new", False)
-    places.moved("a/b", "c", True)
-    assert (file.path, other.path) == ("c/new", "a/b2/file")
-    places.moved("a/b2/file", "c/new", False)
-    assert (file.path, other.path) == (None, "c/new")
-    places.gone("c/new")
-    assert other.path is None
-    places.remove(file)
-    places.remove(other)
-    assert len(places) == 0
-
-
-@given(some.lists(some.tuples(some.sampled_from("adrmf"), some.sampled_from("abc"), some.sampled_from("abc"))))
-def test_places_are_forgotten_when_they_are_closed(steps: list[tuple[str, str, str]]) -> None:
-    places, open_ = Places(), []
-    for step, first, second in steps:
-        if step == "a":
-            open_.append(places.add(f"{first}/{second}"))
-        elif step == "r" and open_:
-            places.remove(open_.pop())
-        elif step == "m" and first != second:
-            places.moved(first, second, True)
-        elif step == "f":
-            places.gone(f"{first}/{second}")
-    assert len(places) == sum(place.path is not None for place in open_)
-    for place in open_:
-        places.remove(place)
-    assert len(places) == 0
