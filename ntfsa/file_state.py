@@ -26,6 +26,9 @@ _LINK: Final = 0o120000
 _CLUSTER: Final = 4096
 # Every open and query passes here: this costs half of calling the class.
 _new = tuple.__new__
+# What was told lately, by inode: for as long as the very same status and attributes are found again.
+_told: dict[int, tuple[FileStat, DosAttributes, bool, NetworkOpenInformation]] = {}
+_MOST_TOLD: Final = 1024
 
 
 def is_directory(stat: FileStat) -> bool:
@@ -93,6 +96,18 @@ def network_open(
     stat: FileStat, dos: DosAttributes, hidden_name: bool = False, reserved: int = 0
 ) -> NetworkOpenInformation:
     """Everything that CREATE, CLOSE and QUERY_INFO tell of a file."""
+    known = _told.get(stat.ino)
+    if known is not None and known[0] is stat and known[1] is dos and known[2] == hidden_name and not reserved:
+        return known[3]
+    told = _network_open(stat, dos, hidden_name, reserved)
+    if not reserved:
+        if len(_told) >= _MOST_TOLD:
+            _told.clear()
+        _told[stat.ino] = stat, dos, hidden_name, told
+    return told
+
+
+def _network_open(stat: FileStat, dos: DosAttributes, hidden_name: bool, reserved: int) -> NetworkOpenInformation:
     stored = dos.attributes
     times = created, accessed, written, changed = (
         creation_ns(stat, dos) if dos.creation_ns is None else dos.creation_ns,
@@ -134,5 +149,11 @@ def stat_of_stream(token: "ImpersonationToken", open_: "NtOpen", stat: FileStat)
 
 def information_of(token: "ImpersonationToken", open_: "NtOpen") -> NetworkOpenInformation:
     """FileNetworkOpenInformation of an open file, as it is now."""
-    stat, dos = state_of(token, open_)
-    return network_open(stat, dos, hides(open_), open_.reserved)
+    volume, handle = open_.volume, open_.handle
+    chain = volume.chain
+    if open_.stream or volume.registry.read(open_.file_key).write_time is not None:
+        stat, dos = state_of(token, open_)
+    else:
+        stat = chain.fstat(token, handle)
+        dos = chain.get_dos_attributes(token, handle, stat)
+    return network_open(stat, dos, volume.settings.hides(open_.name), open_.reserved)

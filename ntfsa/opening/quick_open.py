@@ -27,6 +27,7 @@ from lamina.ntfsa.security.access import MODIFIES, rights_to
 from lamina.ntfsa.security.audit import NOT_AUDITED
 from lamina.ntfsa.security.posix_security import maximal_posix_access
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.ntfsa.times.modification import shown_stat
 from lamina.vfs_modules.operations import Access, FileStat, OpenHow
 
 if TYPE_CHECKING:
@@ -157,13 +158,13 @@ def _admit(  # what is known of the request, each in a place of its own
     key = (stat.dev, stat.ino, "")
     if lease is not None:
         volume.leases.check(lease_identity(context, lease.key), key)
-    record = registry.read(key)
-    if record.delete_pending or record.grants or record.write_time is not None:
-        return None
     # From here on nothing waits.
     owner = registry.new_owner()
-    if registry.update(key, open_file, owner, shape.desired, parameters.share_access).result is not _SUCCESS:
+    record, result, _ = registry.update(key, open_file, owner, shape.desired, parameters.share_access)
+    if result is not _SUCCESS:
         return None
+    if record.write_time is not None:
+        stat = shown_stat(volume, stat)
     vfs_path, shown, name = names
     try:
         if volume.peers is not None and not chain.fstat(token, handle).nlink:

@@ -53,7 +53,10 @@ class PosixOpening(PosixShare):
         raise OSError(errno.EACCES, "not a regular file or directory", path)
 
     def _open_for_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> VfsHandle:
-        fd = self._open_path(token, directory, raw, how)
+        if how.create:
+            fd = self._make_path(token, directory, raw, how)
+        else:
+            fd = self._open(token, directory, raw, os.O_PATH | os.O_DIRECTORY if how.directory else os.O_PATH, how)
         if how.directory:
             return VfsHandle(fd, True, BY_PATH)
         kind = os.fstat(fd).st_mode & _S_IFMT
@@ -64,10 +67,8 @@ class PosixOpening(PosixShare):
             kind = os.fstat(fd).st_mode & _S_IFMT
         return VfsHandle(fd, kind == _S_IFDIR, BY_PATH)
 
-    def _open_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> int:
+    def _make_path(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow) -> int:
         flags = os.O_PATH | os.O_DIRECTORY if how.directory else os.O_PATH
-        if not how.create:
-            return self._open(token, directory, raw, flags, how)
         # The kernel ignores O_CREAT beside O_PATH: make the file exclusively, and otherwise look for it.
         for _ in range(8):
             try:
