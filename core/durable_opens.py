@@ -21,7 +21,7 @@ from lamina.ntfsa.durability.lasting import is_kept, lose_client
 from lamina.ntfsa.durability.reconnect_rules import NO_GUID, Kept
 from lamina.ntfsa.durability.rules import Kind, ended_by_break
 from lamina.ntfsa.grants.grant_holders import BreakNotice
-from lamina.ntfsa.naming.names import fold
+from lamina.ntfsa.naming.names import name_of_file as _name_of
 from lamina.ntfsa.opening.close import close as nt_close
 from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.engine import Engine, Task, wait
@@ -46,7 +46,7 @@ class DurableState:
     it, so its client may ask for it again (Open.IsReplayEligible). `since`: seconds of time.monotonic when its
     client went, None while it is there. Of a persistent one: `cookie` finds its file again, `saved` is its record as it
     was kept last, `saving` how many are on their way to the store, and `awaited` the volume and folded name under which
-    others meet it while it waits.
+    others meet it while it waits. `kept`: that of the table it is in.
     """
 
     __slots__ = (
@@ -57,6 +57,7 @@ class DurableState:
         "client_guid",
         "cookie",
         "create_guid",
+        "kept",
         "kind",
         "owner",
         "replayable",
@@ -85,6 +86,7 @@ class DurableState:
         self.saved = b""
         self.saving = 0
         self.awaited: tuple[NtVolume, str] | None = None
+        self.kept: KeptForNext | None = None
 
     def seconds_left(self) -> float | None:
         """How long the open still waits for its client; None while that is there."""
@@ -116,6 +118,7 @@ class DurableOpens:
     def enter(self, open_: "SmbOpen", state: DurableState) -> None:
         """Know an open from now on."""
         open_.durable = state
+        state.kept = self.kept
         self._opens[open_.file_id] = open_
         if state.kind is _PERSISTENT:
             assert open_.nt is not None
@@ -144,16 +147,24 @@ class DurableOpens:
         finally:
             open_.release()
         self._persistent.pop(nt.owner, None)
+        if self.kept is not None:
+            self.kept.forget(open_)
         state.kind, state.seconds = before
+        if self.kept is not None:
+            self.kept.enter(open_)
         return False
 
     def forget(self, open_: "SmbOpen") -> None:
         """An open is being closed: nobody finds it any more."""
+        # A persistent one is known to whoever comes next until its record is gone.
+        if self.kept is not None and not is_persistent(open_):
+            self.kept.forget(open_)
+        self._leave(open_)
+
+    def _leave(self, open_: "SmbOpen") -> None:
         state = open_.durable
         assert state is not None
         self._opens.pop(open_.file_id, None)
-        if self.kept is not None:
-            self.kept.forget(open_)
         if self._persistent and open_.nt is not None:
             self._persistent.pop(open_.nt.owner, None)
         key = state.client_guid, state.create_guid
@@ -178,6 +189,11 @@ class DurableOpens:
     def persistent(self) -> int:
         """How many opens are persistent."""
         return len(self._persistent)
+
+    @property
+    def names_are_kept(self) -> bool:
+        """Whether something must be written down where a file gets another name."""
+        return bool(self._persistent) or self.kept is not None
 
     def save_sharing(self, nt: "NtOpen") -> None:
         """The rights of an open have changed: keep that, and for all that share its lease. Raises NtStatusError."""
@@ -205,14 +221,16 @@ class DurableOpens:
             if open_.nt is not None and open_.nt.volume is volume and open_.nt.path.startswith(path)
         ]
         for open_ in named:
-            if open_.durable is not None and open_.durable.awaited is not None and open_.nt is not None:
-                self._await_by_name(open_.durable, open_.nt)
+            if open_.durable is not None and open_.durable.awaited is not None:
+                self._await_by_name(open_)
         for open_ in named:
             save(open_)
 
     def is_awaited(self, volume: "NtVolume", path: str) -> bool:
         """Whether a persistent open of the file of this NT path waits for its client (3.3.5.9)."""
-        return bool(self._awaited) and (volume, _name_of(path)) in self._awaited
+        if self._awaited and (volume, _name_of(path)) in self._awaited:
+            return True
+        return volume.awaited is not None and volume.awaited.has(path)
 
     def waiting(self) -> "Iterator[SmbOpen]":
         """The opens whose clients are gone, as they are now."""
@@ -281,7 +299,7 @@ class DurableOpens:
         assert nt is not None
         self._waiting[nt.owner] = open_
         if state.kind is _PERSISTENT:
-            self._await_by_name(state, nt)
+            self._await_by_name(open_)
         if nt.oplock is not None:
             nt.oplock.listener = partial(self._broken, open_)
         if nt.lease is not None:
@@ -322,23 +340,34 @@ class DurableOpens:
         assert state is not None
         self._waiting.pop(open_.nt.owner, None)
         state.since = None
-        self._await_no_more(state)
+        self._await_no_more(open_)
         if state.timer is not None:
             state.timer.cancel()
             state.timer = None
 
-    def _await_no_more(self, state: DurableState) -> None:
-        if state.awaited is not None:
-            self._awaited[state.awaited] -= 1
-            if not self._awaited[state.awaited]:
-                del self._awaited[state.awaited]
-            state.awaited = None
+    def _await_no_more(self, open_: "SmbOpen") -> None:
+        state = open_.durable
+        assert state is not None
+        if state.awaited is None:
+            return
+        volume, name = state.awaited
+        self._awaited[state.awaited] -= 1
+        if not self._awaited[state.awaited]:
+            del self._awaited[state.awaited]
+        state.awaited = None
+        if volume.awaited is not None:
+            volume.awaited.end(name, open_.file_id)
 
-    def _await_by_name(self, state: DurableState, nt: "NtOpen") -> None:
+    def _await_by_name(self, open_: "SmbOpen") -> None:
         """Have others meet a waiting open under the name that its file has now, and no other."""
-        self._await_no_more(state)
+        state, nt = open_.durable, open_.nt
+        assert state is not None
+        assert nt is not None
+        self._await_no_more(open_)
         state.awaited = nt.volume, _name_of(nt.path)
         self._awaited[state.awaited] += 1
+        if nt.volume.awaited is not None:
+            nt.volume.awaited.begin(nt.path, open_.file_id)
 
     def _broken(self, open_: "SmbOpen", notice: BreakNotice) -> bool:
         """What a waiting open rests on breaks; False where it can be given up and the open stays."""
@@ -381,6 +410,15 @@ class DurableOpens:
         open_.closing = True
         return True
 
+    def hand_out(self, open_: "SmbOpen") -> bool:
+        """The same where the open is to be another worker's: what is kept of it stays."""
+        if open_.nt is None or self._waiting.get(open_.nt.owner) is not open_:
+            return False
+        self._stop_waiting(open_)
+        self._leave(open_)
+        open_.closing = True
+        return True
+
     def _end_of_close(self) -> "asyncio.Future[None]":
         ended = self._engine.loop.create_future()
         self._ending.add(ended)
@@ -418,11 +456,6 @@ class DurableOpens:
 def _has_other_channel(request: "Request") -> bool:
     session = request.session
     return session is not None and any(not connection.closed for connection in session.channels)
-
-
-def _name_of(path: str) -> str:
-    """What a file is called, whatever the case and the stream."""
-    return fold(path.partition(":")[0])
 
 
 def _kind(open_: "SmbOpen") -> Kind:

@@ -16,6 +16,7 @@ from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.engine import RequestCancelled
 
 if TYPE_CHECKING:
+    from lamina.core.durable_opens import DurableState
     from lamina.core.session import SmbOpen
     from lamina.ntfsa.open_state import NtOpen
 
@@ -50,14 +51,25 @@ def promote(open_: "SmbOpen", seconds: float) -> bool:
 def save(open_: "SmbOpen") -> None:
     """Return when the record of an open says what is so now; nothing happens to one that is not persistent.
 
-    Raises NtStatusError where it cannot be kept.
+    Of one of several workers the next in its place knows it, too, whatever its kind. Raises NtStatusError where it
+    cannot be kept.
     """
     state, nt = open_.durable, open_.nt
-    if state is None or state.kind is not _PERSISTENT or nt is None or nt.closed:
+    if state is None or state.kind is None or nt is None or nt.closed:
+        return
+    if state.kind is not _PERSISTENT and state.kept is None:
         return
     form = encode(record_of(open_, nt))
     if form == state.saved and not state.saving:
         return
+    if state.kept is not None:
+        # Before the store has it: what is there and not here is nobody's.
+        state.kept.note(open_, form)
+    if state.kind is _PERSISTENT:
+        _store(open_, state, nt, form)
+
+
+def _store(open_: "SmbOpen", state: "DurableState", nt: "NtOpen", form: bytes) -> None:
     # What is on its way to the store is not there yet, and may be older than this.
     state.saving += 1
     state.saved = b""
@@ -87,6 +99,8 @@ def forget_record(open_: "SmbOpen") -> None:
     """An open is closed: nothing is kept of it any more."""
     if is_persistent(open_) and open_.nt is not None:
         keeping.forget(open_.nt.volume, open_.file_id)
+        if open_.durable is not None and open_.durable.kept is not None:
+            open_.durable.kept.forget(open_)
 
 
 def _promise(open_: "SmbOpen") -> Promise:

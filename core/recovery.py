@@ -5,6 +5,7 @@ gone is dropped with a line in the log; a store that cannot be read stops the sh
 """
 
 import logging
+from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
 from lamina.core.durable_opens import DurableState
@@ -24,15 +25,17 @@ NO_SESSION: Final = 0
 """The session id of opens whose client has not come back."""
 
 
-def recover(server: "SmbServer", share: "Share") -> int:
-    """Put the persistent opens of a share back; how many there are. Runs as a request.
+def recover(server: "SmbServer", share: "Share", known: Container[int] = frozenset()) -> int:
+    """Put the persistent opens of a share back, but for those `known`; how many there are. Runs as a request.
 
     Raises `keeping.StoreError` where what is kept of them cannot be used.
     """
     if share.volume is None or not keeping.keeps_opens(share.volume):
         return 0
     found = [
-        record for record in keeping.kept_records(share.volume) if server.durables.find(record.promise.open_id) is None
+        record
+        for record in keeping.kept_records(share.volume)
+        if server.durables.find(record.promise.open_id) is None and record.promise.open_id not in known
     ]
     back = [(open_, record) for record in found if (open_ := _put_back(server, share, record)) is not None]
     for open_, record in back:

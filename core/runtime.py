@@ -105,7 +105,7 @@ class Runtime:
         self.crew = crew
         self.registry: Registry = MemoryRegistry() if crew is None else crew.registry
         if crew is not None:
-            server.be_worker(crew.elsewhere(server))
+            crew.join(server)
         self.leases = LeaseTable()
         self._listening: dict[Listener, Listener] = {}
         self._open: dict[str, _OpenShare] = {}
@@ -322,7 +322,8 @@ class Runtime:
 
     async def _recover(self, open_share: _OpenShare) -> None:
         try:
-            await self.engine.run(recover, self.server, open_share.share)
+            work = recover if self.crew is None else self.crew.recover
+            await self.engine.run(work, self.server, open_share.share)
         except StoreError as error:
             raise StartError(f"share {open_share.share.name!r} ({open_share.spec.path}): {error}") from error
 

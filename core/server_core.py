@@ -160,7 +160,8 @@ class SmbServer:
     def be_worker(self, elsewhere: "Elsewhere") -> None:
         """Be one of several processes that are one server; its ids are no other's."""
         self.elsewhere = elsewhere
-        self._next_file_id |= elsewhere.number << FILE_ID_BITS
+        # Of all that a worker before this one has made, some may live in others.
+        self._next_file_id = elsewhere.number << FILE_ID_BITS | secrets.randbits(FILE_ID_BITS - 1)
 
     async def adopt(self, connection: socket.socket, transport: AcceptedTransport) -> None:
         """Serve a connection that somebody else has accepted. Raises OSError."""

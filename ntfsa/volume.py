@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lamina.ntfsa.notify.watchers import Watchers
     from lamina.ntfsa.open_state import NtOpen
     from lamina.ntfsa.security.audit import AuditEvent
+    from lamina.ntfsa.workers.awaited_names import AwaitedNames
     from lamina.ntfsa.workers.volume_peers import VolumePeers
     from lamina.vfs_modules.chain import Chain
 
@@ -74,15 +75,17 @@ class NtVolume:
     directory: then changes are not reported, and cost nothing. `outside` is None where local programs do not end what
     clients cache. `leases` are those of all
     volumes of a server. `emptied`: opens of named streams that were cut to nothing by clients for whom these then
-    vanish. `peers`: the same share on other workers; None where one process serves it. `extensions`: what modules add
-    to the protocol. `posix_extensions`: whether opens may have POSIX semantics. Made inside a request:
-    opening the root may wait.
+    vanish. `peers`: the same share on other workers, and `awaited`, where it has persistent opens, the names under
+    which they wait there; None where one process serves it. `extensions`: what modules add to
+    the protocol. `posix_extensions`: whether opens may have POSIX semantics. Made inside a request: opening the root
+    may wait.
     """
 
     __slots__ = (
         "_opens",
         "_stream_opens",
         "audit",
+        "awaited",
         "capabilities",
         "chain",
         "doomed",
@@ -147,6 +150,7 @@ class NtVolume:
         self.lock_ticket = 0
         self.moves = 0
         self.peers: VolumePeers | None = None
+        self.awaited: AwaitedNames | None = None
         self.doomed = DoomedNames()
         self.emptied: set[int] = set()
         self.offload_tokens = OffloadTokens()

@@ -33,6 +33,8 @@ def handle(request: Request) -> bytes | Reply:
         save(open_)
         return _RESPONSE
     elements = [LockElement(*element) for element in asked.locks]
+    if bucket and open_.durable is not None and open_.durable.kept is not None:
+        open_.durable.kept.intend(open_, bucket, number)
     _bounded_lock(request, open_, open_.nt, elements)
     if bucket:
         open_.lock_sequences[bucket] = number

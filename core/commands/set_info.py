@@ -39,7 +39,7 @@ def handle(request: Request) -> bytes | Reply:
 def _keep(request: Request, open_: SmbOpen, nt: NtOpen, path: str) -> None:
     """Have the records of persistent opens say what was set; `path`: what the file was called before."""
     durables = request.connection.server.durables
-    if nt.path != path and durables.persistent:
+    if nt.path != path and durables.names_are_kept:
         durables.save_renamed(nt.volume, nt.path)
     elif open_.durable is not None:
         save(open_)

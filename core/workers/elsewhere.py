@@ -37,7 +37,12 @@ class Elsewhere:
         self._peers: Peers = crew.peers
         self._peers.handle(_END_SESSION, self._end_session)
         self._peers.handle(_CLOSE_INSTANCE, self._close_instance)
-        self.handover = Handover(server, self._peers)
+        self.handover = Handover(server, self._peers, crew.state)
+
+    def expect_clients(self) -> None:
+        """Have the supervisor send the clients here that have something open here without being connected."""
+        guids = {open_.durable.client_guid for open_ in self._server.durables.waiting() if open_.durable is not None}
+        self.mover.expect(sorted(guids))
 
     def end_session(self, session_id: int, user_sid: str) -> None:
         """End a session of another worker, if it is that user's (MS-SMB2 3.3.5.5.3)."""

@@ -8,7 +8,7 @@ where the client has had its answer.
 import base64
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _LONGEST: Final = 8192
 """Bytes of messages that go through the link to the supervisor; no client's are longer."""
 
+_GUIDS: Final = 1000
+"""Clients that one message names."""
+
 Messages = tuple[bytes, bytes]
 """The first two messages of a connection, without the transport's prefix."""
 
@@ -34,6 +37,13 @@ class Mover:
         self.link: Link | None = None
         self._firsts: WeakKeyDictionary[Connection, bytes] = WeakKeyDictionary()
         self.numbers: dict[TcpTransport, int] = {}
+
+    def expect(self, guids: Sequence[bytes]) -> None:
+        """Say that these clients are to come here; nothing happens before there is a link."""
+        if self.link is None:
+            return
+        for start in range(0, len(guids), _GUIDS):
+            self.link.send({"what": "clients", "guids": [guid.hex() for guid in guids[start : start + _GUIDS]]})
 
     def began(self, connection: "Connection", message: memoryview) -> None:
         """A client begins with SMB1."""

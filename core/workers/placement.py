@@ -41,6 +41,10 @@ class Placement:
             self._forget_some()
         return home
 
+    def expect(self, guid: bytes, worker: int) -> None:
+        """A client that was there before the start has something open on this worker, and is to find it there."""
+        self._homes.setdefault(guid, worker)
+
     def leave(self, guid: bytes, worker: int) -> None:
         """A connection has ended."""
         self._load[worker] -= 1

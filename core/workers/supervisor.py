@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -150,6 +151,9 @@ class Supervisor:
             self._placement.workers.add(worker.number)
             if not worker.ready.done():
                 worker.ready.set_result(True)
+        elif what == "clients":
+            for guid in message["guids"]:
+                self._placement.expect(bytes.fromhex(guid), worker.number)
         elif what == "ended":
             self._connection_ended(worker, message["number"])
         elif what == "back" and passed is not None:
@@ -159,7 +163,8 @@ class Supervisor:
 
     async def _watch(self, worker: Worker) -> None:
         status = await worker.process.wait()
-        if not worker.ready.done():
+        was_ready = worker.ready.done()
+        if not was_ready:
             worker.ready.set_result(False)
             if not self._started:
                 return
@@ -168,7 +173,7 @@ class Supervisor:
             return
         log.error("worker %d has ended (status %d); it is started again", worker.number, status)
         self.ended(worker.number, status)
-        await self._start_again(worker)
+        await self._start_again(worker, failed=status != -signal.SIGKILL or not was_ready)
 
     def _bury(self, worker: Worker) -> None:
         assert self._state is not None
@@ -184,10 +189,11 @@ class Supervisor:
             log.info("worker %d had %d files open, which are closed", worker.number, buried)
         self._state.post(set(self._all()) - {worker.number}, (GONE, worker.number))
 
-    async def _start_again(self, worker: Worker) -> None:
+    async def _start_again(self, worker: Worker, failed: bool) -> None:
+        """`failed`: it was not killed from outside in the middle of its work, so that the next may fail as well."""
         number = worker.number
         lived = time.monotonic() - worker.started_at
-        self._early_ends[number] = self._early_ends[number] + 1 if lived < _SHORT_LIFE else 0
+        self._early_ends[number] = self._early_ends[number] + 1 if failed and lived < _SHORT_LIFE else 0
         if self._early_ends[number] > 1:
             await asyncio.sleep(min(2.0 ** self._early_ends[number] / 2, _LONGEST_PAUSE))
         if self._stopping:

@@ -27,9 +27,9 @@ from lamina.core.stalls import Watchdog
 from lamina.core.status import status_command
 from lamina.core.tracing import trace_command
 from lamina.core.workers.crew import Crew
-from lamina.core.workers.kept import KeptForNext, take_up
 from lamina.core.workers.link import Link
 from lamina.core.workers.moving import Mover, messages_of
+from lamina.core.workers.recovering import Recovery
 from lamina.core.workers.seat import Seat
 from lamina.ntfsa.workers.peers import Peers
 from lamina.ntfsa.workers.shared_registry import MESSAGE, SharedRegistry
@@ -79,8 +79,7 @@ async def _serve(seat: Seat, work: Work) -> None:
             runtime = await Runtime.start(
                 engine, plan, work.accounts, work.authentication, work.events, forgiving=True, crew=crew
             )
-            runtime.server.durables.kept = KeptForNext(state)
-            await engine.run(take_up, runtime, state)
+            await engine.run(crew.take_up, runtime.server, runtime.shares())
             crew.release()
             try:
                 async with _linked(seat, runtime, stop), _controlled(seat, runtime, work):
@@ -95,7 +94,9 @@ async def _serve(seat: Seat, work: Work) -> None:
 
 def _crew(seat: Seat, state: SharedState, engine: Engine) -> Crew:
     peers = Peers(state, engine, seat.count)
-    return Crew(seat.number, SharedRegistry(state), peers, VolumesOfPeers(peers, state), state)
+    registry = SharedRegistry(state)
+    recovery = Recovery(state, registry, seat.count, f"{seat.folder}/recovering")
+    return Crew(seat.number, registry, peers, VolumesOfPeers(peers, state), state, recovery)
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +109,7 @@ async def _reading_letters(state: SharedState, crew: Crew, loop: asyncio.Abstrac
         else:
             crew.registry.receive(letter)
 
-    state.answer_bell(loop, read, crew.volumes.changes.read)
+    state.answer_bell(loop, read)
     try:
         yield
     finally:
@@ -145,6 +146,7 @@ async def _linked(seat: Seat, runtime: Runtime, stop: asyncio.Event) -> AsyncIte
 
     link = Link(loop, socket.socket(fileno=seat.link), heard, stop.set)
     mover.link = link
+    elsewhere.expect_clients()
     link.send({"what": "ready"})
     try:
         yield

@@ -174,6 +174,11 @@ def _upcase_table() -> dict[int, str]:
     return table
 
 
+def name_of_file(path: str) -> str:
+    """What the file of an NT path is called, whatever the case and the stream."""
+    return fold(path.partition(":")[0])
+
+
 def fold(name: str) -> str:
     """The form of `name` that is equal for names that differ only in case, one code unit for each."""
     return name.upper() if name.isascii() else name.translate(_upcase_table())

@@ -34,6 +34,11 @@ def key_of_all_streams(key: FileKey) -> FileKey:
     return (key[0], key[1], _ALL_STREAMS)
 
 
+def keys_of_open(key: FileKey) -> tuple[FileKey, ...]:
+    """The keys of the records that an open of this file or stream stands in."""
+    return (key, key_of_file(key), key_of_all_streams(key)) if key[2] else (key,)
+
+
 def note_stream(record: FileRecord, owner: int, granted_access: int, share_access: int) -> Outcome[None]:
     """Enter an open of a stream among those of all; they are in nobody's way here."""
     entry = OpenEntry(owner, granted_access, share_access, 0)
@@ -59,12 +64,17 @@ def attach(open_: "NtOpen", data: "VfsHandle", name: str) -> None:
     Raises DELETE_PENDING where its file is about to go.
     """
     volume, key = open_.volume, open_.file_key
-    open_.data, open_.chain, open_.stream = data, volume.whole_chain, name
-    open_.is_directory = False
+    lead_to(open_, data, name)
     status = volume.registry.update(key_of_file(key), open_file, open_.owner, 0, FILE_SHARE_ALL, 0, True).result
     if status is not NtStatus.SUCCESS:
         raise NtStatusError(status)
     volume.registry.update(key_of_all_streams(key), note_stream, open_.owner, open_.granted_access, open_.share_access)
+
+
+def lead_to(open_: "NtOpen", data: "VfsHandle", name: str) -> None:
+    """Have what is done with the data of an open done to this stream, which its records have already."""
+    open_.data, open_.chain, open_.stream = data, open_.volume.whole_chain, name
+    open_.is_directory = False
 
 
 def detach(token: "ImpersonationToken", open_: "NtOpen") -> None:

@@ -14,7 +14,7 @@ from lamina.ntfsa.opening.sharing import close_file
 from lamina.ntfsa.record import EMPTY_RECORD, FileKey, FileRecord, Message, Outcome
 from lamina.ntfsa.record_form import from_plain, to_plain
 from lamina.ntfsa.registry import Callback
-from lamina.ntfsa.workers.kept_opens import kept_by
+from lamina.ntfsa.workers.kept_opens import lose_clients
 from lamina.ntfsa.workers.numbers import WORKER_BITS, worker_of
 from lamina.ntfsa.workers.shared_state import Letter, SharedState, Step, packed_key
 
@@ -44,6 +44,10 @@ class SharedRegistry:
         """A number for a new open, never used again."""
         self._next += 1
         return self._next << WORKER_BITS | self._number
+
+    def new_owner_for(self, worker: int) -> int:
+        """The same for an open that is to be another worker's; that one's own numbers are far smaller."""
+        return self.new_owner() << WORKER_BITS | worker
 
     def update(self, key: FileKey, rule: Callable[[FileRecord, *_A], Outcome[_T]], *args: *_A) -> Outcome[_T]:
         """Run `rule(record, *args)` on the record of `key`, keep the new record, deliver the messages."""
@@ -129,7 +133,7 @@ def bury(state: SharedState, worker: int) -> int:
     Whoever else has such a file open keeps it. One that was to be deleted at its close by the dead alone stays. What is
     kept for its client (`kept_opens`) stays as it is, until the worker that comes next takes it over.
     """
-    spared = frozenset(kept.owner for kept in kept_by(state, worker))
+    spared = frozenset(kept.owner for kept in lose_clients(state, worker))
     with state.reading(state.records) as transaction:
         keys = [bytes(key) for key, raw in transaction.cursor() if _is_concerned(_loaded(raw), worker)]
     for packed in keys:

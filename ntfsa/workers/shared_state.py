@@ -65,7 +65,7 @@ class SharedState:
         self._env = lmdb.open(
             str(folder),
             map_size=_map_size(folder),
-            max_dbs=4,
+            max_dbs=8,
             max_readers=_MAX_READERS,
             sync=False,
             metasync=False,
@@ -77,6 +77,7 @@ class SharedState:
         self.records = self._env.open_db(b"records")
         self.doomed = self._env.open_db(b"doomed")
         self.kept = self._env.open_db(b"kept")
+        self.awaited = self._env.open_db(b"awaited")
         self._letters = self._env.open_db(b"letters")
 
     def reading(self, db: Any) -> Any:

@@ -15,6 +15,7 @@ from lamina.ntfsa.naming.moving import move_opens
 from lamina.ntfsa.notify.change_notify import watched_elsewhere
 from lamina.ntfsa.status import NtStatus
 from lamina.ntfsa.times.archive import note_locally
+from lamina.ntfsa.workers.awaited_names import awaited_in
 from lamina.ntfsa.workers.numbers import worker_of
 from lamina.ntfsa.workers.peers import Peers
 from lamina.ntfsa.workers.shared_state import SharedState, packed_key
@@ -46,6 +47,8 @@ class VolumesOfPeers:
         self.peers = peers
         self.state = state
         self._volumes: dict[str, list[NtVolume]] = {}
+        self.moved_here: Callable[[NtVolume, str], None] = lambda _volume, _path: None
+        """Told of what is called `path` in the chain now, because another worker has renamed it. May wait."""
         handlers: dict[str, Callable[..., object]] = {
             _BENEATH: self._beneath,
             _MOVED: self._moved,
@@ -65,6 +68,7 @@ class VolumesOfPeers:
         volume.peers = VolumePeers(self, volume)
         name = name_of(volume)
         volume.doomed = SharedDoomed(self.state, name)
+        volume.awaited = awaited_in(self.state, volume, name)
         self._volumes.setdefault(name, []).append(volume)
         for worker in self.peers.ask(_WATCHES, name):
             volume.peers.watched_by(worker, True)
@@ -85,6 +89,7 @@ class VolumesOfPeers:
     def _moved(self, name: str, key: "FileKey", source: str, target: str, directory: bool) -> bool:
         for volume in self._of(name):
             move_opens(volume, key, (source, target), directory)
+            self.moved_here(volume, target)
         return True
 
     def _attributes(self, name: str, key: "FileKey", attributes: int) -> None:

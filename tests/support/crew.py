@@ -61,6 +61,14 @@ class Crew:
         while self.pids().get(number, pid) == pid and time.monotonic() < deadline:
             os.sched_yield()
 
+    def crash(self) -> None:
+        """End all processes of the server at once, and lose the clients."""
+        pids = [*self.pids().values(), self.server.process.pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.server.process.wait()
+        self.disconnect()
+
     def disconnect(self) -> None:
         self._clients.close()
 

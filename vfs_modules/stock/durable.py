@@ -59,6 +59,10 @@ class DurableModule(VfsModule):
     name: ClassVar[str] = "durable"
     provides: ClassVar[tuple[str, ...]] = ("cookies",)
 
+    def one_process(self) -> str:
+        """It keeps nothing."""
+        return ""
+
     def capabilities(self, below: Capability) -> Capability:
         """What the layers below can do, and to keep handles for their clients."""
         return below | Capability.DURABLE_HANDLES

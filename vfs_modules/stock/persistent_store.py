@@ -14,6 +14,7 @@ from pydantic import Field
 from lamina.vfs_modules.engine import current_task, offload
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import Capability
+from lamina.vfs_modules.processes import place
 from lamina.vfs_modules.stock.persisting.group_commit import GroupCommit
 from lamina.vfs_modules.stock.persisting.record_store import Change, RecordStore, StoreError
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
@@ -73,7 +74,9 @@ class _Shared:
 
     def _open(self) -> None:
         if not hasattr(self, "store"):
-            self.store = offload(SERVER_TOKEN, RecordStore, self._place.path)
+            where = place()
+            # Their folder is no other server's.
+            self.store = offload(SERVER_TOKEN, RecordStore, self._place.path, where.folder if where is not None else "")
             self.commits = GroupCommit(self.store.apply)
 
     def leave(self) -> None:
@@ -108,6 +111,10 @@ class PersistentStoreModule(VfsModule, public=("statistics",)):
         if previous._shared is not None and previous.options.path == self.options.path:
             self._shared = previous._shared
             self._shared.users += 1
+
+    def one_process(self) -> str:
+        """The store is one for all of them."""
+        return ""
 
     def capabilities(self, below: Capability) -> Capability:
         """What the layers below can do, and persistent handles."""

@@ -27,7 +27,7 @@ def test_it_is_as_if_it_had_been_opened_by_the_new_number(owners: list[int], dat
     moved = data.draw(st.sampled_from(owners))
     locked = data.draw(st.integers(0, 3))
     before = opened(owners, locked)
-    after = renumber(before, Numbers(moved, 0), NEW)
+    after = renumber(before, moved, NEW)
     assert after.result
     record = after.record
     assert sorted(entry.owner for entry in record.opens) == [entry.owner for entry in record.opens]
@@ -44,12 +44,12 @@ def test_it_is_as_if_it_had_been_opened_by_the_new_number(owners: list[int], dat
 
 def test_its_oplock_goes_along() -> None:
     record = grant_oplock(opened([5], 0), 5, 6, OPLOCK_LEVEL_BATCH).record
-    (grant,) = renumber(record, Numbers(5, 6), NEW).record.grants
+    (grant,) = renumber(record, 5, NEW).record.grants
     assert (grant.owners, grant.address) == ((900,), 901)
 
 
 def test_what_is_not_open_goes_nowhere() -> None:
     record = opened([5], 0)
-    after = renumber(record, Numbers(7, 8), NEW)
+    after = renumber(record, 7, NEW)
     assert not after.result
     assert after.record is record
