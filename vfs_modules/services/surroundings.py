@@ -6,9 +6,11 @@ Outside a server, as in a test, events go nowhere and what modules store lives i
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
+from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.services.shared import SharedStore, SharedValues, store_of_server
 from lamina.vfs_modules.services.stores import Stores
 from lamina.vfs_modules.services.turns import Turns
+from lamina.vfs_modules.token import SERVER_TOKEN
 
 Announce = Callable[[str, Mapping[str, Any]], None]
 """Tells everybody who listens of an event, by its kind and its details. Called on any thread; never waits."""
@@ -40,6 +42,8 @@ class Surroundings:
     def shared(self, scope: str) -> SharedValues:
         """What all processes of the server agree upon in a scope."""
         if self._shared is None:
+            # Whoever asks first is somebody's request, and the folder is the server's.
+            assume(SERVER_TOKEN)
             self._shared = store_of_server()
         return SharedValues(self._shared, scope)
 

@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import Final
 
 from lamina.vfs_modules import engine
+from lamina.vfs_modules.credentials import assume
 from lamina.vfs_modules.processes import place
 from lamina.vfs_modules.syscalls.lock_file import LockFile
+from lamina.vfs_modules.token import SERVER_TOKEN
 from lamina.vfs_modules.turn import Turn
 
 _TURNS: Final = 64
@@ -36,6 +38,8 @@ class Turns:
         self._make: Callable[[str, int], Turn] = lambda kind, slot: Turn()
         where = place()
         if where is not None:
+            # Whoever asks first is somebody's request, and the folder is the server's.
+            assume(SERVER_TOKEN)
             file = LockFile(f"{where.folder}/turns")
             self._make = lambda kind, slot: SharedTurn(file, locks_of(scope, kind) + slot)
 
