@@ -12,6 +12,7 @@ import logging
 import stat as st
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import islice
 from types import MethodType
@@ -21,6 +22,7 @@ from lamina.vfs_modules.forms import dosattrib
 from lamina.vfs_modules.forms.dosattrib import ChangeTime, StoredAttributes
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.known_attributes import KnownAttributes
+from lamina.vfs_modules.known_entries import HALF, KnownEntries
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import (
     Capability,
@@ -31,6 +33,7 @@ from lamina.vfs_modules.operations import (
     Times,
 )
 from lamina.vfs_modules.private_attributes import is_told
+from lamina.vfs_modules.processes import place
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ _ATTEMPTS = 6
 _NEAR = 10_000_000
 _STORING = 100_000
 _new = tuple.__new__
+_ALONE = nullcontext()
 # ENODATA: nothing is stored. The others: this kind of file, or this file system, keeps no user attributes.
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT, errno.ELOOP})
 
@@ -77,9 +81,10 @@ class DosAttributesModule(VfsModule):
     def __init__(self, options: ModuleOptions | None = None) -> None:
         super().__init__(options)
         self._known = KnownAttributes()
+        self._entries = KnownEntries()
 
     def one_process(self) -> str:
-        """All that it keeps is in the files."""
+        """All that it keeps is in the files, where it is changed in the file's turn."""
         return ""
 
     def capabilities(self, below: Capability) -> Capability:
@@ -101,7 +106,15 @@ class DosAttributesModule(VfsModule):
 
     def set_dos_attributes(self, token: ImpersonationToken, handle: VfsHandle, dos: DosAttributes) -> None:
         """Store; without a creation time the stored one stays. To change attributes is to change the file."""
-        self._store(token, handle, dos.attributes, dos.creation_ns, self._stored(token, handle))
+        with self._alone(token, handle):
+            self._store(token, handle, dos.attributes, dos.creation_ns, self._stored(token, handle))
+
+    def _alone(self, token: ImpersonationToken, handle: VfsHandle) -> AbstractContextManager[None]:
+        """While the value is read, changed and stored: another process may be about to do so, too."""
+        if place() is None:
+            return _ALONE
+        stat = self.next.fstat(token, handle)
+        return self.turn(stat.dev, stat.ino)
 
     def set_times(self, token: ImpersonationToken, handle: VfsHandle, times: Times) -> None:
         """Set the times; creation and change time are kept here."""
@@ -111,10 +124,12 @@ class DosAttributesModule(VfsModule):
             # POSIX lets only the owner say what the times are.
             self.next.set_times(SERVER_TOKEN, handle, times)
         if times.change_ns is not None:
-            self._store_with_change(token, handle, times.creation_ns, times.change_ns)
+            with self._alone(token, handle):
+                self._store_with_change(token, handle, times.creation_ns, times.change_ns)
         elif times.creation_ns is not None:
-            stored = self._stored(token, handle)
-            self._store(token, handle, stored.attributes or 0, times.creation_ns, stored)
+            with self._alone(token, handle):
+                stored = self._stored(token, handle)
+                self._store(token, handle, stored.attributes or 0, times.creation_ns, stored)
 
     def _store_with_change(
         self, token: ImpersonationToken, handle: VfsHandle, creation_ns: int | None, change_ns: int
@@ -145,34 +160,55 @@ class DosAttributesModule(VfsModule):
     def _with_attributes(
         self, token: ImpersonationToken, handle: VfsHandle, entries: Iterator[DirectoryEntry]
     ) -> Iterator[DirectoryEntry]:
+        known, device, left = self._entries, -1, HALF
+        if self._finder() is not None and self._is_asked_directly():
+            device = self.next.fstat(token, handle).dev
+            device = device if known.trusts(handle.fd, device) else -1
         while batch := list(islice(entries, _BATCH)):
-            asked = [name for name, stat, _, _ in batch if stat is not None and stat.mode & _S_IFMT in _ANSWERED]
-            found = iter(self._values_in(token, handle, asked) if asked else ())
-            for name, stat, _, _ in batch:
-                if stat is None or stat.mode & _S_IFMT not in _ANSWERED:
-                    yield DirectoryEntry(name, stat)
-                    continue
-                told, (value,) = next(found)
-                if type(value) is bytes:
-                    dos = _answer(value, stat)
-                elif value in _ABSENT_IN:
-                    dos = _new(DosAttributes, (0, stat.btime_ns, None))
-                else:
-                    yield DirectoryEntry(name, stat)  # whoever wants to know is to ask for it alone
-                    continue
-                yield _new(DirectoryEntry, (name, stat, dos, _tells(told) if told else False))
+            unknown = known.fill_in(batch) if device >= 0 else range(len(batch))
+            places = [number for number in unknown if _is_answered(batch[number].stat)]
+            if places:
+                certain = self._look_at(token, handle, batch, places)
+                # One listing of everything there is does not make the others forgotten.
+                if certain and device >= 0 and left > 0:
+                    known.put(device, [batch[number] for number in places])
+                    left -= len(places)
+            yield from batch
 
-    def _values_in(self, token: ImpersonationToken, directory: VfsHandle, entries: list[str]) -> list[EntryXattrs]:
-        """What entries have, and what is stored for each, also where the user may not see it."""
+    def _is_asked_directly(self) -> bool:
+        """Whether the backend itself answers for many entries, with no module between."""
+        return getattr(self.next.getxattrs_in, "__self__", None) is getattr(self.next.getxattr, "__self__", self)
+
+    def _look_at(
+        self, token: ImpersonationToken, handle: VfsHandle, entries: list[DirectoryEntry], places: list[int]
+    ) -> bool:
+        """Put what is stored into entries; whether it is what anybody would be told."""
+        found, certain = self._values_in(token, handle, [entries[number].name for number in places])
+        for number, (told, (value,)) in zip(places, found, strict=True):
+            name, stat, _, _ = entries[number]
+            assert stat is not None
+            if type(value) is bytes:
+                dos = _answer(value, stat)
+            elif value in _ABSENT_IN:
+                dos = _new(DosAttributes, (0, stat.btime_ns, None))
+            else:
+                continue  # whoever wants to know is to ask for it alone
+            entries[number] = _new(DirectoryEntry, (name, stat, dos, _tells(told) if told else False))
+        return certain
+
+    def _values_in(
+        self, token: ImpersonationToken, directory: VfsHandle, entries: list[str]
+    ) -> tuple[list[EntryXattrs], bool]:
+        """What entries have, and what is stored for each, also where the user may not see it; whether he always may."""
         if not self._has_xattrs:
-            return [_NOTHING] * len(entries)
+            return [_NOTHING] * len(entries), False
         found = self.next.getxattrs_in(token, directory, entries, _NAMES)
         refused = [number for number, (_, values) in enumerate(found) if values[0] == errno.EACCES]
         if refused and token is not SERVER_TOKEN:
             again = self.next.getxattrs_in(SERVER_TOKEN, directory, [entries[number] for number in refused], _NAMES)
             for number, entry in zip(refused, again, strict=True):
                 found[number] = EntryXattrs(found[number].names, entry.values)
-        return found
+        return found, not refused
 
     def _finder(self) -> Callable[[ImpersonationToken, VfsHandle, bytes], bytes] | None:
         """The backend's own way to look for an attribute, where nobody is between, not even one who looks on."""
@@ -225,6 +261,10 @@ class DosAttributesModule(VfsModule):
         else:
             return
         self.next.setxattr(SERVER_TOKEN, handle, XATTR, value)
+
+
+def _is_answered(stat: FileStat | None) -> bool:
+    return stat is not None and stat.mode & _S_IFMT in _ANSWERED
 
 
 def _answer(value: bytes, stat: FileStat) -> DosAttributes:

@@ -116,6 +116,11 @@ class Hand:
         """Rename beneath the root."""
         self.chain.rename(self.token, self.root, source, self.root, target, replace)
 
+    def give_back(self, handle: VfsHandle) -> None:
+        """Close one handle now."""
+        self._opened.remove(handle)
+        self.chain.close(self.token, handle)
+
     def close(self) -> None:
         """Close everything, what is in a file before the file."""
         for handle in reversed(self._opened):

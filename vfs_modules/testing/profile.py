@@ -35,6 +35,7 @@ class Feature(Flag):
     USERS = auto()
     SECOND_CLIENT = auto()
     CRASH = auto()
+    PROCESSES = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Profile:
     `second_client`: makes another chain over the same folder, as another program or machine would have it.
     `crash`: where a new process finds this profile, "package.module:name"; claims that what was acknowledged by
     `fsync` outlives the process. `time_limit`: seconds after which a case that waits has failed.
+    `processes`: where new processes find this profile, or a module's class, likewise; claims that several processes of
+    one server may each have this chain over one folder, where all of its modules say so (`VfsModule.one_process`).
     """
 
     name: str
@@ -59,10 +62,16 @@ class Profile:
     second_client: Make | None = None
     crash: str = ""
     time_limit: float = 60.0
+    processes: str = ""
 
     def features(self) -> Feature:
         """What of the optional is there."""
-        has = {Feature.USERS: self.users, Feature.SECOND_CLIENT: self.second_client, Feature.CRASH: self.crash}
+        has = {
+            Feature.USERS: self.users,
+            Feature.SECOND_CLIENT: self.second_client,
+            Feature.CRASH: self.crash,
+            Feature.PROCESSES: self.processes,
+        }
         found = Feature(0)
         for one, given in has.items():
             found |= one if given else Feature(0)

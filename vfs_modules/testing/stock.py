@@ -24,7 +24,9 @@ def _posix(folder: Path) -> Modules:
     return [PosixBackend()]
 
 
-posix = Profile("posix", _posix, users=USERS, second_client=_posix, crash=f"{__name__}:posix")
+posix = Profile(
+    "posix", _posix, users=USERS, second_client=_posix, crash=f"{__name__}:posix", processes=f"{__name__}:posix"
+)
 
 memory = Profile("memory", lambda folder: [MemoryBackend()])
 
@@ -42,6 +44,7 @@ recycle = Profile(
     lambda folder: [RecycleModule(), StreamsXattrModule(), DosAttributesModule(), PosixBackend()],
     known_failures=IN_THE_BIN,
     users=USERS,
+    processes=f"{__name__}:recycle",
 )
 
 
@@ -66,7 +69,7 @@ def _audited(folder: Path) -> Modules:
     return [AuditModule(options), StreamsXattrModule(), DosAttributesModule(), PosixBackend()]
 
 
-audit = Profile("audit", _audited, users=USERS)
+audit = Profile("audit", _audited, users=USERS, processes=f"{__name__}:audit")
 
 readonly = Profile(
     "readonly",

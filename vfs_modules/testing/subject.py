@@ -1,5 +1,6 @@
 """A profile for a module of which nothing is known but its class: on what it is tried unless something else is said."""
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -35,7 +36,24 @@ def profile_of(kind: Kind, options: Mapping[str, Any] | None = None, others: Seq
 
     backend = kinds_of(kind, others)[-1]
     users = default_users() if issubclass(backend, Backend) and backend.kernel_files else None
-    return Profile(kind.name or kind.__qualname__, make, users=users)
+    # Who makes it anew has the class, and no more.
+    place = "" if given or others is not None else place_of(kind)
+    return Profile(kind.name or kind.__qualname__, make, users=users, processes=place)
+
+
+def place_of(kind: Kind) -> str:
+    """Where another process finds a class; "" for one that is in a function, or in the program itself."""
+    hidden = "<locals>" in kind.__qualname__ or kind.__module__ == "__main__"
+    return "" if hidden else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def subject_at(place: str) -> Profile:
+    """The profile at "package.module:name", or that of the module class there. Raises LookupError."""
+    module, _, name = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return profile_of(found) if isinstance(found, type) else find_profile(place)
 
 
 def default_users() -> tuple[ImpersonationToken, ImpersonationToken] | None:
