@@ -40,12 +40,13 @@ class Case(NamedTuple):
 class Sample(NamedTuple):
     """What came out of one run: operations per second, and CPU microseconds of the server for each.
 
-    `client` is the share of the time in which the load generator itself was at work.
+    `client` is the share of the time in which the load generator itself was at work, `operations` how many there were.
     """
 
     rate: float
     cpu: float
     client: float = 0.0
+    operations: int = 0
 
 
 class Ratio(NamedTuple):

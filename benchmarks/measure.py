@@ -80,7 +80,7 @@ def _drive(process: subprocess.Popen[str], server: Server, case: Case) -> Sample
     finally:
         process.stdin.close()
     operations, elapsed, own = int(words[0]), float(words[1]), float(words[2])
-    return Sample(operations / elapsed, used / operations * 1e6, own / elapsed)
+    return Sample(operations / elapsed, used / operations * 1e6, own / elapsed, operations)
 
 
 def _measure_connect(server: Server, seconds: float) -> Sample:
@@ -98,4 +98,5 @@ def _measure_connect(server: Server, seconds: float) -> Sample:
     # A server with a process for each connection has used their time only when it has waited for them.
     while len(server.processes()) > resting and time.monotonic() - start < elapsed + _REAP_SECONDS:
         time.sleep(0.01)
-    return Sample(operations / elapsed, (server.cpu_seconds() - before) / operations * 1e6, own / elapsed)
+    used = server.cpu_seconds() - before
+    return Sample(operations / elapsed, used / operations * 1e6, own / elapsed, operations)

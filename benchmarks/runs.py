@@ -20,12 +20,16 @@ KINDS = {"smbd": "", "smbd-sync": "sync", "smbd-full": "full"}
 
 
 class Wanted(NamedTuple):
-    """How servers are started: Lamina's chain and processes, and the number of processor cores for each server."""
+    """How servers are started: Lamina's chain and processes, and the number of processor cores for each server.
+
+    With `samples` Lamina has a sampler, which writes there.
+    """
 
     workloads: Collection[str] = ()
     chain: str = ""
     workers: int = 1
     cores: int = 1
+    samples: Path | None = None
 
 
 @contextlib.contextmanager
@@ -63,7 +67,7 @@ def _possible(names: Sequence[str]) -> list[str]:
 def _start(name: str, top: Path, wanted: Wanted) -> Server:
     state = top / f"{name}-state"
     if name == LAMINA:
-        return start_lamina(top / name, wanted.chain, state, wanted.workers, wanted.cores)
+        return start_lamina(top / name, wanted.chain, state, wanted.workers, wanted.cores, wanted.samples)
     return start_smbd(top / name, state, KINDS[name], wanted.cores)
 
 

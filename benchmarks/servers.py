@@ -85,6 +85,12 @@ class Server(NamedTuple):
         """User and system time of all its processes so far, those that have ended and been waited for included."""
         return sum(map(_cpu_seconds, self.processes()))
 
+    def split_seconds(self) -> tuple[float, float]:
+        """The same in two, user and system, by the kernel's estimate and in ticks."""
+        fields = [_stat_fields(pid) for pid in self.processes()]
+        user = sum(int(found[11]) + int(found[13]) for found in fields if found)
+        return user / _TICKS, sum(int(found[12]) + int(found[14]) for found in fields if found) / _TICKS
+
     def processes(self) -> list[int]:
         """The processes that it has now."""
         return _tree(self.process.pid)
@@ -178,17 +184,24 @@ def _start(command: list[str], cores: int, **options: Any) -> subprocess.Popen[b
         os.sched_setaffinity(0, before)
 
 
-def start_lamina(folder: Path, chain: str = "", state: Path | None = None, workers: int = 1, cores: int = 1) -> Server:
+def start_lamina(
+    folder: Path,
+    chain: str = "",
+    state: Path | None = None,
+    workers: int = 1,
+    cores: int = 1,
+    samples: Path | None = None,
+) -> Server:
     """Serve `folder` with Lamina: through the embedding API, or `lamina run` with several workers.
 
-    That takes a folder for its `state`. Raises `ServerError`.
+    That takes a folder for its `state`. `samples` is the file of a `Sampler`. Raises `ServerError`.
     """
     account = Account("bench", secrets.token_hex(8))
     if workers > 1:
         assert state is not None
         process, port = _start_workers(folder, chain, state, workers, cores, account)
         return Server("lamina", process, port, account)
-    command = [sys.executable, "-m", "benchmarks.serve_lamina", str(folder), *account, chain]
+    command = [sys.executable, "-m", "benchmarks.serve_lamina", str(folder), *account, chain, str(samples or "")]
     process = _start(command, cores, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     line = _first_line(process)
     if not line.isdecimal():

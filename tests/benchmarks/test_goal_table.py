@@ -77,7 +77,7 @@ def test_a_goal_is_reached_in_processor_time_and_rate(cpu: float, rate: float | 
 def test_a_case_is_judged_against_each_server_that_was_measured() -> None:
     line = Line(CASE, {OURS: [Sample(200, 10, 0.95)], PLAIN: [Sample(100, 20)]})
     (judged,) = judge(line, {PLAIN: 1.0, SYNC: 0.8})
-    assert (judged.against, judged.cpu.middle, judged.rate.middle, judged.held) == (PLAIN, 2.0, 2.0, True)
+    assert judged == Result(CASE, PLAIN, 1.0, Ratio(2.0, 2.0, 2.0), Ratio(2.0, 2.0, 2.0), held=True)
     assert "2.00 (2.00-2.00)*" in row(judged)
 
 

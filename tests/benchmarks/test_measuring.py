@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import goals
+from benchmarks import goals, profile
+from benchmarks.profile import Tools
 from benchmarks.servers import smbd_is_installed
 
 pytestmark = [
@@ -22,12 +23,12 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _where_it_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The generator is built for the test, and the process may go on on all cores."""
-    monkeypatch.setattr(command, "BUILD", tmp_path)
-    monkeypatch.setattr(goals, "BUILD", tmp_path)
-    monkeypatch.setattr(command, "pin_generator", lambda: None)
-    monkeypatch.setattr(goals, "pin_generator", lambda: None)
+    for module in (command, goals, profile):
+        monkeypatch.setattr(module, "BUILD", tmp_path)
+        monkeypatch.setattr(module, "pin_generator", lambda: None)
 
 
+@pytest.mark.slow
 def test_several_connections_to_several_workers_beside_smbd(tmp_path: Path) -> None:
     load = ["--workloads", "read4k,connect", "--modes", "encrypted", "--depth", "2", "--connections", "3"]
     assert (
@@ -39,10 +40,21 @@ def test_several_connections_to_several_workers_beside_smbd(tmp_path: Path) -> N
         assert {name for name, sample in found["servers"].items() if sample["rate"] > 0} == {"lamina", "smbd"}
 
 
+@pytest.mark.slow
 def test_the_goals_are_measured_and_judged(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    few = ["--only", "openclose,memory", "--modes", "signed", "--connections", "1", "--idle", "3"]
+    few = ["--only", "echo,memory", "--modes", "signed", "--connections", "1", "--idle", "3"]
     assert goals.main([*few, "--seconds", "0.05", "--runs", "1", "--markdown", f"{tmp_path}/table"]) == 0
     told = capsys.readouterr().out
-    assert told.count("\nopenclose") == 3
+    assert told.count("\necho") == 2
     assert told.count("\nmemory") == 2
     assert (tmp_path / "table").read_text().count("\n") == 4
+
+
+def test_a_profile_takes_no_tool_and_names_those_that_would_tell_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tools, "found", classmethod(lambda cls: cls("", "")))
+    assert profile.main(["createdelete", "--seconds", "0.1"]) == 0
+    told = capsys.readouterr()
+    assert "lamina: createdelete, plain, 1 × 8: " in told.out
+    assert "Debian: linux-perf" in told.err
