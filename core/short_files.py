@@ -18,11 +18,11 @@ from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, Exchange, Reply, R
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
 from lamina.core.short_way import Handler, ShortWay
+from lamina.core.wire.buffer_response import encode_buffer_response
 from lamina.core.wire.close import encode_close_response
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import decode_create_request
 from lamina.core.wire.errors import WireError
-from lamina.core.wire.query_info import encode_query_info_response
 from lamina.core.wire.short_files import (
     CLOSE_REQUEST_SIZE,
     QUERY_INFO_REQUEST_SIZE,
@@ -130,7 +130,7 @@ class ShortFiles(ShortWay):
                 status, data = query_security(open_.tree.context, open_.nt, additional, length)
         except BaseException as error:
             return self._refuse(task, asked, error)
-        return self._tell(task, asked, encode_query_info_response(data), status)
+        return self._tell(task, asked, encode_buffer_response(data), status)
 
     def _refuse(self, task: "Task", asked: "Fields", error: BaseException) -> bool:
         """Answer the current request with an error. That a name is not there is told as often as that it is."""

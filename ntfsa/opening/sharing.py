@@ -24,6 +24,7 @@ from lamina.ntfsa.status import NtStatus
 
 _READS: Final = FILE_READ_DATA | FILE_EXECUTE
 _WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
+_TAKES_PART: Final = _READS | _WRITES | DELETE
 _COUNT_BITS: Final = 32
 # Makes a named tuple of a tuple at half the price of calling its class; here only, where every open and close passes.
 _make = tuple.__new__
@@ -92,7 +93,9 @@ def open_file(
         return Outcome(record, _DELETE_PENDING)
     if grants and not beside_grants:
         return Outcome(record, _OPLOCK_BREAK_IN_PROGRESS)
-    index = _share_index(granted_access, share_access)
+    index = 0  # as `_share_index`, where every open passes
+    if granted_access & _TAKES_PART:
+        index = _share_index(granted_access, share_access)
     if counts & _CONFLICT[index]:
         return Outcome(record, _SHARING_VIOLATION)
     entry = _make(OpenEntry, (owner, granted_access, share_access, flags))

@@ -3,6 +3,7 @@
 Internal to `syscalls`: nothing here takes on credentials, its callers have.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -36,11 +37,19 @@ def at_parent(directory: int, raw: bytes, call: Callable[[int, bytes], _T]) -> _
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), raw)
     if not slash:
         return call(directory, raw)
-    parent = open_beneath(directory, head, os.O_PATH | os.O_DIRECTORY)
+    parent = _open_directory(directory, head)
     try:
         return call(parent, tail)
     finally:
         os.close(parent)
+
+
+def _open_directory(directory: int, raw: bytes) -> int:
+    if b"/" not in raw and raw != b"..":
+        # One component that is a directory itself leads nowhere else, and needs no resolution.
+        with contextlib.suppress(NotADirectoryError):
+            return os.open(raw, _STEP | os.O_DIRECTORY, dir_fd=directory)
+    return open_beneath(directory, raw, os.O_PATH | os.O_DIRECTORY)
 
 
 def walk(directory: int, raw: bytes, flags: int, mode: int = 0, links: bool = True) -> int:

@@ -28,7 +28,11 @@ class PosixOpening(PosixShare):
         """Open or create what `path` names beneath `directory`."""
         raw = encode_name(path)
         if not how.access:
-            return self._open_for_path(token, directory.fd, raw, how)
+            if b"/" in raw or how.create or how.directory or raw == b"..":
+                return self._open_for_path(token, directory.fd, raw, how)
+            # What most opens of one name in the share's folder are.
+            fd = syscalls.open_component(token, directory.fd, raw or b".", os.O_PATH, 0)
+            return self._seen(token, directory.fd, raw, how, fd)
         flags = _DATA_FLAGS[how.access]
         if how.directory:
             flags |= os.O_DIRECTORY
@@ -59,6 +63,10 @@ class PosixOpening(PosixShare):
             fd = self._open(token, directory, raw, os.O_PATH | os.O_DIRECTORY if how.directory else os.O_PATH, how)
         if how.directory:
             return VfsHandle(fd, True, BY_PATH)
+        return self._seen(token, directory, raw, how, fd)
+
+    def _seen(self, token: ImpersonationToken, directory: int, raw: bytes, how: OpenHow, fd: int) -> VfsHandle:
+        """The handle for a descriptor that reaches no data, of whatever it has led to."""
         kind = os.fstat(fd).st_mode & _S_IFMT
         if kind == _S_IFLNK and how.follow:
             # A single component has been opened itself.
