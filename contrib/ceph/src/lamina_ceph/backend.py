@@ -31,7 +31,7 @@ class CephBackend(CephOpening, CephNames, CephDirectories, CephData, CephAttribu
     """A directory of CephFS, put together from the groups of the contract."""
 
     name: ClassVar[str] = "ceph"
-    api_version: ClassVar[tuple[int, int]] = (1, 7)
+    api_version: ClassVar[tuple[int, int]] = (1, 9)
     provides: ClassVar[tuple[str, ...]] = ("cookies",)
 
     def connect(self, share: ShareInfo) -> None:

@@ -100,7 +100,7 @@ class Walk:
                 name = todo.pop()
                 if name in {b"", b"."}:
                     continue
-                there = self._step(here, name, 0 if todo else WANT)
+                there = self.step(here, name, 0 if todo else WANT)
                 if st.S_ISLNK(there.raw.mode) and (todo or follow):
                     links += 1
                     todo += self.through(there, links)[::-1]
@@ -112,7 +112,8 @@ class Walk:
             raise
         return here
 
-    def _step(self, here: Found, name: bytes, want: int) -> Found:
+    def step(self, here: Found, name: bytes, want: int = 0) -> Found:
+        """What one name stands for in a directory. Raises ENOTDIR, EXDEV, and what `lookup` does."""
         if not st.S_ISDIR(here.raw.mode):
             fail(errno.ENOTDIR, name)
         if name == b".." and here.inode == self.mount.root.value:

@@ -19,6 +19,7 @@ from lamina.vfs_modules.operations import FileStat
 LIBRARY: Final = "libgfapi.so.0"
 
 SET_MODE, SET_UID, SET_GID, SET_ATIME, SET_MTIME = 0x1, 0x2, 0x4, 0x10, 0x20
+WITH_STAT, WITH_HANDLE = 0x1, 0x2
 HANDLE_LENGTH: Final = 16
 SEEK_DATA, SEEK_HOLE = 3, 4
 UP_RENAME: Final = 0x80
@@ -72,6 +73,10 @@ int glfs_discard(glfs_fd_t *fd, int64_t offset, size_t len);
 int glfs_zerofill(glfs_fd_t *fd, int64_t offset, int64_t len);
 int64_t glfs_lseek(glfs_fd_t *fd, int64_t offset, int whence);
 int glfs_readdirplus_r(glfs_fd_t *fd, struct stat *stat, struct dirent *dirent, struct dirent **result);
+int glfs_xreaddirplus_r(glfs_fd_t *fd, uint32_t flags, glfs_xreaddirp_stat_t **xstat, struct dirent *dirent,
+                        struct dirent **result);
+struct stat *glfs_xreaddirplus_get_stat(glfs_xreaddirp_stat_t *xstat);
+glfs_object_t *glfs_xreaddirplus_get_object(glfs_xreaddirp_stat_t *xstat);
 int glfs_fd_set_lkowner(glfs_fd_t *glfd, void *data, int len);
 int glfs_posix_lock(glfs_fd_t *fd, int cmd, struct flock *flock);
 
@@ -98,6 +103,7 @@ typedef struct glfs_fd glfs_fd_t;
 typedef struct glfs_object glfs_object_t;
 typedef struct glfs_upcall glfs_upcall_t;
 typedef struct glfs_upcall_inode glfs_upcall_inode_t;
+typedef struct glfs_xreaddirp_stat glfs_xreaddirp_stat_t;
 struct stat { unsigned char bytes[144]; };
 struct statvfs { unsigned char bytes[112]; };
 struct flock { unsigned char bytes[32]; };

@@ -8,10 +8,10 @@ from typing import Any, Final
 from lamina.vfs_modules.changes import ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.names import decode_name
-from lamina.vfs_modules.operations import DirectoryEntry
+from lamina.vfs_modules.operations import DirectoryEntry, FileStat
 from lamina.vfs_modules.token import ImpersonationToken
 
-from lamina_glusterfs.binding import file_stat
+from lamina_glusterfs.binding import WITH_HANDLE, WITH_STAT, file_stat
 from lamina_glusterfs.opened import Opened
 from lamina_glusterfs.share import GlusterShare
 from lamina_glusterfs.watching import Watch
@@ -35,11 +35,12 @@ class GlusterDirectories(GlusterShare):
         lib = self._volume.api.lib
         descriptor = self._call(token, self._open_list, folder, late=lib.glfs_closedir)
         whole = True
+        read = self._batch if with_attributes else self._batch_of_names
         try:
             more = True
             while more:
                 whole = False
-                batch, more = self._call(token, self._batch, descriptor, with_attributes)
+                batch, more = self._call(token, read, descriptor, folder)
                 whole = True
                 yield from batch
         finally:
@@ -74,20 +75,56 @@ class GlusterDirectories(GlusterShare):
             raise self._volume.failure()
         return descriptor
 
-    def _batch(self, descriptor: Any, with_attributes: bool) -> tuple[list[DirectoryEntry], bool]:
+    def _batch_of_names(self, descriptor: Any, _: Opened) -> tuple[list[DirectoryEntry], bool]:
         api = self._volume.api
         status, entry = api.ffi.new("struct stat *"), api.ffi.new("struct dirent *")
-        found = api.ffi.new("struct dirent **")
-        raw, string = api.ffi.buffer(status), api.ffi.string
+        found, string = api.ffi.new("struct dirent **"), api.ffi.string
         batch: list[DirectoryEntry] = []
-        for _ in range(_BATCH):
+        for _number in range(_BATCH):
             if api.lib.glfs_readdirplus_r(descriptor, status, entry, found):
                 raise self._volume.failure()
             if found[0] == api.ffi.NULL:
                 return batch, False
             name = string(entry.d_name)
             if name not in _SELF:
-                told = file_stat(api.form, raw) if with_attributes else None
-                # Of a file that is just going, or on a brick that is away, nothing is told.
-                batch.append(DirectoryEntry(decode_name(name), told if told is not None and told.mode else None))
+                batch.append(DirectoryEntry(decode_name(name)))
         return batch, True
+
+    def _batch(self, descriptor: Any, folder: Opened) -> tuple[list[DirectoryEntry], bool]:
+        api, objects = self._volume.api, {}
+        told, entry = api.ffi.new("glfs_xreaddirp_stat_t **"), api.ffi.new("struct dirent *")
+        found, string = api.ffi.new("struct dirent **"), api.ffi.string
+        batch: list[DirectoryEntry] = []
+        try:
+            for _number in range(_BATCH):
+                flags = api.lib.glfs_xreaddirplus_r(descriptor, WITH_STAT | WITH_HANDLE, told, entry, found)
+                if flags < 0:
+                    raise self._volume.failure()
+                if found[0] == api.ffi.NULL:
+                    return batch, False
+                name = string(entry.d_name)
+                if name not in _SELF:
+                    stat, object_ = self._taken(told[0], flags)
+                    batch.append(DirectoryEntry(decode_name(name), stat))
+                    if object_ is not None:
+                        objects[name] = object_
+                api.lib.glfs_free(told[0])
+            return batch, True
+        finally:
+            if folder.listed is not None:
+                folder.listed.keep(objects)
+
+    def _taken(self, told: Any, flags: int) -> tuple[FileStat | None, Any]:
+        """The status of an entry and an object of it, as far as the brick has told them.
+
+        Of a file that is just going, or on a brick that is away, nothing is told.
+        """
+        api = self._volume.api
+        if not flags & WITH_STAT:
+            return None, None
+        stat = file_stat(api.form, api.ffi.buffer(api.lib.glfs_xreaddirplus_get_stat(told)))
+        if not stat.mode:
+            return None, None
+        object_ = api.lib.glfs_xreaddirplus_get_object(told) if flags & WITH_HANDLE else api.ffi.NULL
+        copy = api.lib.glfs_object_copy(object_) if object_ != api.ffi.NULL else api.ffi.NULL
+        return stat, None if copy == api.ffi.NULL else copy

@@ -24,7 +24,7 @@ class GlusterBackend(GlusterNames, GlusterDirectories, GlusterData, GlusterAttri
 
     Options = GlusterOptions
     name: ClassVar[str] = "glusterfs"
-    api_version: ClassVar[tuple[int, int]] = (1, 8)
+    api_version: ClassVar[tuple[int, int]] = (1, 9)
     provides: ClassVar[tuple[str, ...]] = ("cookies",)
 
     options: GlusterOptions

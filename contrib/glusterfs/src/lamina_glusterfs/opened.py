@@ -13,6 +13,7 @@ from typing import Any
 
 from lamina.vfs_modules.operations import Access
 
+from lamina_glusterfs.entries import Listed
 from lamina_glusterfs.volume import Volume
 
 FLAGS = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)
@@ -22,12 +23,12 @@ FLAGS = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)
 class Opened:
     """An open file or directory. `object` and `descriptor` are the library's; the latter is None for `Access.PATH`.
 
-    `stale`: the descriptor is to be opened anew. `number`: the file's.
+    `stale`: the descriptor is to be opened anew. `number`: the file's. `listed`: what was read last from a directory.
     """
 
     __slots__ = (
-        *("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "number", "object", "stale"),
-        "volume",
+        *("_closed", "_lock", "_users", "access", "descriptor", "is_directory", "listed", "number", "object"),
+        *("stale", "volume"),
     )
 
     def __init__(self, volume: Volume, object_: Any, descriptor: Any, access: Access, is_directory: bool) -> None:
@@ -37,6 +38,7 @@ class Opened:
         self.access = access
         self.is_directory = is_directory
         self.stale = False
+        self.listed = Listed(volume) if is_directory else None
         self.number = 0
         self._lock = threading.Lock()
         self._users = 0
@@ -79,6 +81,8 @@ class Opened:
     def _give_back(self) -> None:
         lib = self.volume.api.lib
         failed = None
+        if self.listed is not None:
+            self.listed.close()
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None and self._close(descriptor):
             failed = self.volume.failure()

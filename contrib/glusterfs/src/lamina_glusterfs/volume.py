@@ -24,6 +24,10 @@ from lamina_glusterfs.pins import Pins
 from lamina_glusterfs.watching import Watching
 
 _T = TypeVar("_T")
+LARGEST_VALUE: Final = 65536
+"""Bytes of an extended attribute, as on Linux."""
+
+_USUAL_VALUE: Final = 4096
 _OWNER_BYTES: Final = 16
 _IS_ROOT: Final = os.geteuid() == 0
 # Those that answer without asking a brick, or before one has answered.
@@ -193,6 +197,19 @@ class Volume:
         owner = secrets.token_bytes(_OWNER_BYTES)
         self.api.lib.glfs_fd_set_lkowner(descriptor, self.api.ffi.from_buffer(owner), _OWNER_BYTES)
         return descriptor
+
+    def value(self, object_: Any, name: Any) -> bytes:
+        """The value of an extended attribute of a file; the list of its names where `name` is NULL."""
+        api, size = self.api, _USUAL_VALUE
+        while True:
+            room = api.ffi.new(f"char[{size}]")
+            length = api.lib.glfs_h_getxattrs(self.fs, object_, name, room, size)
+            if length >= 0:
+                return bytes(api.ffi.buffer(room, length))
+            error = self.failure()
+            if error.errno != errno.ERANGE or size > LARGEST_VALUE:
+                raise error
+            size *= 64
 
     def gfid(self, object_: Any) -> bytes:
         """The number of a file in its volume, which no other ever has."""
