@@ -20,7 +20,7 @@ WORKLOADS = (
 )
 MODES = ("plain", "signed", "encrypted")
 ALONE = "connect"
-"""The workload that has one connection after the other, set up alike in all modes."""
+"""The workload whose clients have one connection after the other, set up alike in all modes."""
 BUSY = 0.9
 """From this share of its time on, the generator is what holds the rate back."""
 
@@ -104,11 +104,9 @@ def held_back(line: Line, server: str) -> bool:
 def cases(
     workloads: Sequence[str], modes: Sequence[str], depths: Sequence[int], connections: Sequence[int]
 ) -> list[Case]:
-    """All combinations; one `connect`, which has no others."""
+    """All combinations; `connect` has neither modes nor depths."""
     found = []
     for workload in workloads:
-        if workload == ALONE:
-            found.append(Case(workload, "-", 1))
-        else:
-            found += [Case(workload, mode, depth, count) for mode in modes for count in connections for depth in depths]
+        own = [("-", 1)] if workload == ALONE else [(mode, depth) for mode in modes for depth in depths]
+        found += [Case(workload, mode, depth, count) for mode, depth in own for count in connections]
     return found

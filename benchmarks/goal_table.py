@@ -87,10 +87,8 @@ def plan(
     planned = []
     for goal in _goals(only):
         for workload in [workload for workload in goal.workloads if workload in only and workload != MEMORY]:
-            alone = workload == ALONE
-            for mode in goal.modes if alone else [mode for mode in goal.modes if mode in modes]:
-                counts = [1] if alone else connections
-                planned += [(Case(workload, mode, goal.depth, count), goal.against) for count in counts]
+            for mode in [mode for mode in goal.modes if mode in modes or workload == ALONE]:
+                planned += [(Case(workload, mode, goal.depth, count), goal.against) for count in connections]
     return planned
 
 

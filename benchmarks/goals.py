@@ -40,6 +40,9 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--connections", default="1,4", help="how many under load at once; %(default)s")
     parser.add_argument("--runs", type=int, default=5, help="of each case, of which the median counts; %(default)s")
     parser.add_argument("--seconds", type=float, default=0.4, help="of each measurement; %(default)s")
+    parser.add_argument(
+        "--minutes", type=float, default=12, help="after which three runs of each case are enough; %(default)s"
+    )
     parser.add_argument("--depth", type=int, default=0, help="other than that of the goals")
     parser.add_argument("--idle", type=int, default=100, help="connections that are idle, for memory; %(default)s")
     parser.add_argument("--workers", type=int, default=1, help="processes of Lamina; %(default)s")
@@ -65,10 +68,12 @@ def _measure_loads(asked: argparse.Namespace) -> tuple[list[Line], list[Result]]
     with running(servers(set(asked.only) - {MEMORY}), Wanted(asked.only, "", asked.workers, asked.cores)) as started:
         pin_generator()
         named = {server.name: server for server in started}
-        for case, against in planned:
+        began = time.monotonic()
+        for number, (case, against) in enumerate(planned, 1):
+            until = began + asked.minutes * 60 * number / len(planned)
             wanted = case._replace(depth=asked.depth or case.depth)
             them = [server for name, server in named.items() if name == OURS or name in against]
-            lines.append(measure_case(them, wanted, asked.seconds, asked.runs, generator))
+            lines.append(measure_case(them, wanted, asked.seconds, asked.runs, generator, until))
             results += _shown(judge(lines[-1], against))
     return lines, results
 

@@ -1,6 +1,7 @@
 """One measurement: connections, the load on them, and the CPU time that the server took meanwhile."""
 
 import contextlib
+import multiprocessing
 import shutil
 import subprocess
 import time
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cases import ALONE, Case, Sample
-from benchmarks.client import Session, connect, log_off, tree_connect
+from benchmarks.client import Account, Session, connect, log_off, tree_connect
 from benchmarks.servers import SHARE, Server
 
 _SOURCE = Path(__file__).with_name("load.c")
@@ -37,7 +38,7 @@ def build_generator(folder: Path) -> Path:
 def measure(server: Server, case: Case, seconds: float, generator: Path) -> Sample:
     """Put `case` on `server` for some seconds. Raises `MeasureError`, `ClientError`."""
     if case.workload == ALONE:
-        return _measure_connect(server, seconds)
+        return _measure_connect(server, case.connections, seconds)
     with contextlib.ExitStack() as stack:
         sessions = [connect(server.port, server.account) for _ in range(case.connections)]
         for session in sessions:
@@ -83,20 +84,33 @@ def _drive(process: subprocess.Popen[str], server: Server, case: Case) -> Sample
     return Sample(operations / elapsed, used / operations * 1e6, own / elapsed, operations)
 
 
-def _measure_connect(server: Server, seconds: float) -> Sample:
-    """TCP connection, NEGOTIATE, SESSION_SETUP with NTLMv2, TREE_CONNECT, LOGOFF, end of connection; by turns."""
-    resting = len(server.processes())
-    before = server.cpu_seconds()
+def _measure_connect(server: Server, clients: int, seconds: float) -> Sample:
+    """So many clients, each a process that connects, logs on, connects the share and logs off, by turns."""
+    with multiprocessing.get_context("fork").Pool(clients) as pool:
+        resting = len(server.processes())
+        before = server.cpu_seconds()
+        done = pool.starmap(_connect_by_turns, [(server.port, server.account, seconds)] * clients, chunksize=1)
+        _await_reaping(server, resting)
+        used = server.cpu_seconds() - before
+    operations, own = sum(one.operations for one in done), sum(one.client for one in done)
+    return Sample(sum(one.rate for one in done), used / operations * 1e6, own, operations)
+
+
+def _connect_by_turns(port: int, account: Account, seconds: float) -> Sample:
+    """TCP connection, NEGOTIATE, SESSION_SETUP with NTLMv2, TREE_CONNECT, LOGOFF, end of connection; and again."""
     start, started = time.monotonic(), time.process_time()
     operations = 0
     while time.monotonic() - start < seconds:
-        session = connect(server.port, server.account)
+        session = connect(port, account)
         with session.connection:
             log_off(tree_connect(session, UNC))
         operations += 1
-    elapsed, own = time.monotonic() - start, time.process_time() - started
-    # A server with a process for each connection has used their time only when it has waited for them.
-    while len(server.processes()) > resting and time.monotonic() - start < elapsed + _REAP_SECONDS:
+    elapsed = time.monotonic() - start
+    return Sample(operations / elapsed, 0.0, (time.process_time() - started) / elapsed, operations)
+
+
+def _await_reaping(server: Server, resting: int) -> None:
+    """A server with a process for each connection has used their time only when it has waited for them."""
+    deadline = time.monotonic() + _REAP_SECONDS
+    while len(server.processes()) > resting and time.monotonic() < deadline:
         time.sleep(0.01)
-    used = server.cpu_seconds() - before
-    return Sample(operations / elapsed, used / operations * 1e6, own / elapsed, operations)

@@ -22,23 +22,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.cases import ALONE, MODES, WORKLOADS, Case, Sample
 from benchmarks.client import ClientError
 from benchmarks.measure import MeasureError, build_generator, measure
-from benchmarks.profiles import (
-    Samples,
-    counted_by_perf,
-    counted_by_strace,
-    functions_of,
-    layers_of,
-    rarely_left_out,
-    samples_of,
-    shared_out,
-)
+from benchmarks.profile_table import Profile, as_markdown, show
+from benchmarks.profiles import Samples, counted_by_perf, counted_by_strace, functions_of, samples_of
 from benchmarks.runs import BUILD, KINDS, LAMINA, Wanted, pin_generator, running
 from benchmarks.sampler import END, START, STOP
 from benchmarks.servers import Server, ServerError
@@ -48,21 +40,6 @@ _ATTACH_SECONDS = 0.5
 _END_SECONDS = 60
 _LONGER = 5
 SAMPLES = "samples"
-_RARE = 0.005
-_FUNCTIONS = 12
-
-
-class Profile(NamedTuple):
-    """What is known of a workload: µs of an operation, and in what proportion they go where."""
-
-    case: Case
-    server: str
-    sample: Sample
-    user: float
-    calls: Mapping[str, float]
-    samples: Samples
-    layers: Counter[str]
-    functions: Counter[tuple[str, str]]
 
 
 class Tools(NamedTuple):
@@ -125,7 +102,6 @@ def profile(bench: Workbench, tools: Tools) -> Profile:
         sample.cpu * user / ((user + system) or 1.0),
         _calls(bench, tools),
         _samples(bench, tools) if tools.perf else Samples(Counter(), Counter()),
-        layers_of(functions),
         functions,
     )
 
@@ -167,31 +143,6 @@ def _sampled(bench: Workbench) -> str:
     return said.removesuffix(END)
 
 
-def show(found: Profile) -> str:
-    """A profile as text."""
-    cpu, system = found.sample.cpu, found.sample.cpu - found.user
-    head = f"{found.server}: {found.case}: {cpu:.1f} µs (user {found.user:.1f}, system {system:.1f})"
-    parts = [f"{head}, {found.sample.rate:,.0f} operations a second"]
-    if found.layers:
-        parts.append(_column("by layer", shared_out(cpu, found.layers), "µs"))
-        most = list(shared_out(cpu, found.functions).items())[:_FUNCTIONS]
-        parts.append(_column("by function", {f"{name} ({path})": used for (path, name), used in most}, "µs"))
-    if found.samples.total:
-        whole = cpu / found.samples.total
-        everything = {f"{name} (kernel)": count * whole for name, count in found.samples.system.items()}
-        everything |= {name: count * whole for name, count in found.samples.user.items()}
-        parts.append(_column("by program and system call", rarely_left_out(everything, cpu / 100), "µs"))
-    if found.calls:
-        heading = f"system calls for an operation, {sum(found.calls.values()):.2f} in all"
-        parts.append(_column(heading, rarely_left_out(found.calls, _RARE), "", 3))
-    return "\n".join(parts) + "\n"
-
-
-def _column(title: str, numbers: Mapping[str, float], unit: str, digits: int = 1) -> str:
-    lines = [f"    {number:>10.{digits}f} {unit:<3}{name}" for name, number in numbers.items()]
-    return "\n".join([f"  {title}", *lines])
-
-
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
     told = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__, formatter_class=told)
@@ -207,6 +158,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--server", choices=(LAMINA, *KINDS), default=LAMINA, help="whom to look at; %(default)s")
     parser.add_argument("--chain", default="", help="modules of Lamina's share, separated by commas; the default chain")
     parser.add_argument("--keep", type=Path, help="a folder for what perf has recorded, for `perf report`")
+    parser.add_argument("--markdown", type=Path, help="write tables for the documentation here")
     asked = parser.parse_args(words)
     asked.workloads = WORKLOADS if "all" in asked.workloads else asked.workloads
     return asked
@@ -224,15 +176,19 @@ def _place(keep: Path | None) -> Iterator[Path]:
 
 def _run(asked: argparse.Namespace, tools: Tools) -> None:
     generator = build_generator(BUILD)
+    found: list[Profile] = []
     if tools.perf:
         os.environ["PYTHONPERFSUPPORT"] = "1"
     with _place(asked.keep) as place, running([asked.server], _wanted(asked, place)) as servers:
         pin_generator()
         for workload in asked.workloads:
             case = Case(workload, asked.mode, asked.depth, asked.connections)
-            case = Case(workload, "-", 1) if workload == ALONE else case
+            case = Case(workload, "-", 1, asked.connections) if workload == ALONE else case
             for server in servers:
-                print(show(profile(Workbench(server, case, asked.seconds, generator, place), tools)), flush=True)
+                found.append(profile(Workbench(server, case, asked.seconds, generator, place), tools))
+                print(show(found[-1]), flush=True)
+    if asked.markdown:
+        asked.markdown.write_text(as_markdown(found))
 
 
 def _wanted(asked: argparse.Namespace, place: Path) -> Wanted:

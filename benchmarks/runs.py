@@ -1,9 +1,11 @@
 """Servers side by side, and the rounds in which they are measured by turns."""
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from benchmarks.measure import measure
 from benchmarks.servers import Server, make_folder, smbd_is_installed, start_lamina, start_smbd
 
 _WARMING = 0.1
+_ENOUGH = 3
 BUILD = Path(__file__).parents[1] / ".cache" / "benchmarks"
 LAMINA = "lamina"
 KINDS = {"smbd": "", "smbd-sync": "sync", "smbd-full": "full"}
@@ -71,15 +74,20 @@ def _start(name: str, top: Path, wanted: Wanted) -> Server:
     return start_smbd(top / name, state, KINDS[name], wanted.cores)
 
 
-def measure_case(servers: Sequence[Server], case: Case, seconds: float, runs: int, generator: Path) -> Line:
+def measure_case(
+    servers: Sequence[Server], case: Case, seconds: float, runs: int, generator: Path, until: float = math.inf
+) -> Line:
     """Alternating runs, so that a slow moment of the machine meets all servers alike; every second round backwards.
 
-    A short one of each goes before, which does not count: what is done once and remembered was done then.
+    A short one of each goes before, which does not count: what is done once and remembered was done then. Three rounds
+    are enough once it is later than `until`, by the monotonic clock.
     """
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
     for server in servers:
-        measure(server, case, _WARMING, generator)
+        measure(server, case, min(_WARMING, seconds), generator)
     for number in range(runs):
+        if number >= _ENOUGH and time.monotonic() > until:
+            break
         for server in servers if number % 2 == 0 else reversed(servers):
             samples[server.name].append(measure(server, case, seconds, generator))
     return Line(case, samples)

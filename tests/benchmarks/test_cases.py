@@ -58,10 +58,13 @@ def test_json_has_the_case_the_medians_and_every_run() -> None:
     assert [run["rate"] for run in found["runs"]["lamina"]] == [100, 300, 200]
 
 
-def test_all_combinations_are_measured_but_connecting_which_has_none() -> None:
+def test_all_combinations_are_measured_but_connecting_has_neither_modes_nor_depths() -> None:
     found = cases(["echo", "connect"], ["plain", "signed"], [1, 8], [1, 4])
-    assert len(found) == len(set(found)) == 2 * 2 * 2 + 1
-    assert [case for case in found if case.workload == "connect"] == [Case("connect", "-", 1, 1)]
+    assert len(found) == len(set(found)) == 2 * 2 * 2 + 2
+    assert [case for case in found if case.workload == "connect"] == [
+        Case("connect", "-", 1, 1),
+        Case("connect", "-", 1, 4),
+    ]
 
 
 @pytest.mark.parametrize(("middle", "shown"), [(1.234, "1.23 (1.00-2.00)"), (123.4, "123 (1-2)")])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases import Case, Sample
+from benchmarks.profile_table import Profile, as_markdown, show
 from benchmarks.profiles import (
     OTHERS,
     counted_by_perf,
@@ -126,3 +128,18 @@ def test_the_sampler_names_the_innermost_function_of_ours(tmp_path: Path, monkey
     handlers[signal.SIGPROF](signal.SIGPROF, None)
     handlers[STOP](STOP, None)
     assert (tmp_path / "found").read_text() == f"1 vfs_modules/engine.py work\n1 - -\n{END}"
+
+
+def test_a_profile_is_shown_as_text_and_as_tables() -> None:
+    functions = Counter({("core/wire/a.py", "A.b"): 1, ("-", "-"): 3})
+    sample = Sample(1000.0, 20.0, 0.5, 500)
+    calls = {"preadv2": 1.0, "writev": 0.125, "futex": 0.001}
+    found = Profile(Case("read4k", "plain", 8), "lamina", sample, 12.0, calls, samples_of(PERF_SCRIPT), functions)
+    told = show(found)
+    assert "lamina: read4k, plain, 1 × 8: 20.0 µs (user 12.0, system 8.0), 1,000 operations a second" in told
+    assert "5.0 µs A.b (core/wire/a.py)" in told
+    assert "futex" not in told
+    table = as_markdown([found])
+    assert "| read4k | 20.0 | 12.0 | 8.0 | 5.0 |" in table
+    assert "preadv2 1, writev 0.12 (22.9)" in table
+    assert len({line.count("|") for line in table.splitlines()[:3]}) == 1
