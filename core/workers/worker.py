@@ -109,7 +109,7 @@ async def _reading_letters(state: SharedState, crew: Crew, loop: asyncio.Abstrac
         else:
             crew.registry.receive(letter)
 
-    state.answer_bell(loop, read)
+    state.answer_bell(loop, read, crew.volumes.changes.read)
     try:
         yield
     finally:

@@ -34,14 +34,20 @@ def change_notify(
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "only directories are watched")
     if not open_.granted_access & c.FILE_LIST_DIRECTORY:
         raise NtStatusError(NtStatus.ACCESS_DENIED)
-    if open_.volume.registry.read(open_.file_key).delete_pending:
-        raise NtStatusError(NtStatus.DELETE_PENDING)
+    _require_staying(open_)
     watcher = open_.watcher
     if watcher is None:
         watcher = Watcher(open_.vfs_path, completion_filter, watch_tree, max_length)
         _watch(context, open_, watcher)
+        # That may have taken waiting.
+        _require_staying(open_)
     known = watcher.take(max_length)
     return known if known is not None else _wait(watcher, max_length)
+
+
+def _require_staying(open_: "NtOpen") -> None:
+    if open_.volume.registry.read(open_.file_key).delete_pending:
+        raise NtStatusError(NtStatus.DELETE_PENDING)
 
 
 def _watch(context: "NtContext", open_: "NtOpen", watcher: Watcher) -> None:
@@ -62,15 +68,21 @@ def sees_local_changes(volume: "NtVolume") -> bool:
 def begin_watching(token: "ImpersonationToken", open_: "NtOpen", watcher: Watcher) -> None:
     """Tell `watcher` of changes in the directory that is open; may wait. What it raises leaves it watching."""
     volume = open_.volume
-    if volume.watchers is None:
-        volume.watchers = Watchers(volume.peers)
-        if sees_local_changes(volume):
-            volume.watchers.local = LocalChanges(volume, volume.watchers)
-    volume.watchers.add(watcher)
-    if volume.peers is not None and volume.watchers.local is None:
+    watchers = _watchers_of(volume)
+    watchers.add(watcher)
+    if volume.peers is not None:
         volume.peers.begin_watching()
-    if volume.watchers.local is not None:
-        volume.watchers.local.begin(token, open_, watcher)
+    if watchers.local is not None and watchers.has(watcher):
+        watchers.local.begin(token, open_, watcher)
+
+
+def _watchers_of(volume: "NtVolume") -> Watchers:
+    watchers = volume.watchers
+    if watchers is None:
+        watchers = volume.watchers = Watchers(volume.peers)
+        if sees_local_changes(volume):
+            watchers.local = LocalChanges(volume, watchers)
+    return watchers
 
 
 def _wait(watcher: Watcher, max_length: int) -> Information:
@@ -115,7 +127,8 @@ def end_watching(volume: "NtVolume", watcher: Watcher) -> None:
 
 def watched_elsewhere(volume: "NtVolume", begins: bool) -> None:
     """Somebody watches the share on another worker, or nobody does any more: changes are told there, too."""
-    if begins and volume.watchers is None:
-        volume.watchers = Watchers(volume.peers)
-    elif not begins and volume.watchers is not None and not volume.watchers:
+    watchers = _watchers_of(volume) if begins else volume.watchers
+    if watchers is not None and watchers.local is not None:
+        watchers.local.watched_elsewhere()
+    if not begins and not watchers:
         volume.watchers = None

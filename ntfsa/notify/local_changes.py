@@ -13,6 +13,8 @@ Writes are too many for that. The file that was written to is only noted, and wh
 it is next emptied is dropped: the flush or the close of whoever wrote tells of it. It empties the source first, so that
 what comes after it is told.
 
+Where somebody watches on another worker, that one is told of all this, and does the same (see `foreign_changes`).
+
 While nobody watches, the chain's functions are its own and none of this costs anything.
 """
 
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.naming.lookup import join
+from lamina.ntfsa.notify.name_changes import Announced
 from lamina.ntfsa.notify.own_changes import CONTENT, OF_NAMES, OF_ONE_FILE, HandlePaths
 from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, ChangeWatch
 from lamina.vfs_modules.handle import VfsHandle
@@ -43,21 +46,25 @@ _Function = Callable[..., Any]
 _Key = tuple[object, ...]
 
 
-class _Window:
-    """An operation that changes what files hold, while it is being done; `held`: what was told of them meanwhile."""
+class Window:
+    """An operation that changes what files hold, while it is being done; `held`: what was told of them meanwhile.
 
-    __slots__ = ("_local", "held", "paths")
+    `announced`: other workers know of it.
+    """
+
+    __slots__ = ("announced", "held", "local", "paths")
 
     def __init__(self, local: "LocalChanges", paths: Sequence[str]) -> None:
-        self._local = local
+        self.local = local
         self.paths = paths
         self.held: dict[tuple[Source, Change], None] = {}
+        self.announced: Announced | None = None
 
     def __enter__(self) -> None:
-        self._local.open_window(self)
+        self.local.open_window(self)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._local.close_window(self, kind is None)
+        self.local.close_window(self, kind is None)
 
 
 class Source:
@@ -100,8 +107,13 @@ class LocalChanges:
         self._by_key: dict[_Key, Source] = {}
         self._source_of: dict[Watcher, Source] = {}
         self._names = volume.name_changes
-        self._windows: dict[str, list[_Window]] = {}
+        self._windows: dict[str, list[Window]] = {}
         self._handles: HandlePaths | None = None
+        self._gathered: dict[Source, list[Change]] = {}
+        # What clients here have written to without telling of it yet, as far as other workers know.
+        self._announced_writes: set[str] = set()
+        self.written_elsewhere: dict[str, set[int]] = {}
+        """The same of other workers: which of them have written to a file."""
         # By directory: the sources that see changes in it, and those of them that see contents.
         self._concerned: dict[str, _Concerned] = {}
 
@@ -159,7 +171,10 @@ class LocalChanges:
         source.watchers.remove(watcher)
         if not source.watchers and source.watch is not None:
             source.watch.close()
-        if not self._source_of and self._handles is not None:
+        self._leave_chain()
+
+    def _leave_chain(self) -> None:
+        if not self._source_of and not self._is_watched_elsewhere and self._handles is not None:
             self._volume.whole_chain.restore()
             self._handles = None
 
@@ -182,7 +197,26 @@ class LocalChanges:
 
     def _collect(self, source: Source) -> None:
         if source.watch is not None:
-            for change in source.watch.poll():
+            self._gather(source, source.watch)
+            peers = self._volume.peers
+            if peers is None or peers.read_changes():
+                self.offer_gathered()
+
+    def _gather(self, source: Source, watch: ChangeWatch) -> None:
+        self._gathered.setdefault(source, []).extend(watch.poll())
+
+    def gather(self) -> None:
+        """Empty all sources; what they say is told or held when it is offered."""
+        for source in tuple(self._by_key.values()):
+            if source.watch is not None:
+                self._gather(source, source.watch)
+
+    def offer_gathered(self) -> None:
+        """Tell or hold what the sources have said."""
+        while self._gathered:
+            source, changes = next(iter(self._gathered.items()))
+            del self._gathered[source]
+            for change in changes:
                 self._offer(source, change)
                 if change.kind is ChangeKind.RENAMED and (source.written or source.owed):
                     self._offer_moved(source, change)
@@ -215,7 +249,7 @@ class LocalChanges:
 
     def _offer_content(self, source: Source, change: Change) -> None:
         path = join(source.path, change.path)
-        if change.kind is ChangeKind.DATA and path in source.written:
+        if self.is_written(source, change):
             source.owed.add(path)
             return
         windows = self._windows.get(path)
@@ -256,12 +290,74 @@ class LocalChanges:
         for source in {source: None for path in paths for source in self._concerned_by(path)[0][:1]}:
             self._collect(source)
 
-    def settle(self, path: str) -> None:
-        """A file is about to be told of as modified: that covers what was written to it so far, and nothing later."""
+    def settle(self, path: str) -> bool:
+        """A file is about to be told of as modified: that covers what was written to it so far, and nothing later.
+
+        Whether other workers are to know that, too.
+        """
         for source in self._concerned_by(path)[1]:
             if path in source.written:
                 self._collect(source)
             source.owed.discard(path)
+        known = path in self._announced_writes
+        self._announced_writes.discard(path)
+        return known
+
+    # -- other workers ----------------------------------------------------------------------------------------------
+
+    @property
+    def _is_watched_elsewhere(self) -> bool:
+        peers = self._volume.peers
+        return peers is not None and peers.is_watched
+
+    def watched_elsewhere(self) -> None:
+        """Somebody has begun to watch on another worker, or nobody does any more."""
+        self._announced_writes.clear()
+        if self._is_watched_elsewhere:
+            self._observe_chain()
+        else:
+            self._leave_chain()
+
+    def is_written(self, source: Source, change: Change) -> bool:
+        """Whether it is the content of a file that was written to, of which the writer will tell."""
+        if change.kind is not ChangeKind.DATA:
+            return False
+        path = join(source.path, change.path)
+        return path in source.written or path in self.written_elsewhere
+
+    def settle_elsewhere(self, path: str, worker: int) -> None:
+        """Another worker tells of what it has written to a file."""
+        writers = self.written_elsewhere.get(path)
+        if writers is not None:
+            writers.discard(worker)
+            if not writers:
+                del self.written_elsewhere[path]
+        for source in self._concerned_by(path)[1]:
+            source.owed.discard(path)
+
+    def move_written(self, source: str, target: str) -> None:
+        """A name has become another, and with it what is beneath it."""
+        for path in [path for path in self.written_elsewhere if path == source or path.startswith(source + "/")]:
+            self.written_elsewhere[target + path[len(source) :]] = self.written_elsewhere.pop(path)
+
+    def _announce_write(self, path: str) -> None:
+        peers = self._volume.peers
+        if peers is not None and peers.is_watched and path not in self._announced_writes:
+            self._announced_writes.add(path)
+            peers.writes(path)
+
+    def _settle_at_close(self, path: str) -> None:
+        peers = self._volume.peers
+        if path in self._announced_writes and peers is not None:
+            self._announced_writes.discard(path)
+            peers.settled(path)
+
+    def _renamed(self, source: str, target: str) -> None:
+        assert self._handles is not None
+        self._handles.renamed(source, target)
+        moved = {path for path in self._announced_writes if path == source or path.startswith(source + "/")}
+        self._announced_writes -= moved
+        self._announced_writes |= {target + path[len(source) :] for path in moved}
 
     # -- operations -------------------------------------------------------------------------------------------------
 
@@ -275,9 +371,9 @@ class LocalChanges:
         handles = self._handles
         assert handles is not None
         if operation.name in OF_NAMES:
-            return _observed_names(handles, operation.name, call)
+            return self._observed_names(handles, operation.name, call)
         if operation.name == "close":
-            return _observed_close(handles, call)
+            return self._observed_close(handles, call)
         if operation.name == "open_stream":
             return self._observed_stream(handles, call)
         if operation.name == "pwrite":
@@ -291,7 +387,7 @@ class LocalChanges:
             path = handles.path_of(handle)
             if path is None:
                 return call(token, handle, *arguments, **keywords)  # type: ignore[no-any-return]
-            with _Window(self, (path,)):
+            with Window(self, (path,)):
                 stream: VfsHandle = call(token, handle, *arguments, **keywords)
             handles.note(stream, path, True)
             return stream
@@ -309,12 +405,14 @@ class LocalChanges:
             concerned = self._concerned_by(path)[1] if path else ()
             for source in concerned:
                 source.written.add(path)
+            self._announce_write(path)
             try:
                 return call(token, handle, *arguments)  # type: ignore[no-any-return]
             finally:
                 # If it has waited, the first note may be gone.
                 for source in concerned:
                     source.written.add(path)
+                self._announce_write(path)
 
         return observed
 
@@ -323,12 +421,15 @@ class LocalChanges:
 
         def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> Any:
             path = handles.path_of(handle)
-            if not path or not self._concerned_by(path)[1] or self._is_made(path):
+            if not path or self._is_nobodys(path) or self._is_made(path):
                 return call(token, handle, *arguments, **keywords)
-            with _Window(self, (path,)):
+            with Window(self, (path,)):
                 return call(token, handle, *arguments, **keywords)
 
         return observed
+
+    def _is_nobodys(self, path: str) -> bool:
+        return not self._concerned_by(path)[1] and not self._is_watched_elsewhere
 
     def _is_made(self, path: str) -> bool:
         # Whoever makes the file will tell of it, and of what it holds with it.
@@ -337,21 +438,33 @@ class LocalChanges:
 
     def _observed_of_files(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
         def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-            with _Window(self, handles.touched(name, arguments)):
+            with Window(self, handles.touched(name, arguments)):
                 return call(token, *arguments, **keywords)
 
         return observed
 
-    def open_window(self, window: _Window) -> None:
+    def open_window(self, window: Window) -> None:
         """An operation on what files hold begins."""
         self.look(window.paths)
+        self.enter_window(window)
+        if self._volume.peers is not None:
+            window.announced = self._volume.peers.window_opens(window.paths)
+
+    def enter_window(self, window: Window) -> None:
+        """Hold what is told of its files."""
         for path in window.paths:
             self._windows.setdefault(path, []).append(window)
 
-    def close_window(self, window: _Window, succeeded: bool) -> None:
+    def close_window(self, window: Window, succeeded: bool) -> None:
         """It is over. If it has failed, what was held is somebody else's."""
         # Whoever has begun to watch meanwhile is told of it, too.
         self.look(window.paths)
+        self.leave_window(window, succeeded)
+        if window.announced is not None and self._volume.peers is not None:
+            self._volume.peers.window_closes(window.announced, succeeded)
+
+    def leave_window(self, window: Window, succeeded: bool) -> None:
+        """Hold nothing for it any more."""
         for path in window.paths:
             windows = self._windows[path]
             windows.remove(window)
@@ -360,6 +473,27 @@ class LocalChanges:
         if not succeeded:
             for source, change in window.held:
                 self._offer(source, change)
+
+    def _observed_names(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
+        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
+            result = call(token, *arguments, **keywords)
+            paths = handles.touched(name, arguments)
+            if name == "open" and paths:
+                handles.note(result, paths[0])
+            elif len(paths) == 2:
+                self._renamed(*paths)
+            return result
+
+        return observed if name in {"open", "rename"} else call
+
+    def _observed_close(self, handles: HandlePaths, call: _Function) -> _Function:
+        def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
+            if self._announced_writes:
+                self._settle_at_close(handles.path_of(handle) or "")
+            handles.forget(handle)
+            call(token, handle)
+
+        return close
 
 
 def _wants_contents(watcher: "Watcher") -> bool:
@@ -370,24 +504,3 @@ def _key_of(token: "ImpersonationToken", open_: "NtOpen", watcher: "Watcher") ->
     # How much of a tree is seen depends on who asks; who may list the directory itself was checked when it was opened.
     user = token.cache_id if watcher.watch_tree else 0
     return open_.file_key, watcher.path, watcher.watch_tree, _wants_contents(watcher), user
-
-
-def _observed_names(handles: HandlePaths, name: str, call: _Function) -> _Function:
-    def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-        result = call(token, *arguments, **keywords)
-        paths = handles.touched(name, arguments)
-        if name == "open" and paths:
-            handles.note(result, paths[0])
-        elif len(paths) == 2:
-            handles.renamed(*paths)
-        return result
-
-    return observed if name in {"open", "rename"} else call
-
-
-def _observed_close(handles: HandlePaths, call: _Function) -> _Function:
-    def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
-        handles.forget(handle)
-        call(token, handle)
-
-    return close

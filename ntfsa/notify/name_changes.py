@@ -11,7 +11,7 @@ of these names meanwhile is held, and told before and after the operation, as it
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lamina.ntfsa.notify.own_changes import SortedOut, comes_first, removed_by, sort_out
 from lamina.ntfsa.status import NtStatusError
@@ -28,13 +28,21 @@ if TYPE_CHECKING:
 _MAX_HELD: Final = 1024
 
 
+class Announced(NamedTuple):
+    """What other workers know of an operation: under which number, and which of them do."""
+
+    number: int
+    to: frozenset[int]
+
+
 class NameChange:
     """An operation that changes the names `paths`, while it is being done; `tree`: and what is beneath them.
 
-    As soon as something has happened, it is said here; who watches is told at the end.
+    As soon as something has happened, it is said here; who watches is told at the end. `announced`: other workers know
+    of it, and hear of its end.
     """
 
-    __slots__ = ("_caused", "_doubted", "_held", "_names", "_reports", "_waiting", "paths", "tree")
+    __slots__ = ("_caused", "_doubted", "_held", "_names", "_reports", "_waiting", "announced", "paths", "tree")
 
     def __init__(self, names: "NameChanges", paths: Sequence[str], tree: bool) -> None:
         self._names = names
@@ -46,6 +54,7 @@ class NameChange:
         self._held: list[tuple[Source, Change]] = []
         self._doubted: set[Source] = set()
         self._waiting: list[asyncio.Future[None]] = []
+        self.announced: Announced | None = None
 
     # -- what has happened; for `by` see `Watchers` -------------------------------------------------------------------
 
@@ -103,19 +112,29 @@ class NameChange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
+        known = error is None or isinstance(error, OSError | NtStatusError)
+        volume = self._names.volume
         try:
-            watchers = self._names.volume.watchers
-            if watchers is not None:
-                self._tell(watchers, error is None or isinstance(error, OSError | NtStatusError))
+            reports = tuple(self._reports)
+            if volume.watchers is not None:
+                self._tell(volume.watchers, known)
+            if volume.peers is not None:
+                volume.peers.name_change_ended(self, self._caused, reports, known)
         finally:
-            self._names.end(self)
-            for waiting in self._waiting:
-                if not waiting.done():
-                    waiting.set_result(None)
+            self.over()
+
+    def over(self) -> None:
+        """Give the names back to those who wait for them."""
+        self._names.end(self)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def _tell(self, watchers: "Watchers", known: bool) -> None:
         if watchers.local is not None:
             watchers.local.look(self.paths)
+        elif self._names.volume.peers is not None:
+            self._names.volume.peers.read_changes()
         if self._held or self._doubted:
             self._tell_in_order(watchers)
         else:
@@ -177,7 +196,10 @@ class NameChanges:
         self._trees = 0
 
     def begin(self, *paths: str, tree: bool = False) -> NameChange | None:
-        """Have these names to oneself. None where that took waiting: what was found out before may have changed."""
+        """Have these names to oneself. None where that took waiting: what was found out before may have changed.
+
+        Where somebody watches, other workers' clients do not have them either.
+        """
         by_path = self._by_path
         if by_path and self._waited(paths, tree):
             return None
@@ -188,10 +210,19 @@ class NameChanges:
             # Others may have moved somebody's name here: then whoever has that name has this one, too (see `extend`).
             if by_path and self._waited(paths, tree):
                 return None
-        for path in paths:
-            by_path[path] = change
-        self._trees += tree
+        peers = self.volume.peers
+        while peers is not None and not peers.name_change_begins(change):
+            # There was news of the others.
+            if by_path and self._waited(paths, tree):
+                return None
+        self.enter(change)
         return change
+
+    def enter(self, change: NameChange) -> None:
+        """Somebody has these names from now on."""
+        for path in change.paths:
+            self._by_path[path] = change
+        self._trees += change.tree
 
     def _waited(self, paths: Sequence[str], tree: bool) -> bool:
         other = self._in_the_way(paths, tree)
@@ -201,13 +232,7 @@ class NameChanges:
         return True
 
     def _in_the_way(self, paths: Sequence[str], tree: bool) -> NameChange | None:
-        for path in paths:
-            found = self.at(path)
-            if found is None and tree:
-                found = next(self.beneath(path), None)
-            if found is not None:
-                return found
-        return None
+        return next((found for path in paths for found in self.met_by(path, tree)), None)
 
     def _above(self, path: str) -> Iterator[NameChange]:
         while self._trees and path:
@@ -219,14 +244,29 @@ class NameChanges:
     def __bool__(self) -> bool:
         return bool(self._by_path)
 
-    def extend(self, change: NameChange, *paths: str) -> None:
-        """Let a change have further names, which nobody else has."""
+    def extend(self, change: NameChange, *paths: str, tree: bool = False) -> None:
+        """Let a change have further names, which nobody else has; `tree`: and what is beneath all of them."""
         change.paths = (*change.paths, *paths)
         self._by_path.update(dict.fromkeys(paths, change))
+        if tree and not change.tree:
+            change.tree = True
+            self._trees += 1
 
     def at(self, path: str) -> NameChange | None:
         """Whoever changes a name just now, or that of a directory above it."""
         return self._by_path.get(path) or next(self._above(path), None)
+
+    def met_by(self, path: str, tree: bool) -> "Iterator[NameChange]":
+        """Those in whose way is who changes a name; `tree`: and what is beneath it."""
+        found = self.at(path)
+        if found is not None:
+            yield found
+        if tree:
+            yield from self.beneath(path)
+
+    def all(self) -> "Iterator[NameChange]":
+        """Every change there is."""
+        return iter(dict.fromkeys(self._by_path.values()))
 
     def beneath(self, directory: str) -> Iterator[NameChange]:
         """Those who change names beneath a directory."""

@@ -163,6 +163,10 @@ class Watchers:
         if self.local is not None:
             self.local.watchers_changed()
 
+    def has(self, watcher: Watcher) -> bool:
+        """Whether it is entered, still."""
+        return watcher in self._by_path.get(watcher.path, ())
+
     def remove(self, watcher: Watcher) -> None:
         """Forget a watcher; what waits in it ends with NOTIFY_CLEANUP."""
         if self.local is not None:
@@ -187,29 +191,34 @@ class Watchers:
     # `by` is for directory leases, which their own holders do not break: see `Watcher.add`.
 
     def added(self, path: str, directory: bool, by: bytes = b"") -> None:
-        """A file or directory has got a name."""
-        self._report(_name_filter(directory), by, (n.FILE_ACTION_ADDED, path))
+        """A file or directory has got a name. Names are told of in this process only (see `name_changes`)."""
+        self.report_here(_name_filter(directory), by, (n.FILE_ACTION_ADDED, path))
 
     def removed(self, path: str, directory: bool, by: bytes = b"") -> None:
         """A file or directory has lost a name."""
-        self._report(_name_filter(directory), by, (n.FILE_ACTION_REMOVED, path))
+        self.report_here(_name_filter(directory), by, (n.FILE_ACTION_REMOVED, path))
 
     def modified(self, path: str, changed: int, by: bytes = b"") -> None:
         """A file has changed; `changed`: FILE_NOTIFY_CHANGE_* of what did."""
-        if self.local is not None:
-            self.local.settle(path)
-        self._report(changed, by, (n.FILE_ACTION_MODIFIED, path))
+        settles = self.local is not None and self.local.settle(path)
+        self._modified(path, changed, by, settles)
 
     def being_written(self, path: str) -> None:
         """A file has begun to change; it is `modified` when it is closed, and then listed as it is."""
-        self._report(n.WRITTEN, UNLISTED, (n.FILE_ACTION_MODIFIED, path))
+        self._modified(path, n.WRITTEN, UNLISTED, False)
+
+    def _modified(self, path: str, changed: int, by: bytes, settles: bool) -> None:
+        event = n.FILE_ACTION_MODIFIED, path
+        if self._peers is not None:
+            self._peers.report(changed, by, (event,), settles)
+        self.report_here(changed, by, event)
 
     def renamed(self, source: str, target: str, directory: bool, by: bytes = b"") -> None:
         """A name has become another. In one directory that is a pair of records, else it goes here and comes there."""
         changed = _name_filter(directory)
         if _parent(source) == _parent(target):
             old, new = n.FILE_ACTION_RENAMED_OLD_NAME, n.FILE_ACTION_RENAMED_NEW_NAME
-            self._report(changed, by, (old, source), (new, target))
+            self.report_here(changed, by, (old, source), (new, target))
         else:
             self.removed(source, directory, by)
             self.added(target, directory, by)
@@ -240,14 +249,8 @@ class Watchers:
                 start = len(watcher.path) + 1 if watcher.path else 0
                 watcher.add([NotifyRecord(action, f"{nt_path(path[start:])}:{stream}")], by)
 
-    def _report(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
-        """MS-FSA 2.1.4.1. All `events` are in one directory, and reach each watcher together."""
-        if self._peers is not None:
-            self._peers.report(changed, by, events)
-        self.report_here(changed, by, *events)
-
     def report_here(self, changed: int, by: bytes, *events: tuple[int, str]) -> None:
-        """Tell who watches in this process."""
+        """MS-FSA 2.1.4.1, for who watches in this process. `events` are in one directory, and are told together."""
         for watcher in self.watching(events[0][1]):
             if watcher.completion_filter & changed:
                 start = len(watcher.path) + 1 if watcher.path else 0

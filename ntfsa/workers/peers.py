@@ -63,6 +63,11 @@ class Peers:
         """The number of this worker itself."""
         return self._state.number
 
+    @property
+    def others(self) -> frozenset[int]:
+        """The numbers of the others that are there."""
+        return frozenset(self._others)
+
     def handle(self, topic: str, handler: Handler) -> None:
         """Have this done about a topic."""
         self._handlers[topic] = handler
@@ -71,10 +76,11 @@ class Peers:
         """Tell the others, or some of them."""
         self._state.post(self._others if to is None else to, (WORD, topic, arguments))
 
-    def ask(self, topic: str, *arguments: Any, to: Iterable[int] | None = None) -> list[Any]:
+    def ask(self, topic: str, *arguments: Any, to: Iterable[int] | None = None, for_certain: bool = False) -> list[Any]:
         """Ask the others, or those of some that are there, and wait; the answers of those who gave one.
 
-        Raises RequestCancelled, and what was asked goes on.
+        Raises RequestCancelled, and what was asked goes on. `for_certain`: the answers are waited for all the same,
+        and whoever asks is cancelled where he waits next.
         """
         awaited = self._others & set(to) if to is not None else set(self._others)
         if not awaited:
@@ -84,9 +90,23 @@ class Peers:
         question = self._questions[number] = _Question(awaited)
         try:
             self._state.post(awaited, (QUESTION, number, topic, arguments))
-            return list(engine.wait(question.future))
+            return list(self._waited(question) if for_certain else engine.wait(question.future))
         finally:
             del self._questions[number]
+
+    def _waited(self, question: _Question) -> list[Any]:
+        cancelled = None
+        while not question.future.done():
+            try:
+                engine.wait(asyncio.shield(question.future))
+            except engine.RequestCancelled as reason:
+                if self._engine.closed:
+                    raise
+                cancelled = reason
+        task = engine.current_task()
+        if cancelled is not None and task is not None:
+            task.cancel(cancelled)
+        return question.future.result()
 
     def receive(self, letter: Letter) -> None:
         """Do what a letter says that is no message of the registry."""

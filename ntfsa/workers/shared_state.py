@@ -78,6 +78,7 @@ class SharedState:
         self.doomed = self._env.open_db(b"doomed")
         self.kept = self._env.open_db(b"kept")
         self.awaited = self._env.open_db(b"awaited")
+        self.changes = self._env.open_db(b"changes")
         self._letters = self._env.open_db(b"letters")
 
     def reading(self, db: Any) -> Any:
@@ -88,12 +89,18 @@ class SharedState:
         """A step, for a with block. Raises INSUFFICIENT_RESOURCES where there is no memory for it."""
         return Step(self, self._env.begin(write=True, db=db))
 
-    def put_letter(self, step: "Step", worker: int, letter: Letter) -> None:
-        """Have a letter in a worker's box as part of a step."""
+    def put_letter(self, step: "Step", worker: int, letter: Letter, box: Any = None, ring: bool = True) -> None:
+        """Have a letter in a worker's box as part of a step. `box`: `changes`, for those that are about changes."""
         key = _LETTER.pack(worker, step.transaction.id(), step.letters)
-        step.transaction.put(key, marshal.dumps(letter), db=self._letters)
+        step.transaction.put(key, marshal.dumps(letter), db=self._letters if box is None else box)
         step.letters += 1
-        step.rung.add(worker)
+        if ring:
+            step.rung.add(worker)
+
+    def has_letters(self, transaction: Any, box: Any) -> bool:
+        """Whether there is something in this worker's box."""
+        cursor = transaction.cursor(db=box)
+        return bool(cursor.set_range(bytes((self.number,)))) and cursor.key()[0] == self.number
 
     def post(self, workers: Iterable[int], letter: Letter) -> None:
         """Put a letter into the boxes of workers."""
@@ -108,11 +115,11 @@ class SharedState:
             with contextlib.suppress(OSError):
                 os.eventfd_write(bell, 1)
 
-    def collect(self) -> list[Letter]:
+    def collect(self, box: Any = None) -> list[Letter]:
         """Take the letters out of this worker's box, the oldest first."""
         found = []
         prefix = bytes((self.number,))
-        with self._env.begin(write=True, db=self._letters) as transaction:
+        with self._env.begin(write=True, db=self._letters if box is None else box) as transaction:
             cursor = transaction.cursor()
             there = cursor.set_range(prefix)
             while there and cursor.key()[:1] == prefix:
@@ -120,13 +127,16 @@ class SharedState:
                 there = cursor.delete() and bool(cursor.key())
         return found
 
-    def answer_bell(self, loop: asyncio.AbstractEventLoop, read: Callable[[Letter], None]) -> None:
-        """Have each letter read on the loop from now on."""
+    def answer_bell(
+        self, loop: asyncio.AbstractEventLoop, read: Callable[[Letter], None], read_changes: Callable[[], object]
+    ) -> None:
+        """Have each letter read on the loop from now on, and before them those that are about changes."""
         bell = self._bells[self.number]
 
         def rung() -> None:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(bell)
+            read_changes()
             for letter in self.collect():
                 read(letter)
 

@@ -6,22 +6,37 @@ that another changes.
 """
 
 import marshal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.naming.doomed import Doomed, DoomedNames
 from lamina.ntfsa.naming.moving import move_opens
 from lamina.ntfsa.notify.change_notify import watched_elsewhere
+from lamina.ntfsa.notify.foreign_changes import (
+    BEGUN,
+    CLOSED,
+    ENDED,
+    OPENED,
+    REPORT,
+    SETTLED,
+    STREAM,
+    WRITES,
+    ForeignChange,
+    ForeignChanges,
+    to_plain,
+)
+from lamina.ntfsa.notify.name_changes import Announced, NameChange
 from lamina.ntfsa.status import NtStatus
 from lamina.ntfsa.times.archive import note_locally
 from lamina.ntfsa.workers.awaited_names import awaited_in
 from lamina.ntfsa.workers.numbers import worker_of
 from lamina.ntfsa.workers.peers import Peers
-from lamina.ntfsa.workers.shared_state import SharedState, packed_key
+from lamina.ntfsa.workers.shared_changes import SharedChanges
+from lamina.ntfsa.workers.shared_state import Letter, SharedState, packed_key
+from lamina.vfs_modules.changes import Change
 
 if TYPE_CHECKING:
-    from lamina.ntfsa.notify.watchers import Watchers
     from lamina.ntfsa.record import FileKey, FileRecord
     from lamina.ntfsa.volume import NtVolume
 
@@ -31,8 +46,6 @@ _ATTRIBUTES: Final = "attributes"
 _DIRECTORY_GOES: Final = "directory goes"
 _WATCHING: Final = "watching"
 _WATCHES: Final = "watches"
-_REPORT: Final = "report"
-_STREAM: Final = "stream changed"
 
 
 def name_of(volume: "NtVolume") -> str:
@@ -49,6 +62,7 @@ class VolumesOfPeers:
         self._volumes: dict[str, list[NtVolume]] = {}
         self.moved_here: Callable[[NtVolume, str], None] = lambda _volume, _path: None
         """Told of what is called `path` in the chain now, because another worker has renamed it. May wait."""
+        self.changes = SharedChanges(state, self._of)
         handlers: dict[str, Callable[..., object]] = {
             _BENEATH: self._beneath,
             _MOVED: self._moved,
@@ -56,8 +70,6 @@ class VolumesOfPeers:
             _DIRECTORY_GOES: self._directory_goes,
             _WATCHING: self._watching,
             _WATCHES: self._watches,
-            _REPORT: self._report,
-            _STREAM: self._stream,
         }
         for topic, handler in handlers.items():
             peers.handle(topic, handler)
@@ -70,7 +82,7 @@ class VolumesOfPeers:
         volume.doomed = SharedDoomed(self.state, name)
         volume.awaited = awaited_in(self.state, volume, name)
         self._volumes.setdefault(name, []).append(volume)
-        for worker in self.peers.ask(_WATCHES, name):
+        for worker in self.peers.ask(_WATCHES, name, self.peers.number):
             volume.peers.watched_by(worker, True)
 
     def leave(self, volume: "NtVolume") -> None:
@@ -87,6 +99,8 @@ class VolumesOfPeers:
         return list({open_.file_key for volume in self._of(name) for open_ in volume.opens_beneath(path)})
 
     def _moved(self, name: str, key: "FileKey", source: str, target: str, directory: bool) -> bool:
+        # What has been told of before is told under the old names.
+        self.changes.read()
         for volume in self._of(name):
             move_opens(volume, key, (source, target), directory)
             self.moved_here(volume, target)
@@ -108,27 +122,18 @@ class VolumesOfPeers:
                 volume.peers.watched_by(worker, begins)
         return True
 
-    def _watches(self, name: str) -> int | None:
-        watches = any(volume.peers is not None and volume.peers.watches for volume in self._of(name))
-        return self.peers.number if watches else None
-
-    def _report(self, name: str, changed: int, by: bytes, events: tuple[tuple[int, str], ...]) -> None:
-        for watchers in self._watchers(name):
-            watchers.report_here(changed, by, *events)
-
-    def _stream(self, name: str, path: str, stream: str, action: int, changed: int, by: bytes) -> None:
-        for watchers in self._watchers(name):
-            watchers.stream_changed_here(path, stream, action, changed, by)
-
-    def _watchers(self, name: str) -> "Iterator[Watchers]":
-        for volume in self._of(name):
-            if volume.watchers is not None:
-                yield volume.watchers
+    def _watches(self, name: str, worker: int) -> int | None:
+        found = [volume.peers for volume in self._of(name) if volume.peers is not None]
+        for peers in found:
+            peers.announce_to((worker,))
+        return self.peers.number if any(peers.watches for peers in found) else None
 
     def _lost(self, worker: int) -> None:
+        self.changes.read()
         for volumes in self._volumes.values():
             for volume in volumes:
                 if volume.peers is not None:
+                    volume.peers.foreign.lost(worker)
                     volume.peers.watched_by(worker, False)
 
 
@@ -136,10 +141,13 @@ class VolumePeers:
     """What a volume asks of and tells the same share on other workers. `watches`: somebody watches here."""
 
     def __init__(self, volumes: VolumesOfPeers, volume: "NtVolume") -> None:
+        self.foreign = ForeignChanges(volume)
         self._peers = volumes.peers
+        self._changes = volumes.changes
         self._volume = volume
         self._name = name_of(volume)
         self._watching: set[int] = set()
+        self._confirmed = False
         self.watches = False
 
     # -- names ----------------------------------------------------------------------------------------------------
@@ -172,35 +180,102 @@ class VolumePeers:
 
     def begin_watching(self) -> None:
         """From now on changes that are made elsewhere are told here; waits until that is so."""
-        if not self.watches:
+        if not self._confirmed:
             self.watches = True
-            self._peers.ask(_WATCHING, self._name, self._peers.number, True)
+            self.announce_to(self._peers.others)
+            self._peers.ask(_WATCHING, self._name, self._peers.number, True, for_certain=True)
+            self._confirmed = self.watches
 
     def end_watching(self) -> None:
         """Nobody watches here any more."""
         if self.watches:
-            self.watches = False
+            self.watches = self._confirmed = False
             self._peers.tell(_WATCHING, self._name, self._peers.number, False)
 
     def watched_by(self, worker: int, begins: bool) -> None:
         """Whether somebody watches on another worker."""
         (self._watching.add if begins else self._watching.discard)(worker)
         watched_elsewhere(self._volume, bool(self._watching))
+        if begins:
+            self.announce_to(self._peers.others)
 
     @property
     def is_watched(self) -> bool:
         """Whether somebody watches on another worker."""
         return bool(self._watching)
 
-    def report(self, changed: int, by: bytes, events: tuple[tuple[int, str], ...]) -> None:
+    def read_changes(self) -> bool:
+        """Know what others have done by now, and tell those who watch. False where that is being done already."""
+        return self._changes.read()
+
+    # What follows are the letters of `ForeignChanges`.
+
+    def _letter(self, kind: str, *what: Any) -> Letter:
+        return (kind, self._name, self._peers.number, *what)
+
+    def name_change_begins(self, change: "NameChange") -> bool:
+        """Somebody is about to change names here. False where there is news of others, so that he must look again."""
+        if not self.watches and not self._watching:
+            return True
+        announced = Announced(self._changes.new_number(), self._peers.others)
+        letter = self._letter(BEGUN, announced.number, change.paths, change.tree)
+        if not self._changes.post_first(announced.to, letter):
+            return False
+        change.announced = announced
+        return True
+
+    def announce_to(self, workers: Iterable[int]) -> None:
+        """Others are to know what is being done just now."""
+        for change in self._volume.name_changes.all():
+            if isinstance(change, ForeignChange):
+                continue
+            known = change.announced or Announced(self._changes.new_number(), frozenset())
+            news = frozenset(workers) - known.to
+            change.announced = known._replace(to=known.to | news)
+            self._changes.post(news, self._letter(BEGUN, known.number, change.paths, change.tree))
+
+    def name_change_ended(
+        self, change: "NameChange", caused: Iterable[Change], reports: Iterable[tuple[Change, bytes]], certain: bool
+    ) -> None:
+        """It is over; `reports`: what is to be told of it."""
+        announced = change.announced
+        number, to = announced or (0, frozenset())
+        to |= self._watching
+        if to:
+            told = tuple((to_plain(report), by) for report, by in reports)
+            letter = self._letter(ENDED, number, change.paths, tuple(map(to_plain, caused)), told, certain)
+            self._changes.post_for_certain(to, letter)
+
+    def window_opens(self, paths: Sequence[str]) -> Announced | None:
+        """What files hold is about to change."""
+        if not self._watching:
+            return None
+        announced = Announced(self._changes.new_number(), frozenset(self._watching))
+        self._changes.post(announced.to, self._letter(OPENED, announced.number, tuple(paths)), ring=False)
+        return announced
+
+    def window_closes(self, announced: Announced, done: bool) -> None:
+        """That is over."""
+        self._changes.post_for_certain(announced.to, self._letter(CLOSED, announced.number, done))
+
+    def writes(self, path: str) -> None:
+        """A file is about to be written to, of which will be told: by a report that settles it, or `settled`."""
+        self._changes.post(self._watching, self._letter(WRITES, path), ring=False)
+
+    def settled(self, path: str) -> None:
+        """Nothing is to be told of it any more."""
+        if self._watching:
+            self._changes.post_for_certain(self._watching, self._letter(SETTLED, path))
+
+    def report(self, changed: int, by: bytes, events: tuple[tuple[int, str], ...], settles: bool) -> None:
         """Tell who watches elsewhere; see `Watchers`."""
         if self._watching:
-            self._peers.tell(_REPORT, self._name, changed, by, events, to=self._watching)
+            self._changes.post(self._watching, self._letter(REPORT, changed, by, events, settles))
 
     def stream_changed(self, path: str, stream: str, action: int, changed: int, by: bytes) -> None:
         """The same of a stream."""
         if self._watching:
-            self._peers.tell(_STREAM, self._name, path, stream, action, changed, by, to=self._watching)
+            self._changes.post(self._watching, self._letter(STREAM, path, stream, action, changed, by))
 
 
 class SharedDoomed(DoomedNames):
