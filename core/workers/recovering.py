@@ -6,6 +6,7 @@ all that is done. A worker that comes later, in the place of one that has ended,
 """
 
 import asyncio
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -33,7 +34,7 @@ _SLOTS: Final = 1 << 30
 
 def home_of(client_guid: bytes, count: int) -> int:
     """Which of so many workers a client is to come to that was there before the server's start. Pure."""
-    return crc32(client_guid) % count + 1
+    return int.from_bytes(blake2b(client_guid, digest_size=8).digest()) % count + 1
 
 
 class Recovery:

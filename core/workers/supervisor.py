@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from lamina.core.runtime import StartError
 from lamina.core.settings import Limits
+from lamina.core.workers.common_folder import Hold, make_folder
 from lamina.core.workers.link import Link, pair
 from lamina.core.workers.placement import Placement
 from lamina.core.workers.reception import Reception
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 _SHORT_LIFE: Final = 10.0
 _LONGEST_PAUSE: Final = 30.0
 _SECONDS_TO_END: Final = 20.0
-_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 class _Placed(NamedTuple):
@@ -70,6 +69,7 @@ class Supervisor:
         self.workers: dict[int, Worker] = {}
         self.statistics: Counter[str] = Counter()
         self.folder = ""
+        self._hold: Hold | None = None
         self.restarts = 0
         self._command = tuple(command)
         self._loop = asyncio.get_running_loop()
@@ -89,7 +89,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start the workers and return when all are ready. Raises StartError."""
-        self.folder = tempfile.mkdtemp(prefix="lamina-", dir=_IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None)
+        self.folder, self._hold = make_folder()
         self._bells = {number: os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for number in self._all()}
         self._state = SharedState(Path(self.folder), 0, self._bells)
         for number in self._all():
@@ -262,5 +262,6 @@ class Supervisor:
             self._state.close()
         for bell in self._bells.values():
             os.close(bell)
-        if self.folder:
+        if self._hold is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._hold.close()

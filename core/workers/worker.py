@@ -26,6 +26,7 @@ from lamina.core.server import new_event_loop
 from lamina.core.stalls import Watchdog
 from lamina.core.status import status_command
 from lamina.core.tracing import trace_command
+from lamina.core.workers.common_folder import hold_folder
 from lamina.core.workers.crew import Crew
 from lamina.core.workers.link import Link
 from lamina.core.workers.moving import Mover, messages_of
@@ -69,6 +70,7 @@ async def _serve(seat: Seat, work: Work) -> None:
         # The terminal sends them to every process; what they mean is the supervisor's to say.
         signal.signal(ignored, signal.SIG_IGN)
     join(seat.folder, seat.number)
+    hold = hold_folder(seat.folder)
     engine = Engine(loop)
     state = SharedState(Path(seat.folder), seat.number, seat.bells)
     try:
@@ -90,6 +92,7 @@ async def _serve(seat: Seat, work: Work) -> None:
     finally:
         engine.close()
         state.close()
+        hold.close()
 
 
 def _crew(seat: Seat, state: SharedState, engine: Engine) -> Crew:

@@ -206,11 +206,13 @@ def _write(client: WireClient, file: Open, number: int, replay: int) -> None:
     assert decode_write_response(answer.message).written == len(data)
 
 
-def connecting(user: User, port: Callable[[], int], timeout: float, share: str = "data") -> Callable[[int], WireClient]:
+def connecting(
+    user: User, port: Callable[[], int], timeout: float, share: str = "data", guid: bytes = b"persistent guid "
+) -> Callable[[int], WireClient]:
     """How a client connects: with a tree, saying which session it has lost."""
 
     def connect(lost_session: int) -> WireClient:
-        client = WireClient("127.0.0.1", port(), timeout, b"persistent guid ")
+        client = WireClient("127.0.0.1", port(), timeout, guid)
         try:
             client.negotiate()
             client.session_setup(user.name, user.password, previous_session_id=lost_session)
@@ -224,9 +226,9 @@ def connecting(user: User, port: Callable[[], int], timeout: float, share: str =
 
 
 @contextlib.contextmanager
-def writing(connect: Callable[[int], WireClient]) -> Iterator[PersistentWriter]:
+def writing(connect: Callable[[int], WireClient], name: str = "records") -> Iterator[PersistentWriter]:
     """A writer in a thread of its own; at the end it has closed its file, and its errors are the test's."""
-    writer = PersistentWriter(connect)
+    writer = PersistentWriter(connect, name)
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -1,5 +1,8 @@
 """A server that is started again after it was killed or stopped: on its port, with its shares and store of opens."""
 
+import os
+import signal
+from collections.abc import Collection
 from pathlib import Path
 
 from lamina.vfs_modules.stock.persisting.record_store import RecordStore
@@ -21,6 +24,15 @@ class Machine:
     def crash(self) -> None:
         assert self._process is not None
         self._process.kill()
+
+    def crash_workers(self, numbers: Collection[int] = ()) -> None:
+        """The same for some of its worker processes; without numbers for all of them, and the server with them."""
+        assert self._process is not None
+        pids = {int(number): pid for number, pid in self._process.ask("workers").items()}
+        for number in numbers or pids:
+            os.kill(pids[number], signal.SIGKILL)
+        if not numbers:
+            self.crash()
 
     def stop(self) -> None:
         assert self._process is not None
