@@ -7,26 +7,26 @@ The generic cell rate algorithm (ITU-T I.371): one number, the time until which 
 class Pace:
     """`rate` units a second; `burst` is how many may be taken at once after a rest."""
 
-    __slots__ = ("_burst_seconds", "_paid_until", "rate")
+    __slots__ = ("_burst_seconds", "paid_until", "rate")
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate = rate
         self._burst_seconds = burst / rate
-        self._paid_until = float("-inf")
+        self.paid_until = float("-inf")
 
     def take(self, amount: float, now: float) -> float:
         """Take some; how many seconds to wait before using it. Whoever comes first waits least.
 
         More than a burst at once waits as a burst does; what comes after it waits for it.
         """
-        begin, seconds = max(self._paid_until, now), amount / self.rate
-        self._paid_until = begin + seconds
+        begin, seconds = max(self.paid_until, now), amount / self.rate
+        self.paid_until = begin + seconds
         return max(0.0, begin + min(seconds, self._burst_seconds) - self._burst_seconds - now)
 
     def give_back(self, amount: float) -> None:
         """Give back what was taken and not used."""
-        self._paid_until -= amount / self.rate
+        self.paid_until -= amount / self.rate
 
     def is_idle(self, now: float) -> bool:
         """Whether all that was taken is paid for: a new pace would do the same."""
-        return self._paid_until <= now
+        return self.paid_until <= now

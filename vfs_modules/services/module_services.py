@@ -3,13 +3,14 @@
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lamina.vfs_modules.places import Places
 from lamina.vfs_modules.services.health import HealthReport
 from lamina.vfs_modules.services.log import ModuleLog
 from lamina.vfs_modules.services.metrics import Metrics
 from lamina.vfs_modules.services.shared import SharedValues
 from lamina.vfs_modules.services.storage import Storage
 from lamina.vfs_modules.services.surroundings import Surroundings, Where, surrounded, tell
-from lamina.vfs_modules.services.turns import Turns
+from lamina.vfs_modules.services.turns import Turns, places
 from lamina.vfs_modules.turn import Turn
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class ModuleServices:
         Who holds one takes no other of the same `kind`, of those that the module has. From `connect` to `disconnect`.
         """
         return self._turns_of_scope.of(key, kind)
+
+    def places(self, count: int) -> Places:
+        """So many places, each for a request in a with block, in all processes of the server together; more wait."""
+        return places(self._scope(), count)
 
     def announce(self, kind: str, **details: Any) -> None:
         """Tell those who listen to `event`: `kind` is a dotted name, the details are plain values.

@@ -3,8 +3,10 @@
 Who is too fast waits; nobody else does. The first to come is the first to go on.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
+from struct import Struct
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -14,6 +16,8 @@ from lamina.vfs_modules.engine import sleep
 from lamina.vfs_modules.module import ModuleOptions, VfsModule
 from lamina.vfs_modules.operations import OPERATIONS, Operation
 from lamina.vfs_modules.pace import Pace
+from lamina.vfs_modules.processes import place
+from lamina.vfs_modules.services import SharedValues, Values
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 _NEVER: Final = frozenset({"close", "open_root"})
@@ -33,14 +37,53 @@ class RateLimitOptions(ModuleOptions):
     burst: float = Field(default=1.0, gt=0, le=3600, description="for how many seconds' worth one may save up")
 
 
+_BYTES, _OPERATIONS = b"b", b"o"
+
+_Make = Callable[[bytes, float, float], Pace]
+"""Makes one of these two paces."""
+
+_PAID: Final = Struct("<d")
+
+
+class SharedPace(Pace):
+    """A pace that all processes keep to together: each looks how far the others have come."""
+
+    __slots__ = ("_key", "_values")
+
+    def __init__(self, values: SharedValues, key: bytes, rate: float, burst: float) -> None:
+        super().__init__(rate, burst)
+        self._values = values
+        self._key = key
+
+    def take(self, amount: float, now: float) -> float:
+        """Take some, after all that anybody has taken."""
+        with self._values.step() as step:
+            self._load(step)
+            delay = super().take(amount, now)
+            step.put(self._key, _PAID.pack(self.paid_until))
+        return delay
+
+    def give_back(self, amount: float) -> None:
+        """Give back what was not used."""
+        with self._values.step() as step:
+            self._load(step)
+            super().give_back(amount)
+            step.put(self._key, _PAID.pack(self.paid_until))
+
+    def _load(self, step: Values) -> None:
+        value = step.get(self._key)
+        if value is not None:
+            self.paid_until = _PAID.unpack(value)[0]
+
+
 class _Limits:
     """The paces of one user, or of the share; None where there is no limit."""
 
     __slots__ = ("bandwidth", "operations")
 
-    def __init__(self, bandwidth: int, operations: int, burst: float) -> None:
-        self.bandwidth = Pace(bandwidth, bandwidth * burst) if bandwidth else None
-        self.operations = Pace(operations, max(1.0, operations * burst)) if operations else None
+    def __init__(self, bandwidth: int, operations: int, burst: float, make: _Make) -> None:
+        self.bandwidth = make(_BYTES, bandwidth, bandwidth * burst) if bandwidth else None
+        self.operations = make(_OPERATIONS, operations, max(1.0, operations * burst)) if operations else None
 
     def paces(self) -> list[Pace]:
         return [pace for pace in (self.bandwidth, self.operations) if pace is not None]
@@ -81,8 +124,22 @@ class RateLimitModule(VfsModule):
         chosen = self.options
         self._limits_bytes = bool(chosen.user_bandwidth or chosen.share_bandwidth)
         self._limits_operations = bool(chosen.user_operations or chosen.share_operations)
-        self._share = _Limits(chosen.share_bandwidth, chosen.share_operations, chosen.burst)
         self._users: dict[str, _Limits] = {}
+
+    def one_process(self) -> str:
+        """Where several processes limit somebody, they share what he has used; their clock is one."""
+        return ""
+
+    @functools.cached_property
+    def _share(self) -> _Limits:
+        chosen = self.options
+        return _Limits(chosen.share_bandwidth, chosen.share_operations, chosen.burst, self._maker("share"))
+
+    def _maker(self, whose: str) -> _Make:
+        """Makes the paces of a user, by his SID, or of the share."""
+        if place() is None:
+            return lambda what, rate, burst: Pace(rate, burst)
+        return lambda what, rate, burst: SharedPace(self.shared, what + whose.encode(), rate, burst)
 
     def around(self, operation: Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         """Let the operation wait for its turn, where there is a limit for it and it may wait."""
@@ -128,7 +185,8 @@ class RateLimitModule(VfsModule):
             if len(self._users) >= _MANY_USERS:
                 self._forget_idle(now)
             chosen = self.options
-            found = _Limits(chosen.user_bandwidth, chosen.user_operations, chosen.burst)
+            make = self._maker(token.user_sid)
+            found = _Limits(chosen.user_bandwidth, chosen.user_operations, chosen.burst, make)
             self._users[token.user_sid] = found
         return found
 

@@ -16,8 +16,8 @@ from lamina.vfs_modules.engine import aside
 from lamina.vfs_modules.extensions import StatusError
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ShareInfo, VfsModule
+from lamina.vfs_modules.open_paths import OpenPath, open_paths
 from lamina.vfs_modules.operations import Access, DirectoryEntry, FileStat, OpenHow, Operation, Target
-from lamina.vfs_modules.places import Places
 from lamina.vfs_modules.stock.scanning.clamd import Clamd
 from lamina.vfs_modules.stock.scanning.clamd_protocol import Outcome, Verdict
 from lamina.vfs_modules.stock.scanning.options import VirusScanOptions
@@ -33,15 +33,20 @@ _VERSION_NS: Final = 60_000_000_000
 
 
 class _Watched:
-    """What is kept of an open file or directory. `path`: from the share's root, as it was opened or renamed since.
+    """What is kept of an open file or directory. `place`: where a file is by now that is open to be written to.
 
     `reader`: a handle to scan through, where the file is open for writing only.
     """
 
-    __slots__ = ("path", "reader", "writes")
+    __slots__ = ("_opened_as", "place", "reader")
 
-    def __init__(self, path: str, writes: bool, reader: VfsHandle | None) -> None:
-        self.path, self.writes, self.reader = path, writes, reader
+    def __init__(self, path: str, place: OpenPath | None = None, reader: VfsHandle | None = None) -> None:
+        self._opened_as, self.place, self.reader = path, place, reader
+
+    @property
+    def path(self) -> str:
+        """From the share's root, as it was opened or renamed since."""
+        return (self.place.path if self.place is not None else None) or self._opened_as
 
 
 class VirusScanModule(VfsModule):
@@ -59,16 +64,20 @@ class VirusScanModule(VfsModule):
         chosen = self.options
         self._scanner = Clamd(chosen.address, chosen.connect_timeout, chosen.io_timeout)
         self._verdicts = Verdicts(chosen.cache_entry_limit, chosen.cache_time_limit)
-        self._places = Places(chosen.parallel)
-        self._writers: set[_Watched] = set()
         self._asked_ns = 0
         self._works = True
 
     # Lifecycle.
 
+    def one_process(self) -> str:
+        """Each process has verdicts of its own on files as they are; the places at the scanner are for all."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Hold the root, and see whether the scanner is there: the log says so where it is not."""
         self._root = self.next.open_root(SERVER_TOKEN)
+        self._places = self.places(self.options.parallel)
+        self._paths = open_paths(self)
         self._quarantine = Quarantine(self.next, self._root, self.options)
         self._scans = self.metrics.counter("scans", "files and streams scanned")
         self._infected = self.metrics.counter("infected", "of these, infected ones")
@@ -133,7 +142,7 @@ class VirusScanModule(VfsModule):
         whole = self._path(directory, path)
         if handle.is_directory:
             if self.options.quarantines:
-                self.set_state(handle, _Watched(whole, False, None))
+                self.set_state(handle, _Watched(whole))
             return handle
         try:
             if how.access & Access.READ and self.options.scan_on_open:
@@ -170,26 +179,26 @@ class VirusScanModule(VfsModule):
             if (mine.dev, mine.ino) != (its.dev, its.ino):
                 self.next.close(SERVER_TOKEN, reader)
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
-        watched = _Watched(whole, True, reader)
-        self._writers.add(watched)
-        self.set_state(handle, watched)
+        self.set_state(handle, _Watched(whole, self._paths.add(whole), reader))
 
     def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
         """Close; a file that may have been written to is scanned before, and dealt with where it is infected."""
         watched: _Watched | None = self.state(handle)
-        if watched is None or not watched.writes:
+        if watched is None or watched.place is None:
             self.next.close(token, handle)
             return
         found: tuple[FileStat, Verdict] | None = None
+        path = watched.path
         try:
             found = self._examine_written(handle, watched)
+            path = watched.path
         finally:
-            self._writers.discard(watched)
+            self._paths.remove(watched.place)
             if watched.reader is not None:
                 self.next.close(SERVER_TOKEN, watched.reader)
             self.next.close(token, handle)
         if found is not None:
-            self._act(token, watched.path, *found)
+            self._act(token, path, *found)
 
     def _examine_written(self, handle: VfsHandle, watched: _Watched) -> tuple[FileStat, Verdict] | None:
         reader = watched.reader or handle
@@ -211,10 +220,7 @@ class VirusScanModule(VfsModule):
     ) -> None:
         """Rename, and know files that are open by their new names."""
         self.next.rename(token, source_directory, source, target_directory, target, replace)
-        old, new = self._path(source_directory, source), self._path(target_directory, target)
-        for watched in self._writers:
-            if watched.path == old or watched.path.startswith(old + "/"):
-                watched.path = new + watched.path[len(old) :]
+        self._paths.moved(self._path(source_directory, source), self._path(target_directory, target), True)
 
     def open_stream(self, token: ImpersonationToken, handle: VfsHandle, name: str, how: OpenHow) -> VfsHandle:
         """Open a stream; one that is to be read is scanned first, each time."""

@@ -245,8 +245,10 @@ def serve(seat: Seat, connection: Connection) -> None:
     try:
         in_request(body, _FOR_EVER)
     except Exception as error:
-        connection.send(("failed", f"{type(error).__name__}: {error}"))
-        raise
+        try:
+            connection.send(("failed", f"{type(error).__name__}: {error}"))
+        except OSError:
+            raise error from None  # nobody waits for an answer any more, but all look how a process ends
 
 
 def _answer(worker: Worker, connection: Connection) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from lamina.vfs_modules import engine, processes
 from lamina.vfs_modules.engine import Engine, breathe
+from lamina.vfs_modules.places import Places
 from lamina.vfs_modules.processes import Place
 from lamina.vfs_modules.services.shared import LmdbStore, MemoryStore, SharedStore, SharedValues
-from lamina.vfs_modules.services.turns import Turns, locks_of
+from lamina.vfs_modules.services.turns import Turns, locks_of, places
 from lamina.vfs_modules.stock.streams_xattr import StreamsXattrModule
 from lamina.vfs_modules.testing import local_chain
 
@@ -195,3 +197,21 @@ def test_what_is_shared_is_a_modules_own_and_outlives_its_chain(tmp_path: Path) 
     assert module.turn("a", 1) is module.turn("a", 1)
     for one in (chain, apart):
         one.disconnect()
+
+
+def test_places_are_for_the_requests_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_place", Place(str(tmp_path), 1))
+    crew = [places("scope", 2) for _ in range(2)]  # locks are of open files, and hold between these two
+    inside, most = [], []
+
+    def enter(places_: Places) -> None:
+        with places_:
+            inside.append(places_)
+            most.append(len(inside))
+            for _ in range(3):
+                breathe()
+            inside.remove(places_)
+
+    as_request(*(partial(enter, each) for each in crew * 4))
+    assert (max(most), len(most), inside) == (2, 8, [])
+    assert [each.free for each in crew] == [2, 2]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.operations import OPERATIONS, Access, OpenHow
 from lamina.vfs_modules.pace import Pace
+from lamina.vfs_modules.services.shared import MemoryStore, SharedValues
 from lamina.vfs_modules.stock.memory import MemoryBackend
-from lamina.vfs_modules.stock.rate_limit import RateLimitModule, RateLimitOptions
+from lamina.vfs_modules.stock.rate_limit import RateLimitModule, RateLimitOptions, SharedPace
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.testing.hand import Hand
 from lamina.vfs_modules.token import SERVER_TOKEN
@@ -166,3 +167,19 @@ def test_who_waits_stops_nobody_else() -> None:
         return waiting
 
     assert asyncio.run(serve())
+
+
+Steps = list[tuple[bool, bool, float, float]]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0, 50), st.floats(0, 5))))
+def test_two_processes_have_one_pace_together(steps: Steps) -> None:
+    values = SharedValues(MemoryStore(), "rate_limit")
+    alone, crew, now = Pace(10, 20), [SharedPace(values, b"key", 10, 20) for _ in range(2)], 0.0
+    for takes, which, amount, later in steps:
+        now += later
+        if takes:
+            assert crew[which].take(amount, now) == alone.take(amount, now)
+        else:
+            alone.give_back(amount)
+            crew[which].give_back(amount)
