@@ -5,6 +5,7 @@ same moments of the work. The timer here counts what the process itself has used
 kernel looks at it a hundred times a second or so: enough samples take ten seconds.
 """
 
+import dis
 import re
 import signal
 from collections import Counter
@@ -19,6 +20,7 @@ STOP: Final = signal.SIGUSR2
 END: Final = "end\n"
 """The last line of what is written."""
 
+_RESUME: Final = dis.opmap["RESUME"]
 _SECONDS: Final = 0.001
 _OURS: Final = re.compile(r".*/lamina/(?=(?:core|ntfsa|vfs_modules)/)")
 
@@ -47,6 +49,8 @@ class Sampler:
         signal.setitimer(signal.ITIMER_PROF, _SECONDS, _SECONDS)
 
     def _take(self, _number: int, frame: FrameType | None) -> None:
+        if frame is not None and _begins(frame):
+            frame = frame.f_back
         while frame is not None and not _OURS.match(frame.f_code.co_filename):
             frame = frame.f_back
         if frame is None:
@@ -60,3 +64,13 @@ class Sampler:
         lines = [f"{count} {path} {name}" for (path, name), count in self._found.items()]
         self._output.write("\n".join([*lines, END]))
         self._output.flush()
+
+
+def _begins(frame: FrameType) -> bool:
+    """Whether a function has just been called: what took the time was before it.
+
+    Python looks at signals when it begins a function and not while it is in the event loop's machine code or in the
+    kernel, so without this the first function that the loop calls would have its and the kernel's time.
+    """
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return at >= 0 and code[at] == _RESUME and code[at + 1] == 0

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,11 +111,17 @@ def test_time_is_shared_out_by_samples() -> None:
     assert rarely_left_out({"a": 0.1, "b": 2.0, "c": 1.0}, 1.0) == {"b": 2.0, "c": 1.0}
 
 
-def test_the_sampler_names_the_innermost_function_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = {}
-    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+@pytest.fixture
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+    """What a sampler does at each signal."""
+    found: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", found.__setitem__)
     monkeypatch.setattr(signal, "setitimer", lambda *_: None)
     Sampler(tmp_path / "found").install()
+    return found
+
+
+def test_the_sampler_names_the_innermost_function_of_ours(tmp_path: Path, handlers: dict[int, Any]) -> None:
     where = engine.__file__
     code = compile("def work():\n    look()\n\nclass Any: call = staticmethod(work)\n\nAny.call()", where, "exec")
     handlers[START](START, None)
@@ -128,6 +135,25 @@ def test_the_sampler_names_the_innermost_function_of_ours(tmp_path: Path, monkey
     handlers[signal.SIGPROF](signal.SIGPROF, None)
     handlers[STOP](STOP, None)
     assert (tmp_path / "found").read_text() == f"1 vfs_modules/engine.py work\n1 - -\n{END}"
+
+
+def test_what_was_before_a_function_is_not_that_functions(tmp_path: Path, handlers: dict[int, Any]) -> None:
+    source = "def begins():\n    pass\n\ndef calls():\n    begins()\n\ncalls()"
+    code = compile(source, engine.__file__, "exec")
+    handlers[START](START, None)
+
+    def look(frame: Any, event: str, _argument: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "begins":
+            handlers[signal.SIGPROF](signal.SIGPROF, frame)
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        exec(code, {})
+    finally:
+        sys.settrace(before)
+    handlers[STOP](STOP, None)
+    assert (tmp_path / "found").read_text() == f"1 vfs_modules/engine.py calls\n{END}"
 
 
 def test_a_profile_is_shown_as_text_and_as_tables() -> None:
