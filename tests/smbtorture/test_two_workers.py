@@ -35,13 +35,14 @@ def server() -> Iterator[ServerProcess]:
 
 
 def _parameters() -> list[object]:
-    quick = [test for test in select(load(), FAMILIES) if not test.slow and not test.share and test.expect == "pass"]
-    return [pytest.param(test, id=test.name) for test in quick]
+    quick = [test for test in select(load(), FAMILIES) if not test.slow and test.expect == "pass"]
+    return [pytest.param(test, id=test.name) for test in quick if test.share in ("", "persistent")]
 
 
 @pytest.mark.parametrize("test", _parameters())
 def test_two_workers(test: TortureTest, server: ServerProcess) -> None:
-    setup.fresh(server, "share")
-    outcome = run(test.name, "share", setup.target(server), setup.TIMEOUT, test.options)
+    share = test.share or "share"
+    setup.fresh(server, share)
+    outcome = run(test.name, share, setup.target(server), setup.TIMEOUT, test.options)
     unexpected = surprise(test, outcome)
     assert not unexpected, f"{unexpected}\n{outcome.output[-4000:]}"
