@@ -131,22 +131,30 @@ def _counted(name: str, found: Sequence[Result]) -> str:
 
 
 def as_markdown(results: Sequence[Result]) -> str:
-    """A table for the documentation: a line for each case, two columns and the verdict for each server."""
+    """Tables for the documentation, one for each server: a line for each workload and mode, what is reached in bold."""
+    counts = sorted({result.case.connections for result in results if result.case.workload != MEMORY})
     names = [name for name in (PLAIN, FULL, SYNC) if any(result.against == name for result in results)]
-    columns = " | ".join(f"{name}: goal | CPU × | rate ×" for name in names)
-    lines = [f"| workload | mode | connections | {columns} |", "| " + "--- | " * (3 + 3 * len(names))]
-    for case in dict.fromkeys(result.case for result in results):
-        mine = {result.against: result for result in results if result.case == case}
-        cells = " | ".join(_cells(mine.get(name)) for name in names)
-        lines.append(f"| {case.workload} | {case.mode} | {case.connections} | {cells} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(_server_table([result for result in results if result.against == name], counts) for name in names)
 
 
-def _cells(result: Result | None) -> str:
-    if result is None:
-        return " | | "
-    rate = "" if result.rate is None else _marked(result.rate, result.goal) + ("*" if result.held else "")
-    return f"{result.goal:g} | {_marked(result.cpu, result.goal)} | {rate}"
+def _server_table(results: Sequence[Result], counts: Sequence[int]) -> str:
+    columns = [column for count in counts or [1] for column in (f"CPU × ({count})", f"rate × ({count})")]
+    lines = [f"Against `{results[0].against}` (connections in brackets):", ""]
+    lines += [_line("workload", "mode", "goal", *columns), _line(*["---"] * (3 + len(columns)))]
+    for workload, mode in dict.fromkeys((result.case.workload, result.case.mode) for result in results):
+        found = [result for result in results if (result.case.workload, result.case.mode) == (workload, mode)]
+        cells = [cell for result in found for cell in _cells(result)]
+        lines.append(_line(workload, mode, f"{found[0].goal:g}", *cells, *[""] * (len(columns) - len(cells))))
+    return "\n".join([*lines, ""])
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(result: Result) -> tuple[str, str]:
+    rate = "" if result.rate is None else _marked(result.rate, result.goal) + ("\\*" if result.held else "")
+    return _marked(result.cpu, result.goal), rate
 
 
 def _marked(ratio: Ratio, goal: float) -> str:

@@ -86,11 +86,16 @@ def test_the_summary_counts_by_server() -> None:
     assert "3 goals: 1 reached, 1 CPU only, 0 rate only, 1 not reached" in text
 
 
-def test_the_table_for_the_documentation_has_a_line_for_each_case_and_says_what_is_reached() -> None:
-    other = result(0.5, 2.0)._replace(against=SYNC)
+def test_the_tables_for_the_documentation_have_a_line_for_each_case_and_say_what_is_reached() -> None:
+    one, four = result(2.0, 0.5), result(0.5, 2.0, held=True)._replace(case=CASE._replace(connections=4))
     memory = result(20.0, None)._replace(case=Case(MEMORY, "-", 0, 100))
-    lines = as_markdown([result(2.0, 0.5), other, memory]).splitlines()
-    assert len(lines) == 4
-    assert len({line.count("|") for line in lines}) == 1
-    assert "**2.00 (2.00-2.00)** | 0.50 (0.50-0.50)" in lines[2]
-    assert "0.50 (0.50-0.50) | **2.00 (2.00-2.00)**" in lines[2]
+    lines = as_markdown([one, four, memory, one._replace(against=SYNC)]).splitlines()
+    assert lines[0] == "Against `smbd` (connections in brackets):"
+    assert lines[2] == "| workload | mode | goal | CPU × (1) | rate × (1) | CPU × (4) | rate × (4) |"
+    assert lines[4].startswith(
+        "| echo | plain | 1 | **2.00 (2.00-2.00)** | 0.50 (0.50-0.50) | 0.50 (0.50-0.50) | **2.00"
+    )
+    assert lines[4].endswith("\\* |")
+    assert lines[5] == "| memory | - | 1 | **20 (20-20)** |  |  |  |"
+    assert len({line.count("|") for line in lines[2:6]}) == 1
+    assert "Against `smbd-sync` (connections in brackets):" in lines
