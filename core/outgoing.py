@@ -100,6 +100,11 @@ class Outgoing:
             # What is still in the processor's cache is cheaper to send; and the client need not wait for the rest.
             self.flush()
 
+    def add_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send bytes of a file behind all that is there."""
+        self.flush()
+        self._transport.send_file(descriptor, offset, count)
+
     def _end_part(self) -> None:
         self._frames.append(self.view[self._begun : self.used])
         self._gathered += self.used - self._begun

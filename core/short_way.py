@@ -71,6 +71,9 @@ _SMB_3_0: Final = int(Dialect.SMB_3_0)
 _SUCCESS: Final = NtStatus.SUCCESS
 _SMALL: Final = HEADROOM + READ_REPLY + SPARE
 
+BY_KERNEL: Final = 128 * 1024
+"""Bytes from which on the kernel is asked to send them from the file: a system call more, and two copies less."""
+
 _Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None", Fields]
 """A request: its message and channel, the session whose key it came with, what its reply is to be signed with, and its
 header."""
@@ -242,7 +245,8 @@ class ShortWay:
         if size != READ_REQUEST_SIZE or rdma or not self._begin(session, persistent, volatile, asked, length):
             return False
         if self._wary or length > LONGEST_IN_PAGE:
-            self._read_alone(asked, offset, length, minimum)
+            if length < BY_KERNEL or not self._let_kernel_read(asked, offset, length, minimum):
+                self._read_alone(asked, offset, length, minimum)
             return True
         task, out = self._task, self._out
         room = out.room(_SMALL + length)
@@ -275,6 +279,22 @@ class ShortWay:
             self._leave(task, error)
             return -1
         return count
+
+    def _let_kernel_read(self, asked: Fields, offset: int, length: int, minimum: int) -> bool:
+        """Answer with what the kernel sends from the file itself; False if it must be read."""
+        connection, open_, out = self._connection, self._open, self._connection.out
+        if self._now[2] is not None or self._now[3] is not None or connection.transport.unsent():
+            return False
+        assert open_.nt is not None
+        count = data.sendable(open_.nt, offset, length)
+        if not count or count < minimum:
+            return False
+        at = self._room()
+        pack_read(out.page, at, asked, connection.window.grant(asked[5]), self._flags(), count)
+        seal_frame(out.view, at, at + READ_REPLY + count, None)
+        out.used = at + READ_REPLY
+        out.add_file(open_.nt.data.fd, offset, count)
+        return True
 
     def _read_alone(self, asked: Fields, offset: int, length: int, minimum: int) -> None:
         """Read into a buffer of its own."""

@@ -36,6 +36,9 @@ _HIGH_WATER = 4 * 1024 * 1024
 _COPIED: Final = 64 * 1024
 """Bytes that are rather copied than left to be sent from a buffer that may be much larger."""
 
+_NUDGE: Final = 16 * 1024
+"""Bytes of a file that the event loop is left, so that it says when the kernel takes more."""
+
 
 class MessageSink(Protocol):
     """Whoever the messages are for: the connection."""
@@ -75,6 +78,8 @@ class TcpTransport(asyncio.BufferedProtocol):
         # While the client does not read its replies, its requests stay where they are.
         self._paused = False
         self._handing_over = False
+        # What is being sent of a file: a descriptor of our own, where it goes on, and how much is left.
+        self._file: tuple[int, int, int] | None = None
         self._transport: asyncio.Transport | None = None
         self._sink: MessageSink | None = None
         self.peer: tuple[str, int] = ("", 0)
@@ -104,6 +109,7 @@ class TcpTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the connection. Called by the event loop."""
         self._transport = None
+        self._end_file()
         self._fd = -1
         if self._sink is not None:
             self._sink.lost()
@@ -118,6 +124,10 @@ class TcpTransport(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The client reads again: go on with what had arrived. Called by the event loop."""
         self._paused = False
+        if self._file is not None:
+            self._go_on()
+            if self._paused or self._ended:
+                return
         if self._transport is not None:
             self._transport.resume_reading()
         if self._sink is not None and not self._handing_over:
@@ -249,15 +259,89 @@ class TcpTransport(asyncio.BufferedProtocol):
                 return True
             if sent == size:
                 return True
+        if self._file is not None:
+            self._read_on(self._file[2])
         if size - sent > _COPIED:
             transport.writelines(_after(chunks, sent))
             return False
         transport.write(b"".join(_after(chunks, sent)))
         return True
 
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send bytes of a file behind all that was sent, without a copy (sendfile(2)).
+
+        Those that the kernel does not take at once it is given as soon as it takes more; until then no message is
+        handed over. What the file has no more by then is sent as zeros, as the client waits for so many bytes.
+        """
+        if self._transport is None or self._transport.is_closing():
+            return
+        self.bytes_sent += count
+        left = self._push(descriptor, offset, count)
+        if left:
+            self._file = os.dup(descriptor), offset + count - left, left
+            # So the event loop says at once when it has to wait, and when it need not any more.
+            self._transport.set_write_buffer_limits(0)
+            self._go_on()
+
+    def _push(self, descriptor: int, offset: int, count: int) -> int:
+        """Give the kernel bytes of a file; how many are left."""
+        assert self._transport is not None
+        if self._transport.get_write_buffer_size():
+            return count
+        try:
+            while count and (taken := os.sendfile(self._fd, descriptor, offset, count)):
+                offset += taken
+                count -= taken
+        except OSError:
+            # Where it is not that the kernel takes no more, reading the file or writing to the socket will show it.
+            pass
+        return count
+
+    def _go_on(self) -> None:
+        """Send what is left of the file until the event loop has to wait for the client."""
+        while self._file is not None and not self._paused:
+            if self._transport is None or self._transport.is_closing():
+                self._end_file()
+                return
+            descriptor, offset, before = self._file
+            left = self._push(descriptor, offset, before)
+            self._file = descriptor, offset + before - left, left
+            self._read_on(_NUDGE)
+
+    def _read_on(self, most: int) -> None:
+        """Leave up to so many bytes of what is left of the file to the event loop."""
+        transport, file = self._transport, self._file
+        if transport is None or file is None:
+            return
+        descriptor, offset, left = file
+        size = min(left, most)
+        try:
+            data = _read_exactly(descriptor, offset, size)
+        except OSError as error:
+            self._end_file()
+            if self._sink is not None:
+                self._sink.malformed(f"a file can be read no more whose bytes it has been told of: {error}")
+            self.abort()
+            return
+        self._file = descriptor, offset + size, left - size
+        if left == size:
+            self._end_file()
+        if size:
+            transport.write(data)
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file[0])
+            self._file = None
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(_HIGH_WATER)
+
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet, and whose buffers must be left alone."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._transport is None:
+            return 0
+        queued = self._transport.get_write_buffer_size()
+        return queued if self._file is None else queued + self._file[2]
 
     def bytes_acknowledged(self) -> int:
         """How many of the bytes sent the client's TCP has acknowledged (tcp(7), SIOCOUTQ)."""
@@ -276,6 +360,8 @@ class TcpTransport(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close after what was sent has gone out."""
+        if self._file is not None:
+            self._read_on(self._file[2])
         if self._transport is not None:
             self._transport.close()
 
@@ -302,3 +388,11 @@ def _after(chunks: Sequence[bytes | bytearray | memoryview], sent: int) -> list[
             rest.append(view[sent:])
             sent = 0
     return rest
+
+
+def _read_exactly(descriptor: int, offset: int, size: int) -> bytes:
+    """So many bytes of a file, zeros where it ends before."""
+    found = b""
+    while len(found) < size and (more := os.pread(descriptor, size - len(found), offset + len(found))):
+        found += more
+    return found.ljust(size, b"\0")

@@ -248,13 +248,21 @@ def _parameters(function: Callable[..., Any]) -> str:
     return str(inspect.Signature(bare))
 
 
-class Backend(VfsModule, public=("kernel_files",)):
+class Backend(VfsModule, public=("kernel_files", "sendable")):
     """The last module of a chain: nothing is below it, and what it does not implement is the contract's default.
 
     `kernel_files` says that `VfsHandle.fd` is a descriptor of the real file, so that a module above may use it.
     """
 
     kernel_files: ClassVar[bool] = False
+
+    def sendable(self, handle: VfsHandle, offset: int, length: int) -> int:
+        """How many bytes of a range the kernel can send from `handle.fd` without waiting (sendfile(2)).
+
+        As many as a `pread` of the range would answer with, or 0: it is to be read. Asked only where no module above
+        has to do with `pread`, for a handle open for READ.
+        """
+        return 0
 
 
 for _name in OPERATIONS:

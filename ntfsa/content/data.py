@@ -1,5 +1,6 @@
 """Reading, writing and flushing (MS-FSA 2.1.5.3 Server Requests a Read, 2.1.5.4 a Write, 2.1.5.7 Flushing)."""
 
+from types import MethodType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from lamina.ntfsa import constants as c
@@ -12,6 +13,7 @@ from lamina.ntfsa.status import NtStatus, NtStatusError
 from lamina.ntfsa.streams.stream_changes import tell_data_changed
 from lamina.ntfsa.times.modification import note_first_write, settle_write_time
 from lamina.ntfsa.times.sticky_times import restore_after_change, restore_after_read
+from lamina.vfs_modules.module import Backend
 
 if TYPE_CHECKING:
     from lamina.ntfsa.context import NtContext
@@ -60,6 +62,27 @@ def read(context: "NtContext", open_: "NtOpen", buffer: memoryview, offset: int)
         raise nt_error(error) from error
     if not count and length:
         raise NtStatusError(NtStatus.END_OF_FILE)
+    open_.position = offset + count
+    return count
+
+
+def sendable(open_: "NtOpen", offset: int, length: int) -> int:
+    """How many bytes of a range the kernel can send from the open's descriptor, as if `read` had answered with them.
+
+    0 where it cannot, and where anything else has to do with the read, which `read` then is to be asked for.
+    """
+    pread = open_.chain.pread
+    backend = getattr(pread, "__self__", None)
+    if not isinstance(backend, Backend) or not isinstance(pread, MethodType) or open_.is_directory:
+        return 0
+    if not open_.granted_access & _READABLE or open_.mode & _UNBUFFERED or open_.sticky is not None:
+        return 0
+    if offset + length > _MAX_OFFSET or open_.volume.registry.read(open_.file_key).locks is not NO_LOCKS:
+        return 0
+    try:
+        count = backend.sendable(open_.data, offset, length)
+    except OSError:
+        return 0
     open_.position = offset + count
     return count
 

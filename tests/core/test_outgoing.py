@@ -58,9 +58,24 @@ class Pool(BufferPool):
         return self.out[-1]
 
     def give(self, buffer: bytearray) -> None:
+        self._came_back(buffer)
+        super().give(buffer)
+
+    def take_page(self, size: int) -> tuple[bytearray, memoryview]:
+        page = super().take_page(size)
+        if all(one is not page[0] for one in self.out):
+            self.out.append(page[0])
+        return page
+
+    def give_page(self, buffer: bytearray, view: memoryview) -> None:
+        self._came_back(buffer)
+        self.out.append(buffer)
+        super().give_page(buffer, view)
+        self.out = [one for one in self.out if one is not buffer]
+
+    def _came_back(self, buffer: bytearray) -> None:
         index = next(index for index, one in enumerate(self.out) if one is buffer)
         del self.out[index]
-        super().give(buffer)
 
 
 def make(takes: int = 1 << 40) -> tuple[Outgoing, Socket, Pool]:

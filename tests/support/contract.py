@@ -159,7 +159,9 @@ def _lines(statement: ast.stmt, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _class(tree: ast.ClassDef, path: str) -> Iterator[str]:
-    bases = [ast.unparse(base) for base in (*tree.bases, *(keyword.value for keyword in tree.keywords))]
+    # What it makes public stands below.
+    keywords = [keyword.value for keyword in tree.keywords if keyword.arg != "public"]
+    bases = [ast.unparse(base) for base in (*tree.bases, *keywords)]
     yield f"{path}(){_decorated(tree)}"
     # A further base breaks nobody; one that goes may.
     yield from (f"{path} is a {base}" for base in bases)

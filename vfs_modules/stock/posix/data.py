@@ -30,6 +30,13 @@ class PosixData(PosixShare):
             got = os.preadv(fd, (buffer,), offset)
         return got if got == len(buffer) else self._read_rest(token, handle, buffer, offset, got)
 
+    def sendable(self, handle: VfsHandle, offset: int, length: int) -> int:
+        """All that there is of a range, in a file system that lives in memory."""
+        file: PosixFile = handle.private
+        if file.nowait or file.waits or not self._sends:
+            return 0
+        return max(0, min(length, os.fstat(handle.fd).st_size - offset))
+
     def _read_rest(
         self, token: ImpersonationToken, handle: VfsHandle, buffer: memoryview, offset: int, got: int
     ) -> int:

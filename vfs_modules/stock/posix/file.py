@@ -23,6 +23,11 @@ class PosixOptions(OutsideOptions):
     inline_write: int = Field(
         default=1_048_576, ge=0, description="bytes up to which a buffered write runs on the loop's thread"
     )
+    sendfile: bool = Field(
+        default=True,
+        description="whether the kernel sends large parts of files in memory by itself, in replies that are neither "
+        "signed nor encrypted",
+    )
     watches: int = Field(
         default=16_384, ge=1, description="directories of the share that may be watched for changes at a time"
     )
@@ -59,4 +64,6 @@ class PosixShare(Backend):
         self._devices: dict[int, PosixFile] = {}
         self._ready = PosixFile(False, True, self.options.offload != "never")
         self._inline_write = self.options.inline_write
+        # A descriptor that is still sent from would keep what local programs see of locks and leases.
+        self._sends = self.options.sendfile and not (self.options.posix_locking or self.options.kernel_oplocks)
         self._quiet = self.options.access_time == "never"
