@@ -196,12 +196,15 @@ def _check_protection(request: Request, session: SmbSession) -> None:
 
 def _look_elsewhere(request: Request) -> None:
     """A signed request for a session of other connections is refused, but in a reply that the session's key signs."""
-    session = request.connection.server.sessions.get(request.header.session_id)
+    server, session_id = request.connection.server, request.header.session_id
+    session = server.sessions.get(session_id)
+    if session is None and server.elsewhere is not None:
+        session = server.elsewhere.session(session_id)
     if session is None or session.signer is None:
         return
     if not session.signer.verify(request.message):
         raise NtStatusError(NtStatus.ACCESS_DENIED, "wrong signature")
-    request.foreign_signer = session.signer
+    request.foreign = session
 
 
 def _check_session(request: Request, entry: Entry) -> None:

@@ -66,7 +66,7 @@ class Request:
         "connection",
         "exchange",
         "file_id",
-        "foreign_signer",
+        "foreign",
         "header",
         "message",
         "open",
@@ -86,8 +86,8 @@ class Request:
         self.tree: SmbTree | None = None
         self.open: SmbOpen | None = None
         self.file_id: int | None = None
-        # Signs the refusal of a request for a session that is not on this connection.
-        self.foreign_signer: Signer | None = None
+        # A session that is not on this connection: its key has signed the request, and signs the refusal.
+        self.foreign: SmbSession | None = None
         self.async_id = 0
         self.signed = False
         # Counted by the channel sequence of its open.
@@ -99,7 +99,7 @@ class Request:
             return None
         channel = self.channel
         if channel is None:
-            return self.foreign_signer
+            return self.foreign.signer if self.foreign is not None else None
         required = self.signed or (self.session is not None and self.session.signing_required)
         return channel.signer if required else None
 

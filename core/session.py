@@ -100,6 +100,7 @@ class SmbSession:
         "session_id",
         "signer",
         "signing_algorithm",
+        "signing_key",
         "signing_required",
         "started_at",
         "state",
@@ -132,6 +133,7 @@ class SmbSession:
         self.application_key = b""
         # The key of the session itself, which the first channel signs with and bindings are made with.
         self.signer: Signer | None = None
+        self.signing_key = b""
         self.sealer: Cipher | None = None
         self.opener: Cipher | None = None
 

@@ -112,7 +112,7 @@ def _new_session(connection: "Connection") -> Channel:
 def _binding_channel(request: Request) -> Channel:
     """Bind an existing session to this connection (3.3.5.5, step 4)."""
     connection = request.connection
-    session = connection.server.sessions.get(request.header.session_id)
+    session = _session_to_bind(request)
     channel = connection.channels.get(request.header.session_id)
     if session is None:
         if channel is not None and channel.binding:
@@ -122,6 +122,8 @@ def _binding_channel(request: Request) -> Channel:
         return channel
     _check_binding_parameters(connection, session)
     _check_binding_state(request, session)
+    if session.session_id not in connection.server.sessions:
+        raise NtStatusError(NtStatus.USER_SESSION_DELETED, "the session is in another worker")
     if channel is not None:
         raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED, "the session is on this connection already")
     _check_room(connection, session)
@@ -131,6 +133,15 @@ def _binding_channel(request: Request) -> Channel:
     request.signed = True
     connection.channels[session.session_id] = channel
     return channel
+
+
+def _session_to_bind(request: Request) -> SmbSession | None:
+    """The session that is meant; what is known of it where another worker has it, which is enough for a refusal."""
+    server, session_id = request.connection.server, request.header.session_id
+    session = server.sessions.get(session_id) or request.foreign
+    if session is None and server.elsewhere is not None:
+        session = server.elsewhere.session(session_id)
+    return session
 
 
 def _check_room(connection: "Connection", session: SmbSession) -> None:
@@ -161,7 +172,7 @@ def _check_binding_state(request: Request, session: SmbSession) -> None:
     """A binding is signed with the session's key (that was verified at dispatch), and the session is usable."""
     if session.state is SessionState.IN_PROGRESS:
         raise NtStatusError(NtStatus.REQUEST_NOT_ACCEPTED)
-    if request.channel is None and request.foreign_signer is None:
+    if request.channel is None and request.foreign is None:
         raise NtStatusError(NtStatus.INVALID_PARAMETER, "a binding must be signed")
     session.check_expiry()
     if session.state is SessionState.EXPIRED:
@@ -221,6 +232,7 @@ def _establish(request: Request, channel: Channel, asked: SessionSetupRequest, w
     if who.session_key and not who.is_anonymous and not who.is_guest:
         keys = _derive(channel, who)
         channel.signer = session.signer = make_signer(connection.signing_algorithm, keys.signing)
+        session.signing_key = keys.signing
         session.signing_required = settings.require_signing or bool(
             asked.security_mode & SECURITY_MODE_SIGNING_REQUIRED
         )

@@ -6,6 +6,8 @@ Who asks is a request that waits for the answers.
 import logging
 from typing import TYPE_CHECKING, Final
 
+from lamina.core.crypto.signing import make_signer
+from lamina.core.session import Absent, SessionState, SmbSession
 from lamina.core.workers.handover import Handover
 from lamina.core.workers.moving import Mover
 from lamina.ntfsa.naming.names import fold
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _END_SESSION: Final = "end session"
 _CLOSE_INSTANCE: Final = "close instance"
+_SESSION: Final = "session"
 
 Version = tuple[int, int] | None
 
@@ -37,12 +40,36 @@ class Elsewhere:
         self._peers: Peers = crew.peers
         self._peers.handle(_END_SESSION, self._end_session)
         self._peers.handle(_CLOSE_INSTANCE, self._close_instance)
+        self._peers.handle(_SESSION, self._session)
         self.handover = Handover(server, self._peers, crew.state)
 
     def expect_clients(self) -> None:
         """Have the supervisor send the clients here that have something open here without being connected."""
         guids = {open_.durable.client_guid for open_ in self._server.durables.waiting() if open_.durable is not None}
         self.mover.expect(sorted(guids))
+
+    def session(self, session_id: int) -> SmbSession | None:
+        """A likeness of a session of another worker, with its key, for refusing what is asked of it here (3.3.5.5)."""
+        worker = worker_of(session_id)
+        if worker == self.number:
+            return None
+        for agreed, key, is_guest, is_anonymous, state, expires_at in self._peers.ask(
+            _SESSION, session_id, to=(worker,)
+        ):
+            session = SmbSession(session_id, Absent(*agreed))
+            session.signer = make_signer(session.signing_algorithm, key) if key else None
+            session.is_guest, session.is_anonymous = is_guest, is_anonymous
+            session.state, session.expires_at = SessionState(state), expires_at
+            return session
+        return None
+
+    def _session(self, session_id: int) -> tuple[object, ...] | None:
+        session = self._server.sessions.get(session_id)
+        if session is None:
+            return None
+        agreed = session.client_guid, int(session.dialect), session.cipher_id, session.signing_algorithm
+        key, state = session.signing_key, session.state.value
+        return agreed, key, session.is_guest, session.is_anonymous, state, session.expires_at
 
     def end_session(self, session_id: int, user_sid: str) -> None:
         """End a session of another worker, if it is that user's (MS-SMB2 3.3.5.5.3)."""

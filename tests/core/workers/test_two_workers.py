@@ -158,6 +158,11 @@ def test_a_directory_with_something_open_in_it_is_not_renamed(crew: Crew) -> Non
     assert (crew.folder / "elsewhere" / "child").exists()
 
 
+def test_a_channel_of_another_client_is_refused_as_by_the_worker_that_has_the_session(crew: Crew) -> None:
+    one, other = crew.in_each()
+    refused(S.USER_SESSION_DELETED, crew.client, other.client_guid, bind=one.session)
+
+
 @pytest.mark.parametrize("share", ["share", "quiet"])
 def test_a_change_is_told_to_who_watches(crew: Crew, share: str) -> None:
     one, other = crew.in_each()
