@@ -3,6 +3,7 @@
 MS-FSA 2.1.5.1 (parameter validation), MS-SMB2 3.3.5.9 Receiving an SMB2 CREATE Request.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
@@ -146,6 +147,7 @@ def _invalid(why: str) -> NtStatusError:
     return NtStatusError(NtStatus.INVALID_PARAMETER, why)
 
 
+@lru_cache(maxsize=1024)
 def check_numbers(desired: int, attributes: int, share: int, disposition: int, options: int) -> None:
     """Refuse numbers of a request that mean nothing, alone or together."""
     if share & ~c.FILE_SHARE_ALL or disposition > c.FILE_OVERWRITE_IF:
@@ -162,6 +164,7 @@ def check_numbers(desired: int, attributes: int, share: int, disposition: int, o
         raise _invalid("a directory that is none, or that is to be overwritten")
 
 
+@lru_cache(maxsize=1024)
 def check_access(privileges: frozenset[str], desired: int) -> None:
     """Refuse rights that there are not, or that only a privilege gives."""
     if desired & _NEVER_GRANTED or not desired:

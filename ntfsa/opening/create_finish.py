@@ -3,7 +3,7 @@
 import contextlib
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa import constants as c
 from lamina.ntfsa.fscc.extended_attributes import FILE_NEED_EA, parse_full_ea
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from lamina.vfs_modules.operations import FileStat
 
 
+UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.ENOSYS})
+"""Errors of where something cannot be kept."""
+
+
 @contextlib.contextmanager
 def ignore_unsupported() -> Iterator[None]:
     """Go on where the file system cannot keep something that a client does not depend on."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOTSUP, errno.ENOSYS}:
+        if error.errno not in UNSUPPORTED:
             raise
 
 

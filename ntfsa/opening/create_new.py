@@ -14,7 +14,7 @@ from lamina.ntfsa.naming.names import fold
 from lamina.ntfsa.open_state import NtOpen
 from lamina.ntfsa.opening.create_check import Request
 from lamina.ntfsa.opening.create_existing import register_after_breaks, unregister
-from lamina.ntfsa.opening.create_finish import apply_extended_attributes, apply_security, ignore_unsupported, reserve
+from lamina.ntfsa.opening.create_finish import UNSUPPORTED, apply_extended_attributes, apply_security, reserve
 from lamina.ntfsa.opening.create_stream import add_stream
 from lamina.ntfsa.posix.posix_extensions import settle_mode
 from lamina.ntfsa.security.access import MODIFIES, opens_by_privilege, require_child_creation
@@ -24,6 +24,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN
 
 if TYPE_CHECKING:
     from lamina.ntfsa.notify.name_changes import NameChange
+    from lamina.vfs_modules.chain import Next
     from lamina.vfs_modules.handle import VfsHandle
     from lamina.vfs_modules.token import ImpersonationToken
 
@@ -149,26 +150,35 @@ def _finish(request: Request, handle: "VfsHandle", path: str, above: bytes | Non
     try:
         attributes = _new_attributes(request, handle)
         if attributes:
-            with ignore_unsupported():
-                chain.set_dos_attributes(token, handle, DosAttributes(attributes, None))
+            _set_attributes(chain, token, handle, attributes)
         if parameters.extended_attributes is not None:
             apply_extended_attributes(request, handle)
         if stat.compressed and request.options & c.FILE_NO_COMPRESSION:
             chain.set_compressed(token, handle, False)
         # A mode that was given says what the file is, whatever its directory passes on.
-        apply_security(request, handle, stat, above if request.posix_mode is None else None)
+        posix_mode = request.posix_mode
+        if above is not None or parameters.security_descriptor is not None:
+            apply_security(request, handle, stat, above if posix_mode is None else None)
         if stream:
             add_stream(request, open_, None)
         else:
             reserve(request, open_)
-        if request.posix_mode is not None:
-            settle_mode(volume, token, handle, stat, request.posix_mode)
+        if posix_mode is not None:
+            settle_mode(volume, token, handle, stat, posix_mode)
         stat = chain.fstat(token, handle)
         dos = chain.get_dos_attributes(token, handle, stat)
     except BaseException:
         unregister(open_)
         raise
     return open_, c.FILE_CREATED, network_open(stat, dos, hides(open_), open_.reserved), c.FILE_ALL_ACCESS
+
+
+def _set_attributes(chain: "Next", token: "ImpersonationToken", handle: "VfsHandle", attributes: int) -> None:
+    try:
+        chain.set_dos_attributes(token, handle, DosAttributes(attributes, None))
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _granted(request: Request) -> int:
