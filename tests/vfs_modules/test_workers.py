@@ -55,6 +55,39 @@ def test_it_is_another_thread_and_the_loop_goes_on_meanwhile(workers: Workers) -
     assert ident != threading.get_ident()
 
 
+def test_several_calls_are_made_at_the_same_time_and_answered_in_order(workers: Workers) -> None:
+    meeting = threading.Barrier(2, timeout=PATIENCE)
+
+    def meets(number: int) -> int:
+        meeting.wait()
+        return number
+
+    several = [(number,) for number in range(4)]
+    assert as_requests(lambda: workers.call_each(PATIENCE, meets, several)) == [[0, 1, 2, 3]]
+    assert workers.call_each(PATIENCE, divmod, [(7, 3), (9, 2)]) == [(2, 1), (4, 1)]
+
+
+def test_of_several_calls_those_that_have_not_begun_are_left_out_when_one_fails(workers: Workers) -> None:
+    gate, begun = threading.Event(), []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if not number:
+            raise FileNotFoundError(errno.ENOENT, "gone")
+        assert gate.wait(PATIENCE)
+
+    def ask() -> None:
+        try:
+            workers.call_each(PATIENCE, work, [(number,) for number in (0, 1, 2, 3)])
+        finally:
+            gate.set()
+
+    (error,) = as_requests(ask)
+    assert isinstance(error, FileNotFoundError)
+    as_requests(*[lambda: workers.call(PATIENCE, int)] * 2)
+    assert 3 not in begun
+
+
 def test_no_more_threads_than_allowed_and_none_before_they_are_needed(workers: Workers) -> None:
     assert workers.threads == 0
     as_requests(lambda: workers.call(PATIENCE, int))

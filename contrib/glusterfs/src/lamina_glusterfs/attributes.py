@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from lamina.vfs_modules.handle import VfsHandle
@@ -20,6 +21,9 @@ from lamina_glusterfs.volume import LARGEST_VALUE
 _NAMESPACES = ("user.", "security.", "system.posix_acl_", "trusted.")
 _HIDDEN = ("trusted.", "glusterfs.")
 _LONGEST_NAME = 255
+_AT_ONCE = 4
+_FEW = 8
+"""On how many threads entries are asked for at once, and how many one thread is worth while for."""
 
 
 class GlusterAttributes(GlusterShare):
@@ -100,9 +104,12 @@ class GlusterAttributes(GlusterShare):
     def getxattrs_in(
         self, token: ImpersonationToken, directory: VfsHandle, entries: Sequence[str], names: Sequence[str]
     ) -> list[EntryXattrs]:
-        """The extended attributes of many entries, in one turn of a thread."""
+        """The extended attributes of many entries, on a few threads, each of which asks for one after the other."""
         wanted = tuple(map(_attribute_or_error, names))
-        return self._ask(token, directory, self._read_entries, [*map(encode_name, entries)], wanted)
+        raw = list(map(encode_name, entries))
+        share = max(-(-len(raw) // _AT_ONCE), _FEW)
+        parts = [(raw[begin : begin + share], wanted) for begin in range(0, len(raw), share)]
+        return list(chain.from_iterable(self._ask_each(token, directory, self._read_entries, parts)))
 
     def _read_entries(self, folder: Opened, entries: list[bytes], wanted: tuple[bytes | int, ...]) -> list[EntryXattrs]:
         if not folder.is_directory:

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from lamina.vfs_modules.engine import current_task
@@ -73,14 +74,16 @@ class GlusterShare(Backend):
         late: Callable[[_T], object] | None = None,
     ) -> _T:
         """Ask the volume something, as `token`; see `Volume.call`."""
-        volume = self._volume
-        try:
-            result = volume.call(token, self.options.timeout, function, *arguments, late=late)
-        except OSError:
-            self._tell_health()
-            raise
-        self._tell_health()
+        with self._telling_health():
+            result: _T = self._volume.call(token, self.options.timeout, function, *arguments, late=late)
         return result
+
+    @contextmanager
+    def _telling_health(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._tell_health()
 
     def _tell_health(self) -> None:
         if self._volume.patience.is_over:
@@ -92,6 +95,19 @@ class GlusterShare(Backend):
         """`function(opened, …)` as `token`, where `opened` is that of the handle, and stays open meanwhile."""
         result: _T = self._call(token, _with, handle.private, function, arguments)
         return result
+
+    def _ask_each(
+        self,
+        token: ImpersonationToken,
+        handle: VfsHandle,
+        function: Callable[..., _T],
+        several: Sequence[tuple[Any, ...]],
+    ) -> list[_T]:
+        """As `_ask` for each of several arguments, at the same time on several threads: the results in order."""
+        told = [(handle.private, function, arguments) for arguments in several]
+        with self._telling_health():
+            results: list[_T] = self._volume.call_each(token, self.options.timeout, _with, told)
+        return results
 
     def _walk(self, start: Opened, path: bytes) -> Walk:
         return Walk(self._volume, self._root.object, start.object, path, self._links)
