@@ -1,8 +1,12 @@
-"""The running server as remote procedure calls see it (`rpc.view.ServerView`), made from live objects at each call."""
+"""The running server as remote procedure calls see it (`rpc.view.ServerView`), made from live objects at each call.
+
+Of several workers each is asked for what it has; so whoever looks is a request that may wait.
+"""
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from lamina.core.rpc.view import ConnectionView, OpenFileView, SessionView, ShareView
 from lamina.core.session import SessionState, SmbOpen, SmbSession
@@ -15,6 +19,13 @@ if TYPE_CHECKING:
 
 _PERM_FILE_READ = 0x1
 _PERM_FILE_WRITE = 0x2
+
+
+USES: Final = "uses"
+SESSIONS: Final = "sessions"
+CONNECTIONS: Final = "connections"
+OPEN_FILES: Final = "open files"
+"""What there are lists of."""
 
 
 class LiveView:
@@ -55,12 +66,45 @@ class LiveView:
 
     def shares(self) -> list[ShareView]:
         """All shares by name, IPC$ last."""
-        uses = Counter(tree.share.name for session in self._sessions() for tree in session.trees.values())
+        uses: Counter[str] = Counter()
+        for name, count in self._all(USES):
+            uses[name] += count
         shares = sorted(self._server.shares, key=lambda share: (share.is_pipe, share.name.lower()))
         return [_share(share, uses[share.name]) for share in shares]
 
     def sessions(self) -> list[SessionView]:
         """All sessions with an authenticated user."""
+        return [SessionView(*fields) for fields in self._all(SESSIONS)]
+
+    def connections(self) -> list[ConnectionView]:
+        """All tree connects."""
+        return [ConnectionView(*fields) for fields in self._all(CONNECTIONS)]
+
+    def open_files(self) -> list[OpenFileView]:
+        """All open files and pipes."""
+        return [OpenFileView(*fields) for fields in self._all(OPEN_FILES)]
+
+    def _all(self, what: str) -> list[tuple[Any, ...]]:
+        elsewhere = self._server.elsewhere
+        here = list(self.here(what))
+        return here if elsewhere is None else here + elsewhere.listed(what)
+
+    # -- of this process ----------------------------------------------------------------------------------------
+
+    def here(self, what: str) -> Iterable[tuple[Any, ...]]:
+        """The fields of what there is in this process."""
+        match what:
+            case "uses":
+                trees = (tree for session in self._sessions() for tree in session.trees.values())
+                return Counter(tree.share.name for tree in trees).items()
+            case "sessions":
+                return self._sessions_here()
+            case "connections":
+                return self._connections_here()
+            case _:
+                return self._open_files_here()
+
+    def _sessions_here(self) -> list[SessionView]:
         return [
             SessionView(
                 client=_client(session),
@@ -72,8 +116,7 @@ class LiveView:
             for session in self._sessions()
         ]
 
-    def connections(self) -> list[ConnectionView]:
-        """All tree connects."""
+    def _connections_here(self) -> list[ConnectionView]:
         return [
             ConnectionView(
                 connection_id=tree.tree_id,
@@ -88,8 +131,8 @@ class LiveView:
             for tree in session.trees.values()
         ]
 
-    def open_files(self) -> list[OpenFileView]:
-        """All open files and pipes, those that wait for their clients last."""
+    def _open_files_here(self) -> list[OpenFileView]:
+        # Those that wait for their clients last.
         opens = [open_ for session in self._sessions() for open_ in session.opens.values()]
         return [_open_file(open_.tree.session, open_) for open_ in (*opens, *self._server.durables.waiting())]
 

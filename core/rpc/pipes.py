@@ -4,6 +4,7 @@ A pipe is in message mode (MS-CIFS 2.2.4 and MS-SMB2 3.3.5.15.3): each packet of
 one message or a part of it, and BUFFER_OVERFLOW says that more of the same message is to be read.
 """
 
+import asyncio
 from collections import deque
 from struct import Struct
 from typing import Final
@@ -15,6 +16,7 @@ from lamina.core.rpc.view import ServerView
 from lamina.core.rpc.wkssvc import WKSSVC
 from lamina.ntfsa.information import Information
 from lamina.ntfsa.status import NtStatus, NtStatusError
+from lamina.vfs_modules import engine
 from lamina.vfs_modules.token import ImpersonationToken
 
 MAX_UNREAD: Final = 4 * 1024 * 1024
@@ -52,7 +54,7 @@ def open_pipe(name: str, view: ServerView, token: ImpersonationToken) -> "RpcPip
 class RpcPipe:
     """The client's end of a pipe with an RPC server at the other."""
 
-    __slots__ = ("_association", "_closed", "_messages", "_unread", "name")
+    __slots__ = ("_association", "_closed", "_messages", "_unread", "_waiting", "_writing", "name")
 
     def __init__(self, endpoint: str, caller: Caller) -> None:
         self.name = endpoint
@@ -61,25 +63,44 @@ class RpcPipe:
         self._messages: deque[memoryview] = deque()
         self._unread = 0
         self._closed = False
+        self._writing = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     def write(self, data: memoryview) -> int:
         """Write a packet, or any cut of one; returns how many bytes, which are all.
 
         Raises PIPE_DISCONNECTED after the association has ended, PIPE_BUSY when too many answers are unread.
         """
+        self._wait_for_answer()
         self._check_connected()
         if self._unread > MAX_UNREAD:
             raise NtStatusError(NtStatus.PIPE_BUSY, "too many answers are unread")
-        for message in self._association.receive(data):
-            self._messages.append(memoryview(message))
-            self._unread += len(message)
+        self._writing = True
+        try:
+            for message in self._association.receive(data):
+                self._messages.append(memoryview(message))
+                self._unread += len(message)
+        finally:
+            self._writing = False
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
         return len(data)
+
+    def _wait_for_answer(self) -> None:
+        # A procedure may have to ask other workers; packets are answered one after the other.
+        while self._writing:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            engine.wait(future)
 
     def read(self, max_length: int) -> Information:
         """Read the next message, or as much of it as fits, which is then BUFFER_OVERFLOW.
 
         Raises PIPE_EMPTY when there is none, PIPE_DISCONNECTED when there will be none.
         """
+        self._wait_for_answer()
         if not self._messages:
             self._check_connected()
             raise NtStatusError(NtStatus.PIPE_EMPTY)
@@ -92,6 +113,7 @@ class RpcPipe:
 
     def transceive(self, data: memoryview, max_length: int) -> Information:
         """Write and read in one step (MS-SMB2 3.3.5.15.3). Raises PIPE_BUSY while an earlier answer is unread."""
+        self._wait_for_answer()
         self._check_connected()
         if self._messages:
             raise NtStatusError(NtStatus.PIPE_BUSY, "an earlier answer is unread")

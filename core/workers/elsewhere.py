@@ -4,9 +4,11 @@ Who asks is a request that waits for the answers.
 """
 
 import logging
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from lamina.core.crypto.signing import make_signer
+from lamina.core.server_view import LiveView
 from lamina.core.session import Absent, SessionState, SmbSession
 from lamina.core.workers.handover import Handover
 from lamina.core.workers.moving import Mover
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 _END_SESSION: Final = "end session"
 _CLOSE_INSTANCE: Final = "close instance"
 _SESSION: Final = "session"
+_LIST: Final = "list"
+
+_LONGEST_LIST: Final = 20_000
+"""Of what another worker has no more is asked for at a time: it goes through the memory that all share."""
 
 Version = tuple[int, int] | None
 
@@ -41,6 +47,7 @@ class Elsewhere:
         self._peers.handle(_END_SESSION, self._end_session)
         self._peers.handle(_CLOSE_INSTANCE, self._close_instance)
         self._peers.handle(_SESSION, self._session)
+        self._peers.handle(_LIST, self._list)
         self.handover = Handover(server, self._peers, crew.state)
 
     def expect_clients(self) -> None:
@@ -70,6 +77,13 @@ class Elsewhere:
         agreed = session.client_guid, int(session.dialect), session.cipher_id, session.signing_algorithm
         key, state = session.signing_key, session.state.value
         return agreed, key, session.is_guest, session.is_anonymous, state, session.expires_at
+
+    def listed(self, what: str) -> list[tuple[Any, ...]]:
+        """What the other workers have of something that `LiveView` has lists of."""
+        return [tuple(fields) for answer in self._peers.ask(_LIST, what) for fields in answer]
+
+    def _list(self, what: str) -> list[tuple[Any, ...]]:
+        return [tuple(fields) for fields in islice(LiveView(self._server).here(what), _LONGEST_LIST)]
 
     def end_session(self, session_id: int, user_sid: str) -> None:
         """End a session of another worker, if it is that user's (MS-SMB2 3.3.5.5.3)."""

@@ -9,6 +9,7 @@ from tests.support.processes import (
     Folder,
     Layout,
     ServerProcess,
+    User,
     empty,
     owned_folder,
     serving,
@@ -20,7 +21,7 @@ from tests.support.processes import (
 @pytest.fixture(scope="session")
 def _served() -> Iterator[ServerProcess]:
     with shared_scratch() as scratch:
-        users = two_users("lamina")
+        users = (*two_users("lamina"), User("admin", "Lamina-Admin-1", groups=("administrators",)))
         folder = Folder(str(owned_folder(scratch / "share", users[0])))
         quiet = Folder(folder.path, options={"change_notify": "share"})
         layout = Layout({"share": folder, "quiet": quiet}, users, workers=2)
