@@ -1,4 +1,4 @@
-"""The short way of CREATE, CLOSE and QUERY_INFO, alone in their messages, for files (see `short_way`).
+"""The short way of CREATE, CLOSE, QUERY_INFO and SET_INFO, alone in their messages, for files (see `short_way`).
 
 What such a request does is said in `commands`: here it is only spared the objects between, where nothing about it is
 unusual. Whatever is - a pipe, a handle that is to outlive its connection, a payload, an open that is in use - makes it
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 from lamina.core.commands.close import POSTQUERY_ATTRIB
 from lamina.core.commands.create import open_file
 from lamina.core.commands.create_durable import TAGS
+from lamina.core.commands.set_info import RESPONSE, set_on
 from lamina.core.crypto.sealing import SPARE
 from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, Exchange, Reply, Request
@@ -23,6 +24,7 @@ from lamina.core.wire.close import encode_close_response
 from lamina.core.wire.constants import Command
 from lamina.core.wire.create import decode_create_request
 from lamina.core.wire.errors import WireError
+from lamina.core.wire.set_info import decode_set_info_request
 from lamina.core.wire.short_files import (
     CLOSE_REQUEST_SIZE,
     QUERY_INFO_REQUEST_SIZE,
@@ -132,6 +134,21 @@ class ShortFiles(ShortWay):
             return self._refuse(task, asked, error)
         return self._tell(task, asked, encode_buffer_response(data), status)
 
+    def _set_info(self, message: memoryview, asked: "Fields", session: "SmbSession") -> bool:
+        try:
+            wanted = decode_set_info_request(message)
+        except WireError:
+            return False
+        if not self._begin(session, wanted.persistent, wanted.volatile, asked, len(wanted.buffer)):
+            return False
+        task, open_ = self._task, self._open
+        assert open_.nt is not None
+        try:
+            set_on(self._connection.server, open_, open_.nt, wanted)
+        except BaseException as error:
+            return self._refuse(task, asked, error)
+        return self._tell(task, asked, RESPONSE)
+
     def _refuse(self, task: "Task", asked: "Fields", error: BaseException) -> bool:
         """Answer the current request with an error. That a name is not there is told as often as that it is."""
         if type(error) is NtStatusError and not error.data:
@@ -172,4 +189,5 @@ class ShortFiles(ShortWay):
         int(Command.CREATE): _create,
         int(Command.CLOSE): _close,
         int(Command.QUERY_INFO): _query_info,
+        int(Command.SET_INFO): _set_info,
     }

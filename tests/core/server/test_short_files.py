@@ -1,4 +1,4 @@
-"""CREATE, CLOSE and QUERY_INFO are answered the short way as they are the long way, and step aside where they wait."""
+"""What goes the short way of files is answered as on the long way, and steps aside where it waits."""
 
 import contextlib
 import functools
@@ -24,6 +24,7 @@ from lamina.core.wire.create_contexts import LeaseContext, encode_lease
 from lamina.core.wire.empty import encode_empty
 from lamina.core.wire.header import pack_header_into
 from lamina.core.wire.query_info import QueryInfoRequest, encode_query_info_request
+from lamina.core.wire.set_info import SetInfoRequest, encode_set_info_request
 from lamina.ntfsa.status import NtStatus as S
 from lamina.vfs_modules.forms import dosattrib
 from lamina.vfs_modules.handle import VfsHandle
@@ -133,7 +134,24 @@ class Asks:
         return Command.QUERY_INFO, encode_query_info_request(asked)
 
 
-Sent = Opens | Closes | Asks
+@dataclass(frozen=True)
+class Sets:
+    """A SET_INFO of one of the opens, or of none, that leaves the file as it is."""
+
+    file: int
+    kind: int = 1
+    number: int = 14
+    data: bytes = bytes(8)
+    persistent: int = 0
+    odd: Odd = Odd()
+
+    def encode(self, opened: Sequence[tuple[int, int]]) -> tuple[int, bytes]:
+        file_id = _file_id(opened, self.file, self.persistent)
+        asked = SetInfoRequest(*file_id, self.kind, self.number, memoryview(self.data))
+        return Command.SET_INFO, encode_set_info_request(asked)
+
+
+Sent = Opens | Closes | Asks | Sets
 
 
 def _rarely(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
@@ -186,6 +204,18 @@ _ASKS = st.builds(
     length=st.sampled_from([0, 7, 40, 56, 100, 4096, 65536, 65537]),
     additional=st.sampled_from([0, 7]),
     given=_rarely(b"", b"xyz"),
+    persistent=_PERSISTENT,
+    odd=_ODD,
+)
+
+
+_SETS = st.builds(
+    Sets,
+    _FILES,
+    kind=_rarely(1, 0, 2, 3, 4, 5),
+    # Position, basic information without any, disposition, mode, and what cannot be set.
+    number=st.sampled_from([14, 4, 13, 16, 5, 99]),
+    data=st.sampled_from([bytes(8), bytes(40), bytes(1), b""]),
     persistent=_PERSISTENT,
     odd=_ODD,
 )
@@ -297,7 +327,7 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @given(
     st.lists(_OPENS, min_size=1, max_size=6),
-    st.lists(st.one_of(_ASKS, _ASKS, _CLOSES, _OPENS), max_size=10),
+    st.lists(st.one_of(_ASKS, _ASKS, _SETS, _CLOSES, _OPENS), max_size=10),
     st.booleans(),
 )
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
