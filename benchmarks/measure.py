@@ -85,11 +85,13 @@ def _drive(process: subprocess.Popen[str], server: Server, case: Case) -> Sample
 
 
 def _measure_connect(server: Server, clients: int, seconds: float) -> Sample:
-    """So many clients, each a process that connects, logs on, connects the share and logs off, by turns."""
-    with multiprocessing.get_context("fork").Pool(clients) as pool:
+    """So many clients that connect, log on, connect the share and log off, by turns; several are processes."""
+    turns = [(server.port, server.account, seconds)] * clients
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(multiprocessing.get_context("fork").Pool(clients)) if clients > 1 else None
         resting = len(server.processes())
         before = server.cpu_seconds()
-        done = pool.starmap(_connect_by_turns, [(server.port, server.account, seconds)] * clients, chunksize=1)
+        done = pool.starmap(_connect_by_turns, turns, chunksize=1) if pool else [_connect_by_turns(*turns[0])]
         _await_reaping(server, resting)
         used = server.cpu_seconds() - before
     operations, own = sum(one.operations for one in done), sum(one.client for one in done)
@@ -99,13 +101,13 @@ def _measure_connect(server: Server, clients: int, seconds: float) -> Sample:
 def _connect_by_turns(port: int, account: Account, seconds: float) -> Sample:
     """TCP connection, NEGOTIATE, SESSION_SETUP with NTLMv2, TREE_CONNECT, LOGOFF, end of connection; and again."""
     start, started = time.monotonic(), time.process_time()
-    operations = 0
-    while time.monotonic() - start < seconds:
+    operations, elapsed = 0, 0.0
+    while not operations or elapsed < seconds:
         session = connect(port, account)
         with session.connection:
             log_off(tree_connect(session, UNC))
         operations += 1
-    elapsed = time.monotonic() - start
+        elapsed = time.monotonic() - start
     return Sample(operations / elapsed, 0.0, (time.process_time() - started) / elapsed, operations)
 
 
