@@ -92,9 +92,14 @@ class Outgoing:
         """Add a frame; `buffer` is what it lies in, where that may be used again when it has gone out."""
         if self.used != self._begun:
             self._end_part()
-        self._frames.append(frame)
         if buffer is not None:
-            self._reusable.append(buffer)
+            if len(frame) << 3 < len(buffer):
+                # Who asks for much where there is little must not have much held for it until he reads the answer.
+                frame = memoryview(bytes(frame))
+                self._pool.give(buffer)
+            else:
+                self._reusable.append(buffer)
+        self._frames.append(frame)
         self._gathered += len(frame)
         if self._gathered > _GATHER:
             # What is still in the processor's cache is cheaper to send; and the client need not wait for the rest.
@@ -156,6 +161,11 @@ class Outgoing:
             end = self._transport.bytes_sent
             self._left.extend([(end, buffer) for buffer in self._reusable])
         self._reusable.clear()
+
+    def rest(self) -> None:
+        """Called now and then: what has gone out meanwhile needs no buffers."""
+        if self._left:
+            self._take_back()
 
     def _take_back(self) -> None:
         """Give the pool what the transport sends from no more.

@@ -240,6 +240,7 @@ class SmbServer:
         oldest = now - self.settings.limits.seconds_to_authenticate
         for connection in list(self.connections):
             connection.transport.rest()
+            connection.out.rest()
             # Larger messages are taken from the first logon on: who has logged off may log on again when he likes.
             authenticated = connection.message_limit > self.settings.limits.unauthenticated_message
             if connection.opened_at < oldest and not authenticated:

@@ -304,9 +304,8 @@ class ShortWay:
         view, start = memoryview(buffer), HEADROOM + READ_REPLY
         count = self._fill(view[start : start + length], offset, minimum)
         if count < 0:
-            if self._task is task:
-                # Nobody has waited: what was given up half way might still be written into.
-                pool.give(buffer)
+            # What was given up half way might still be written into.
+            pool.lend(buffer)
         elif self._task is not task:
             pack_read_response_into(buffer, HEADROOM + HEADER, count)
             self._leave(task, Reply(_SUCCESS, buffer=buffer, size=READ_RESPONSE_HEADER_SIZE + count))

@@ -22,10 +22,15 @@ def handle(request: Request) -> bytes | Reply:
     if open_.nt is None:
         return _read_pipe(request, length)
     assert request.tree is not None
-    buffer = request.connection.server.buffers.take(_DATA + length + SPARE)
+    pool = request.connection.server.buffers
+    buffer = pool.take(_DATA + length + SPARE)
     view = memoryview(buffer)
-    # After an error it is not given back: what was given up half way might still be written into.
-    count = data.read(request.tree.context, open_.nt, view[_DATA : _DATA + length], asked.offset)
+    try:
+        count = data.read(request.tree.context, open_.nt, view[_DATA : _DATA + length], asked.offset)
+    except BaseException:
+        # What was given up half way might still be written into.
+        pool.lend(buffer)
+        raise
     if count < asked.minimum_count:
         raise NtStatusError(NtStatus.END_OF_FILE)
     pack_read_response_into(buffer, HEADROOM + HEADER, count)

@@ -139,6 +139,32 @@ def test_no_buffer_is_used_again_before_what_lies_in_it_has_gone_out(steps: list
     assert not pool.out
 
 
+def test_a_small_answer_does_not_hold_the_large_buffer_that_was_asked_for() -> None:
+    out, socket, pool = make(takes=0)
+    out.begin_batch()
+    for number in range(10):
+        buffer = pool.take(SIZE)
+        buffer[:9] = b"little %02d" % number
+        out.add(memoryview(buffer)[:9], buffer)
+        buffer[:9] = bytes(9)
+    assert not pool.out
+    out.end_of_batch()
+    socket.drain(1 << 40)
+    assert socket.received == b"".join(b"little %02d" % number for number in range(10))
+
+
+def test_an_idle_connection_gives_back_what_has_gone_out() -> None:
+    out, socket, pool = make(takes=0)
+    out.begin_batch()
+    add_large(out, pool, b"a" * SIZE)
+    out.end_of_batch()
+    out.rest()
+    assert len(pool.out) == 1
+    socket.drain(SIZE)
+    out.rest()
+    assert not pool.out
+
+
 def test_a_page_that_somebody_still_writes_into_is_not_given_back() -> None:
     out, socket, pool = make(takes=0)
     out.begin_batch()
