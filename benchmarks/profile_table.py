@@ -9,6 +9,7 @@ from benchmarks.profiles import LAYERS, OTHERS, Samples, layers_of, rarely_left_
 
 _RARE = 0.005
 _WORTH_TELLING = 0.05
+_CALLS = 10
 _FUNCTIONS = 12
 
 
@@ -67,12 +68,12 @@ def _told(found: Profile) -> str:
     """The system calls with their number and, where samples tell, the kernel's time for one."""
     whole = found.sample.cpu / (found.samples.total or 1)
     told = []
-    for name, count in rarely_left_out(found.calls, _WORTH_TELLING).items():
+    calls = rarely_left_out(found.calls, _WORTH_TELLING)
+    for name, count in list(calls.items())[:_CALLS]:
         samples = sum(taken for known, taken in found.samples.system.items() if _same(known, name))
-        told.append(
-            f"{name} {count:.2f}".rstrip("0").rstrip(".") + (f" ({samples * whole / count:.1f})" if samples else "")
-        )
-    return ", ".join(told)
+        number = f"{count:.2f}".rstrip("0").rstrip(".")
+        told.append(f"{name} {number}" + (f" ({samples * whole / count:.1f})" if samples else ""))
+    return ", ".join([*told, "…"] if len(calls) > _CALLS else told)
 
 
 def _same(sampled: str, counted: str) -> bool:

@@ -29,6 +29,7 @@ def _where_it_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_several_connections_to_several_workers_beside_smbd(tmp_path: Path) -> None:
     load = ["--workloads", "read4k", "--modes", "encrypted", "--depth", "2", "--connections", "3"]
     assert (
@@ -40,6 +41,7 @@ def test_several_connections_to_several_workers_beside_smbd(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_goals_are_measured_and_judged(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     few = ["--only", "echo,connect,memory", "--modes", "signed", "--connections", "1", "--idle", "3"]
     assert goals.main([*few, "--seconds", "0.05", "--runs", "1", "--markdown", f"{tmp_path}/table"]) == 0
