@@ -151,15 +151,17 @@ class Outgoing:
         self._gathered = 0
         if self._transport.send(frames):
             self.used = self._begun = 0
-            for buffer in self._reusable:
-                self._pool.give(buffer)
-        else:
-            if self.page is not _NOTHING:
-                if not self.page_is_lent:
-                    self._reusable.append(self.page)
-                self._forget_page()
-            end = self._transport.bytes_sent
-            self._left.extend([(end, buffer) for buffer in self._reusable])
+            if self._reusable:
+                for buffer in self._reusable:
+                    self._pool.give(buffer)
+                self._reusable.clear()
+            return
+        if self.page is not _NOTHING:
+            if not self.page_is_lent:
+                self._reusable.append(self.page)
+            self._forget_page()
+        end = self._transport.bytes_sent
+        self._left.extend([(end, buffer) for buffer in self._reusable])
         self._reusable.clear()
 
     def rest(self) -> None:
