@@ -11,7 +11,7 @@ from lamina.vfs_modules.testing.hand import LIST, PATH, Hand, check, hand_of
 from lamina.vfs_modules.token import ImpersonationToken
 
 _NAMES = ("user.test", "user.nobody", "user.other")
-_MANY = 300
+_MANY = 150
 
 
 def asked(hand: Hand, directory: VfsHandle, entries: Sequence[str], names: Sequence[str] = _NAMES) -> list[EntryXattrs]:
