@@ -58,61 +58,77 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _measure_loads(asked: argparse.Namespace) -> tuple[list[Line], list[Result]]:
+class Found:
+    """What was measured so far, and whether all that was wanted was."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.results: list[Result] = []
+        self.complete = True
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Keep these, and show them."""
+        for result in results:
+            print(row(result), flush=True)
+        self.results += results
+
+    def failed(self, what: object, error: Exception) -> None:
+        """One measurement is worth nothing; the others go on."""
+        print(f"benchmarks: {what}: {error}", file=sys.stderr)
+        self.complete = False
+
+
+def _measure_loads(asked: argparse.Namespace, found: Found) -> None:
     connections = [int(count) for count in asked.connections.split(",")]
     planned = plan(asked.only, asked.modes.split(","), connections)
     if not planned:
-        return [], []
+        return
     generator = build_generator(BUILD)
-    lines, results = [], []
     with running(servers(set(asked.only) - {MEMORY}), Wanted(asked.only, "", asked.workers, asked.cores)) as started:
         pin_generator()
-        named = {server.name: server for server in started}
         began = time.monotonic()
         for number, (case, against) in enumerate(planned, 1):
             until = began + asked.minutes * 60 * number / len(planned)
             wanted = case._replace(depth=asked.depth or case.depth)
-            them = [server for name, server in named.items() if name == OURS or name in against]
-            lines.append(measure_case(them, wanted, asked.seconds, asked.runs, generator, until))
-            results += _shown(judge(lines[-1], against))
-    return lines, results
+            them = [server for server in started if server.name == OURS or server.name in against]
+            try:
+                found.lines.append(measure_case(them, wanted, asked.seconds, asked.runs, generator, until))
+            except (ClientError, MeasureError, OSError) as error:
+                found.failed(wanted, error)
+            else:
+                found.add(judge(found.lines[-1], against))
 
 
-def _measure_memory(asked: argparse.Namespace) -> list[Result]:
+def _measure_memory(asked: argparse.Namespace, found: Found) -> None:
     (goal,) = (goal for goal in GOALS if MEMORY in goal.workloads)
     wanted = Wanted(workers=asked.workers, cores=asked.cores)
-    found = measure_memory([OURS, *goal.against], asked.idle, asked.runs, wanted)
+    taken = measure_memory([OURS, *goal.against], asked.idle, asked.runs, wanted)
     case = Case(MEMORY, "-", 0, asked.idle)
-    return _shown([Result(case, name, least, memory_ratio(found, OURS, name)) for name, least in goal.against.items()])
-
-
-def _shown(results: list[Result]) -> list[Result]:
-    for result in results:
-        print(row(result), flush=True)
-    return results
+    found.add([Result(case, name, least, memory_ratio(taken, OURS, name)) for name, least in goal.against.items()])
 
 
 def main(words: Sequence[str]) -> int:
     """Measure, and say which goals are reached; the exit status is about the measuring, not about the goals."""
-    asked = _arguments(words)
+    asked, found = _arguments(words), Found()
     began = time.monotonic()
     print(heading(), flush=True)
     try:
-        lines, results = _measure_loads(asked)
-        results += _measure_memory(asked) if MEMORY in asked.only else []
-    except (ClientError, MeasureError, ServerError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    print(f"{EXPLANATION}\n{summary(results)}\n{time.monotonic() - began:.0f} seconds")
-    _write(asked, lines, results)
-    return 0
+        _measure_loads(asked, found)
+        if MEMORY in asked.only:
+            _measure_memory(asked, found)
+    except (ClientError, MeasureError, ServerError, ValueError) as error:
+        found.failed("the run", error)
+    finally:
+        _write(asked, found)
+    print(f"{EXPLANATION}\n{summary(found.results)}\n{time.monotonic() - began:.0f} seconds")
+    return 0 if found.complete else 1
 
 
-def _write(asked: argparse.Namespace, lines: Sequence[Line], results: Sequence[Result]) -> None:
+def _write(asked: argparse.Namespace, found: Found) -> None:
     if asked.json:
-        asked.json.write_text(as_json(lines) + "\n")
+        asked.json.write_text(as_json(found.lines) + "\n")
     if asked.markdown:
-        asked.markdown.write_text(as_markdown(results))
+        asked.markdown.write_text(as_markdown(found.results))
 
 
 if __name__ == "__main__":

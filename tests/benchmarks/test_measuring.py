@@ -1,5 +1,6 @@
 """The benchmarks do what they say: real servers, the real load generator, for a fraction of a second."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import goals, profile
+from benchmarks.cases import Case, Line, Sample
+from benchmarks.measure import MeasureError
 from benchmarks.profile import Tools
 from benchmarks.servers import smbd_is_installed
 
@@ -59,3 +62,21 @@ def test_a_profile_takes_no_tool_and_names_those_that_would_tell_more(
     told = capsys.readouterr()
     assert "lamina: createdelete, plain, 1 × 8: " in told.out
     assert "Debian: linux-perf" in told.err
+
+
+def test_a_measurement_that_fails_is_told_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measured(servers: object, case: Case, *_: object) -> Line:
+        if case.workload == "echo":
+            raise MeasureError("a reply's signature is wrong")
+        return Line(case, {"lamina": [Sample(2.0, 1.0)], "smbd": [Sample(1.0, 2.0)]})
+
+    monkeypatch.setattr(goals, "running", lambda *_: contextlib.nullcontext([]))
+    monkeypatch.setattr(goals, "measure_case", measured)
+    few = ["--only", "echo,read4k", "--modes", "plain", "--connections", "1", "--json", f"{tmp_path}/found"]
+    assert goals.main(few) == 1
+    told = capsys.readouterr()
+    assert "echo, plain, 1 × 8: a reply's signature is wrong" in told.err
+    assert "reached" in told.out
+    assert [line["workload"] for line in json.loads((tmp_path / "found").read_text())] == ["read4k"]
