@@ -67,6 +67,8 @@ def save(open_: "SmbOpen") -> None:
         state.kept.note(open_, form)
     if state.kind is _PERSISTENT:
         _store(open_, state, nt, form)
+    else:
+        state.saved = form
 
 
 def _store(open_: "SmbOpen", state: "DurableState", nt: "NtOpen", form: bytes) -> None:
