@@ -8,8 +8,8 @@ strace look at another process.
 The time of a layer and of a function is with what it calls of others', the kernel included. The table by program and
 system call shares out the same time otherwise: a system call's is the kernel's part.
 
-With Python 3.12 and later the server runs with perf support (PYTHONPERFSUPPORT), so that what --keep keeps shows
-Python's functions in `perf report` too, where the interpreter was built with frame pointers.
+With --keep and Python 3.12 or later the server runs with perf support (PYTHONPERFSUPPORT), so that `perf report` shows
+Python's functions in what is kept, where the interpreter was built with frame pointers.
 """
 
 import argparse
@@ -177,7 +177,7 @@ def _place(keep: Path | None) -> Iterator[Path]:
 def _run(asked: argparse.Namespace, tools: Tools) -> None:
     generator = build_generator(BUILD)
     found: list[Profile] = []
-    if tools.perf:
+    if asked.keep:
         os.environ["PYTHONPERFSUPPORT"] = "1"
     with _place(asked.keep) as place, running([asked.server], _wanted(asked, place)) as servers:
         pin_generator()
