@@ -34,6 +34,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "engine": ("RequestCancelled", "aside", "breathe", "offload", "sleep", "wait"),
     "turn": ("Turn",),
     "places": ("Places",),
+    "processes": ("Place", "place"),
+    "open_paths": ("OpenPath", "OpenPaths", "open_paths", "open_at"),
     "workers": ("Answer", "Workers"),
     "names": ("decode_name", "encode_name"),
     "services": (),

@@ -43,6 +43,10 @@ class CountModule(VfsModule, public=("counts", "reset")):
         self._calls: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
 
+    def one_process(self) -> str:
+        """A test asks it what was done, and asks one."""
+        return "counts what one process does, which of several nobody could ask (`lamina status` counts for all)"
+
     def counts(self) -> Mapping[str, Count]:
         """What has been counted, by operation; those that were not called are left out."""
         return {name: Count(calls, self._failures[name]) for name, calls in sorted(self._calls.items())}

@@ -134,6 +134,10 @@ class FaultsModule(VfsModule, public=("inject", "injected", "set_faults")):
     def _rule(self, fault: Fault) -> _Rule:
         return _Rule(next(self._numbers), fault, self.options.seed)
 
+    def one_process(self) -> str:
+        """The same faults for the same seed: of several processes the first call is now one's, now another's."""
+        return "lets faults happen after so many calls, in an order that several processes do not have"
+
     def inject(self, *operations: str, **what: Any) -> int:
         """One more rule from now on: `inject("pwrite", error="ENOSPC", times=1)`; its number, as in `Injected`.
 

@@ -74,6 +74,10 @@ class FsspecBackend(Backend):
 
     # Lifecycle.
 
+    def one_process(self) -> str:
+        """A store takes whole objects: until then what is written is where it was written."""
+        return "has what is written to a file in one process until it is stored"
+
     def connect(self, share: ShareInfo) -> None:
         """Reach the store. Raises OSError where it does not answer, or has no folder of this path."""
         options = self.options

@@ -61,6 +61,10 @@ class MemoryBackend(Backend):
         self._root: Node | None = None
         self._used = 0
 
+    def one_process(self) -> str:
+        """They would have a file system each."""
+        return "has its files in the memory of one process"
+
     def capabilities(self, below: Capability) -> Capability:
         """Everything that POSIX has."""
         return (

@@ -5,7 +5,6 @@ share, and made anew in the background when the share is connected. Clients see 
 """
 
 import grp
-import os
 import pwd
 import stat as st
 import time
@@ -16,28 +15,19 @@ from lamina.vfs_modules.engine import aside, offload
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ModuleError, ShareInfo, VfsModule
 from lamina.vfs_modules.operations import Access, Capability, FileStat, OpenHow, VolumeStatistics
+from lamina.vfs_modules.processes import place
 from lamina.vfs_modules.quotas import Quota, QuotaKind
-from lamina.vfs_modules.stock.accounting.census import Census, FileKey
+from lamina.vfs_modules.stock.accounting.books import Booked, BookKeeping, LocalBooks
+from lamina.vfs_modules.stock.accounting.census import Census
 from lamina.vfs_modules.stock.accounting.ledger import Ledger, Limits, Owner, Rules
 from lamina.vfs_modules.stock.accounting.options import Allowance, QuotaOptions
+from lamina.vfs_modules.stock.accounting.shared_books import SharedBooks
 from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 from lamina.vfs_modules.turn import Turn
 
 _KEY: Final = "ledger"
 _DAY: Final = 86_400.0
 _WRITING: Final = Access.WRITE
-
-
-class _File:
-    """A file that is open to be written to, once for all its handles: whose it is, and the size that is booked."""
-
-    __slots__ = ("gid", "handles", "key", "nameless", "size", "uid")
-
-    def __init__(self, stat: FileStat) -> None:
-        self.key: FileKey = (stat.dev, stat.ino)
-        self.uid, self.gid, self.size = stat.uid, stat.gid, stat.size
-        self.handles = 0
-        self.nameless = False
 
 
 def _number_of(kind: QuotaKind, name: str) -> int:
@@ -84,58 +74,66 @@ class QuotaModule(VfsModule, public=("counting",)):
     def __init__(self, options: QuotaOptions | None = None, clock: Callable[[], float] = time.time) -> None:
         super().__init__(options)
         self._clock = clock
-        self._files: dict[FileKey, _File] = {}
-        self._census: Census | None = None
         self._turn = Turn()
 
     # Lifecycle.
 
+    def one_process(self) -> str:
+        """Several processes have one ledger."""
+        return ""
+
     def connect(self, share: ShareInfo) -> None:
         """Take over what was known, and count in the background where that is asked for or needed."""
-        self._ledger = Ledger(offload(SERVER_TOKEN, _rules, self.options))
+        rules, where = offload(SERVER_TOKEN, _rules, self.options), place()
+        self._books: BookKeeping = (
+            LocalBooks(Ledger(rules), self._clock)
+            if where is None
+            else SharedBooks(rules, self._clock, self.shared, where)
+        )
         self._root = self.next.open_root(SERVER_TOKEN)
-        is_exact = self._load()
-        if not (is_exact and self.options.count == "needed"):
-            self._census = Census(self.next, self._root, self.options.exclude)
-            aside(self._count)
-        self._save(False)
+        kept, is_exact = self._kept(rules)
+        if self._books.begin(kept, is_exact, self.options.count != "needed"):
+            aside(self._count, self._books.make_census(self.next, self._root, self.options.exclude))
+        self._save()
 
-    def _load(self) -> bool:
-        value = self.storage.get(_KEY)
+    def _kept(self, rules: Rules) -> tuple[Ledger | None, bool]:
+        """What was kept of the ledger, and whether it is exact."""
+        ledger, value = Ledger(rules), self.storage.get(_KEY)
         try:
-            return value is not None and self._ledger.unpack(value)
+            return (ledger, ledger.unpack(value)) if value is not None else (None, False)
         except ValueError as error:
             self.log.warning("what was kept of the quotas cannot be read, and is counted anew", reason=str(error))
-            return False
+            return None, False
 
-    def _save(self, is_exact: bool) -> None:
-        self.storage.set(_KEY, self._ledger.pack(is_exact))
+    def _save(self) -> None:
+        with self.turn(_KEY):
+            with self._books.ledger() as ledger:
+                value = ledger.pack(False)
+            self.storage.set(_KEY, value)
 
-    def _count(self) -> None:
-        census = self._census
-        assert census is not None
+    def _count(self, census: Census) -> None:
         with self._turn:
             try:
                 if census.count():
-                    self._ledger.count_as(census.result(), max(census.total, 0), self._clock())
-                    self._save(False)
+                    self._books.counted(census)
+                    self._save()
             except OSError as error:
                 self.log.error("the files of the share cannot be counted", reason=error.strerror or str(error))
             finally:
-                self._census = None
+                if not census.ended:
+                    self._books.count_ended()
 
     @property
     def counting(self) -> bool:
         """Whether files are being counted just now: until then limits hold for what is known."""
-        return self._census is not None
+        return self._books.is_counting
 
     def disconnect(self) -> None:
         """Keep what is known."""
-        census = self._census
-        if census is not None:
-            census.ended = True
-        with self._turn:
-            self._save(census is None)
+        if self._books.census is not None:
+            self._books.census.ended = True
+        with self._turn, self.turn(_KEY):
+            self.storage.set(_KEY, self._books.end())
             self.next.close(SERVER_TOKEN, self._root)
 
     def capabilities(self, below: Capability) -> Capability:
@@ -146,105 +144,80 @@ class QuotaModule(VfsModule, public=("counting",)):
 
     def get_quota(self, token: ImpersonationToken, handle: VfsHandle, kind: QuotaKind, number: int) -> Quota:
         """An account of the ledger."""
-        return self._ledger.quota((kind, number))
+        with self._books.ledger() as ledger:
+            return ledger.quota((kind, number))
 
     def set_quota(self, token: ImpersonationToken, handle: VfsHandle, quota: Quota) -> None:
         """Set limits; they hold until others are set, whatever configuration says."""
-        self._ledger.choose((quota.kind, quota.number), Limits(quota.soft, quota.hard), self._clock())
-        self._save(False)
+        with self._books.ledger() as ledger:
+            ledger.choose((quota.kind, quota.number), Limits(quota.soft, quota.hard), self._clock())
+        self._save()
 
     def list_quotas(
         self, token: ImpersonationToken, handle: VfsHandle, kind: QuotaKind, start: int, limit: int
     ) -> list[Quota]:
         """The accounts that have something, or limits."""
-        return self._ledger.entries(kind, start, limit)
+        with self._books.ledger() as ledger:
+            return ledger.entries(kind, start, limit)
 
     def statfs(self, token: ImpersonationToken, handle: VfsHandle) -> VolumeStatistics:
         """Sizes, with no more room than the share, the user and his group have left."""
         sizes = self.next.statfs(token, handle)
-        whole, room = self._ledger.rules.share.hard, self._ledger.room(token.uid, token.gid)
+        with self._books.ledger() as ledger:
+            whole, room, used = ledger.rules.share.hard, ledger.room(token.uid, token.gid), ledger.total.used
         if whole is not None:
-            free = max(min(sizes.free, whole - self._ledger.total.used), 0)
+            free = max(min(sizes.free, whole - used), 0)
             sizes = sizes._replace(total=min(sizes.total, whole), free=free, available=min(sizes.available, free))
         return sizes if room is None else sizes._replace(available=min(sizes.available, room))
 
     # Booking.
 
-    def _grow(self, token: ImpersonationToken, file: _File, size: int) -> None:
-        """Let a file have a size. Raises EDQUOT or ENOSPC for who may not."""
-        change = size - file.size
-        if not change:
-            return
-        now = self._clock()
-        if token is not SERVER_TOKEN:
-            refusal = self._ledger.refusal(file.uid, file.gid, change, now)
-            if refusal:
-                raise OSError(refusal, os.strerror(refusal))
-        file.size = size
-        self._book(file.key, file.uid, file.gid, change)
+    def _grow(self, token: ImpersonationToken, file: Booked, size: int, at_least: bool = False) -> None:
+        """Let a file have a size, or at least that. Raises EDQUOT or ENOSPC for who may not."""
+        self._books.grow(file, size, token is SERVER_TOKEN, at_least)
 
-    def _book(self, key: FileKey, uid: int, gid: int, change: int) -> None:
-        self._ledger.book(uid, gid, change, self._clock())
-        if self._census is not None:
-            self._census.change(key, uid, gid, change)
-
-    def _settle(self, file: _File, handle: VfsHandle) -> None:
+    def _settle(self, file: Booked, handle: VfsHandle) -> None:
         """Book the size that a file really has: something has failed, or others have changed it."""
-        stat = self.next.fstat(SERVER_TOKEN, handle)
-        if stat.size != file.size:
-            change, file.size = stat.size - file.size, stat.size
-            self._book(file.key, file.uid, file.gid, change)
+        self._books.settle(file, self.next.fstat(SERVER_TOKEN, handle).size)
 
     # Opening and closing.
 
     def open(self, token: ImpersonationToken, directory: VfsHandle, path: str, how: OpenHow) -> VfsHandle:
         """Open, and know the size of what may be written to."""
         handle = self.next.open(token, directory, path, how)
-        if handle.is_directory or not (how.access & _WRITING or (how.create and self._census is not None)):
+        if handle.is_directory or not (how.access & _WRITING or (how.create and self._books.is_counting)):
             return handle
         try:
             stat = self.next.fstat(token, handle)
         except BaseException:
             self.next.close(token, handle)
             raise
-        if self._census is not None and not stat.size:
-            self._census.meet(stat)  # it may be new, in a directory that was counted before
+        if not stat.size and self._books.is_counting:
+            self._books.met(stat)  # it may be new, in a directory that was counted before
         if how.access & _WRITING and st.S_ISREG(stat.mode):
-            file = self._files.get((stat.dev, stat.ino))
-            if file is None:
-                file = self._files[stat.dev, stat.ino] = _File(stat)
-            file.handles += 1
-            self.set_state(handle, file)
+            self.set_state(handle, self._books.opened(stat))
         return handle
 
     def close(self, token: ImpersonationToken, handle: VfsHandle) -> None:
         """Close, and book what others have done to the file meanwhile."""
-        file: _File | None = self.state(handle)
+        file: Booked | None = self.state(handle)
         if file is None:
             self.next.close(token, handle)
             return
         try:
             self._settle(file, handle)
         finally:
-            file.handles -= 1
-            if not file.handles:
-                self._let_go(file)
+            self._books.closed(file)
             self.next.close(token, handle)
-
-    def _let_go(self, file: _File) -> None:
-        if file.nameless:
-            self._book(file.key, file.uid, file.gid, -file.size)
-        else:
-            del self._files[file.key]
 
     # Data.
 
     def pwrite(self, token: ImpersonationToken, handle: VfsHandle, data: memoryview, offset: int) -> int:
         """Write what there is room for in the quota."""
-        file: _File | None = self.state(handle)
+        file: Booked | None = self.state(handle)
         if file is None or offset + len(data) <= file.size or not len(data):
             return self.next.pwrite(token, handle, data, offset)
-        self._grow(token, file, offset + len(data))
+        self._grow(token, file, offset + len(data), True)
         try:
             return self.next.pwrite(token, handle, data, offset)
         except BaseException:
@@ -253,7 +226,7 @@ class QuotaModule(VfsModule, public=("counting",)):
 
     def ftruncate(self, token: ImpersonationToken, handle: VfsHandle, length: int) -> None:
         """Set the end of file where there is room for it in the quota."""
-        file: _File | None = self.state(handle)
+        file: Booked | None = self.state(handle)
         if file is not None:
             self._grow(token, file, length)
         try:
@@ -298,13 +271,13 @@ class QuotaModule(VfsModule, public=("counting",)):
     def _make_room(
         self, token: ImpersonationToken, source: VfsHandle, start: int, target: VfsHandle, offset: int, length: int
     ) -> None:
-        file: _File | None = self.state(target)
+        file: Booked | None = self.state(target)
         if file is not None and offset + length > file.size:
             there = max(min(length, self.next.fstat(token, source).size - start), 0)
-            self._grow(token, file, max(file.size, offset + there if there else 0))
+            self._grow(token, file, offset + there if there else 0, True)
 
     def _settle_target(self, target: VfsHandle) -> None:
-        file: _File | None = self.state(target)
+        file: Booked | None = self.state(target)
         if file is not None:
             self._settle(file, target)
 
@@ -329,14 +302,8 @@ class QuotaModule(VfsModule, public=("counting",)):
         self._gone(stat)
 
     def _gone(self, stat: FileStat) -> None:
-        if not st.S_ISREG(stat.mode) or stat.nlink > 1:
-            return
-        key = (stat.dev, stat.ino)
-        file = self._files.pop(key, None)  # the number may be another file's soon
-        if file is not None:
-            file.nameless = True
-        else:
-            self._book(key, stat.uid, stat.gid, -stat.size)
+        if st.S_ISREG(stat.mode) and stat.nlink <= 1:
+            self._books.gone(stat)
 
     def rename(
         self,
@@ -356,15 +323,11 @@ class QuotaModule(VfsModule, public=("counting",)):
         self.next.rename(token, source_directory, source, target_directory, target, replace)
         if there is not None and (there.dev, there.ino) != (moved.dev, moved.ino):
             self._gone(there)
-        if self._census is not None:
-            self._tell_census(moved)
-
-    def _tell_census(self, moved: FileStat) -> None:
-        assert self._census is not None
-        if st.S_ISREG(moved.mode):
-            self._census.meet(moved)
-        elif st.S_ISDIR(moved.mode):
-            self._census.moved = True
+        if self._books.is_counting:
+            if st.S_ISREG(moved.mode):
+                self._books.met(moved)
+            elif st.S_ISDIR(moved.mode):
+                self._books.folder_moved()
 
     def fchown(self, token: ImpersonationToken, handle: VfsHandle, uid: int, gid: int) -> None:
         """Set owner and group, and book the file on their accounts. Nobody is refused what he is given."""
@@ -372,13 +335,7 @@ class QuotaModule(VfsModule, public=("counting",)):
         self.next.fchown(token, handle, uid, gid)
         if not st.S_ISREG(before.mode):
             return
-        new_uid, new_gid = before.uid if uid == -1 else uid, before.gid if gid == -1 else gid
-        file = self._files.get((before.dev, before.ino))
-        size = before.size if file is None else file.size
-        self._book((before.dev, before.ino), before.uid, before.gid, -size)
-        self._book((before.dev, before.ino), new_uid, new_gid, size)
-        if file is not None:
-            file.uid, file.gid = new_uid, new_gid
+        self._books.given(before, before.uid if uid == -1 else uid, before.gid if gid == -1 else gid)
 
 
 __all__ = ["QuotaModule", "QuotaOptions"]

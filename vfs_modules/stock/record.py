@@ -87,6 +87,10 @@ class RecordModule(VfsModule, public=("recording",)):
 
     # Lifecycle.
 
+    def one_process(self) -> str:
+        """A recording is played as it was made, in one order."""
+        return "records in which order things are done, and several processes have none that it could know"
+
     def connect(self, share: ShareInfo) -> None:
         """Begin. Raises OSError where there cannot be a file."""
         if self.options.file:

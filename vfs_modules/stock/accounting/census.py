@@ -6,7 +6,7 @@ another is seen when it is come to. Only a directory that moves may be missed, a
 
 import contextlib
 import stat as st
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lamina.vfs_modules.engine import breathe
@@ -40,10 +40,14 @@ class Census:
         device = self._below.fstat(SERVER_TOKEN, self._root).dev
         for _ in range(_PASSES):
             self._seen, self.counted, self.total, self.moved = set(), {}, 0, False
+            self._begin()
             self._folder(device, "")
             if self.ended or not self.moved:
                 break
         return not self.ended
+
+    def _begin(self) -> None:
+        """A count begins, perhaps again."""
 
     def _folder(self, device: int, top: str) -> None:
         todo = [top]
@@ -100,3 +104,60 @@ class Census:
     def result(self) -> Mapping[Owner, int]:
         """What everybody has."""
         return {owner: used for owner, used in self.counted.items() if used > 0}
+
+
+Word = tuple[int, int, int]
+"""Whose a file is by now, and its size."""
+
+MOVED: Final[FileKey] = (-1, -1)
+"""A word about this file says that a folder was moved."""
+
+
+class ToldCensus(Census):
+    """A count that learns by word from other processes what they do, sooner or later than it comes to the file.
+
+    A word says what holds from then on. So what is told counts, whatever is found.
+    """
+
+    def __init__(
+        self,
+        below: Operations,
+        root: VfsHandle,
+        exclude: Sequence[str],
+        words: Callable[[], Sequence[tuple[FileKey, Word]]],
+    ) -> None:
+        super().__init__(below, root, exclude)
+        self._words = words
+        self._told: dict[FileKey, Word] = {}
+        self._found: dict[FileKey, Word] = {}
+
+    def _begin(self) -> None:
+        self._found = {}
+
+    def _step(self) -> None:
+        super()._step()
+        if not self._steps % _AT_ONCE:
+            self.hear(self._words())
+
+    def hear(self, words: Sequence[tuple[FileKey, Word]]) -> None:
+        """Take words for what holds."""
+        for key, word in words:
+            if key == MOVED:
+                self.moved = True
+                continue
+            self._told[key] = word
+            if key in self._found:
+                self._count(key, word)
+
+    def meet(self, stat: FileStat) -> None:
+        """Count a file unless it is counted, by what was told of it."""
+        key = (stat.dev, stat.ino)
+        if key not in self._found:
+            self._count(key, self._told.get(key) or (stat.uid, stat.gid, stat.size))
+
+    def _count(self, key: FileKey, word: Word) -> None:
+        before = self._found.get(key)
+        if before is not None:
+            self._add(before[0], before[1], -before[2])
+        self._found[key] = word
+        self._add(*word)

@@ -6,7 +6,7 @@ hard. What only shrinks is always allowed.
 
 import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -60,11 +60,18 @@ class Rules:
 class Ledger:
     """The accounts of a share. Limits that clients have set (`chosen`) go before those of configuration."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        accounts: MutableMapping[Owner, Account] | None = None,
+        chosen: MutableMapping[Owner, Limits] | None = None,
+        total: Account | None = None,
+    ) -> None:
+        """`accounts`, `chosen`, `total`: where they are, if they are kept elsewhere than in this object."""
         self.rules = rules
-        self.total = Account()
-        self._accounts: dict[Owner, Account] = {}
-        self.chosen: dict[Owner, Limits] = {}
+        self.total = Account() if total is None else total
+        self._accounts: MutableMapping[Owner, Account] = {} if accounts is None else accounts
+        self.chosen: MutableMapping[Owner, Limits] = {} if chosen is None else chosen
 
     # What there is.
 
@@ -162,6 +169,14 @@ class Ledger:
                 account = self._accounts.setdefault(owner, Account())
                 self._change(account, self.limits(owner), used - account.used, now)
         self._change(self.total, self.rules.share, total - self.total.used, now)
+
+    def become(self, other: "Ledger") -> None:
+        """Have what another ledger has."""
+        self._accounts.clear()
+        self._accounts.update(other._accounts)
+        self.chosen.clear()
+        self.chosen.update(other.chosen)
+        self.total = other.total
 
     # How it is kept.
 
