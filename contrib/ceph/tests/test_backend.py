@@ -14,7 +14,8 @@ from lamina import Server
 from lamina.vfs_modules.chain import Chain
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.module import ShareInfo
-from lamina.vfs_modules.operations import Access, Capability, OpenHow, Times
+from lamina.vfs_modules.operations import Access, Capability, DosAttributes, OpenHow, Times
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.persistent_store import PersistentStoreModule
 from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule
 from lamina.vfs_modules.testing import make_token
@@ -318,3 +319,31 @@ def test_a_client_works_in_it(lamina_server_factory: Callable[..., Server], root
         assert sorted(smbclient.listdir(share, **user)) == ["b.txt", "folder"]
         smbclient.remove(rf"{share}\b.txt", **user)
     smbclient.reset_connection_cache()
+
+
+def test_a_listing_asks_for_the_attributes_of_many_entries_in_one_turn(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = connect(DosAttributesModule())
+    root, attributes = chain.open_root(TOKEN), {f"file{number}": number % 3 for number in range(200)}
+    for name, number in attributes.items():
+        handle = made(chain, name)
+        if number:
+            chain.set_dos_attributes(TOKEN, handle, DosAttributes(number, None))
+        if number == 2:
+            chain.setxattr(TOKEN, handle, "user.note", b"x" * 3000)
+        chain.close(TOKEN, handle)
+    handle, turns, call = chain.open(TOKEN, root, "", LIST), [], Connection.call
+    monkeypatch.setattr(Connection, "call", lambda *given, **more: (turns.append(given), call(*given, **more))[1])
+    found = {entry.name: entry for entry in chain.readdir(TOKEN, handle, True)}
+    assert {name: entry.dos.attributes for name, entry in found.items() if entry.dos is not None} == attributes
+    assert {name for name, entry in found.items() if entry.may_have_xattrs} == {
+        name for name, number in attributes.items() if number == 2
+    }
+    assert len(turns) < 10
+    (told,) = chain.getxattrs_in(TOKEN, handle, ["file2"], ["user.note", "ceph.file.layout.pool", "user.none"])
+    assert told.values[0] == b"x" * 3000
+    assert isinstance(told.values[1], bytes)
+    assert told.values[2] == errno.ENODATA
+    for opened in (handle, root):
+        chain.close(TOKEN, opened)

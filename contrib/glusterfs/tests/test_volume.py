@@ -15,14 +15,16 @@ from lamina.vfs_modules.changes import Change, ChangeKind, ChangeQuery, ChangeWa
 from lamina.vfs_modules.engine import Engine, wait
 from lamina.vfs_modules.handle import VfsHandle
 from lamina.vfs_modules.loader import load_module
-from lamina.vfs_modules.operations import Access, Capability, OpenHow
+from lamina.vfs_modules.operations import Access, Capability, DosAttributes, OpenHow
 from lamina.vfs_modules.outside import RangeLock
+from lamina.vfs_modules.stock.dos_attributes import DosAttributesModule
 from lamina.vfs_modules.stock.shadow_copy import ShadowCopyModule, ShadowCopyOptions
 from lamina.vfs_modules.testing import local_chain, make_token
 from lamina.vfs_modules.token import SERVER_TOKEN
 
-from lamina_glusterfs import GlusterBackend, GlusterSnapshots
+from lamina_glusterfs import GlusterBackend, GlusterSnapshots, entries
 from lamina_glusterfs.conformance import options
+from lamina_glusterfs.entries import EntryReader
 from lamina_glusterfs.volume import Volume
 
 TOKEN = SERVER_TOKEN
@@ -67,6 +69,35 @@ def test_without_another_root_it_is_the_path_of_the_share(serve: Serve, root: st
         local_chain("/no-such-folder", GlusterBackend(options(root="")))
     with pytest.raises(OSError, match="no folder of a volume"):
         local_chain("/a/../b", GlusterBackend(options(root="")))
+
+
+def test_a_listing_has_looked_up_what_it_tells_the_attributes_of(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = local_chain("/nowhere", DosAttributesModule(), GlusterBackend(options(root=root)))
+    attributes = {f"file{number}": number % 3 for number in range(40)}
+    for name, number in attributes.items():
+        handle = make(chain, name)
+        if number:
+            chain.set_dos_attributes(TOKEN, handle, DosAttributes(number, None))
+        if number == 2:
+            chain.setxattr(TOKEN, handle, "user.note", b"x" * 3000)
+        chain.close(TOKEN, handle)
+    monkeypatch.setattr(entries, "_SECONDS", 1e9)  # however busy the machine is
+    looked_up: list[bytes] = []
+    find = EntryReader._found
+    monkeypatch.setattr(EntryReader, "_found", lambda reader, name: (looked_up.append(name), find(reader, name))[1])
+    handle = chain.open(TOKEN, chain.open_root(TOKEN), "", LIST)
+    found = {entry.name: entry for entry in chain.readdir(TOKEN, handle, True)}
+    assert {name: entry.dos.attributes for name, entry in found.items() if entry.dos is not None} == attributes
+    assert {name for name, entry in found.items() if entry.may_have_xattrs} == {
+        name for name, number in attributes.items() if number == 2
+    }
+    assert looked_up == []
+    told, gone = chain.getxattrs_in(TOKEN, handle, ["file2", "gone"], ["user.note", "system.nfs4_acl", "user.none"])
+    assert told.values == (b"x" * 3000, errno.ENOTSUP, errno.ENODATA)
+    assert gone.values == (errno.ENOENT,) * 3
+    assert looked_up[-2:] == [b"file2", b"gone"]
+    chain.close(TOKEN, handle)
+    chain.disconnect()
 
 
 @pytest.mark.parametrize(
