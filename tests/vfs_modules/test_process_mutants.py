@@ -10,6 +10,7 @@ from lamina.vfs_modules.testing.conformance import Case, Outcome, Profile, cases
 from lamina.vfs_modules.testing.subject import place_of, profile_of, subject_at
 from lamina.vfs_modules.testing.suite import process_checks
 from tests.vfs_modules import process_mutants
+from tests.vfs_modules.process_chains import for_macs, guarded
 from tests.vfs_modules.process_mutants import FOUND_BY
 
 CASES = process_checks.__all__
@@ -63,3 +64,10 @@ def test_a_class_is_found_by_its_place_and_one_that_cannot_be_is_not_tried() -> 
         name = "hidden"
 
     assert place_of(Hidden) == ""
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("profile", [for_macs, guarded], ids=lambda profile: profile.name)
+def test_stock_modules_are_right_with_two_processes(profile: Profile, name: str, tmp_path: Path) -> None:
+    result = case_of(profile, name).result(tmp_path)
+    assert result.outcome in {Outcome.PASSED, Outcome.NOT_CLAIMED}, result.reason

@@ -113,6 +113,8 @@ class QuotaModule(VfsModule, public=("counting",)):
 
     def _count(self, census: Census) -> None:
         with self._turn:
+            if census.ended:
+                return
             try:
                 if census.count():
                     self._books.counted(census)

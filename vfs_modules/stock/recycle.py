@@ -391,7 +391,9 @@ class RecycleModule(PrivateAttributes, public=("contents", "purge", "restore")):
         return usage
 
     def _tidy_all(self) -> None:
-        for bin_path in self._bins.all():
+        with self._turn:
+            bins = [] if self._bins.ended else self._bins.all()
+        for bin_path in bins:
             self._tidy(bin_path)
 
     def _tidy(self, bin_path: str) -> None:

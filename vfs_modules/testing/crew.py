@@ -6,6 +6,7 @@ They are started by multiprocessing's fork server, which has the code in its mem
 import multiprocessing
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from lamina.vfs_modules.testing.trial import LeftOut, NotClaimed, Trial
 from lamina.vfs_modules.token import SERVER_TOKEN
 
 _WORK: Final = "lamina.vfs_modules.testing.process_work"
+_LAYER: Final = "lamina.vfs_modules."
 _PATIENCE: Final = 20.0
 _starting: Final = multiprocessing.get_context("forkserver")
 
@@ -90,7 +92,8 @@ def _require_several(trial: Trial) -> None:
 def _started(trial: Trial, crew: str, number: int, stack: ExitStack) -> Colleague:
     from lamina.vfs_modules.testing.process_work import Seat, serve
 
-    _starting.set_forkserver_preload([_WORK])
+    # What is in this process's memory is in that of the fork server, too, and need not be read by each it starts.
+    _starting.set_forkserver_preload([_WORK, *(name for name in sys.modules if name.startswith(_LAYER))])
     ours, theirs = _starting.Pipe()
     seat = Seat(crew, number, trial.profile.processes, str(trial.folder))
     process = _starting.Process(target=serve, args=(seat, theirs), daemon=True)
