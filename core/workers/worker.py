@@ -6,13 +6,15 @@ It ends when the supervisor does, however that was, or asks it to.
 import asyncio
 import contextlib
 import logging
+import os
+import select
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lamina.core.accepted_transport import AcceptedTransport
 from lamina.core.auth.accounts import AccountStore
@@ -40,6 +42,8 @@ from lamina.vfs_modules.engine import Engine
 from lamina.vfs_modules.processes import join
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,11 @@ async def _serve(seat: Seat, work: Work) -> None:
         settings = replace(work.plan.settings, server_guid=bytes.fromhex(seat.guid))
         plan = replace(work.plan, settings=settings, listeners=())
         async with _reading_letters(state, crew, loop):
-            runtime = await Runtime.start(
-                engine, plan, work.accounts, work.authentication, work.events, forgiving=True, crew=crew
-            )
-            await engine.run(crew.take_up, runtime.server, runtime.shares())
+            with _ending_with(seat.link, loop):
+                runtime = await Runtime.start(
+                    engine, plan, work.accounts, work.authentication, work.events, forgiving=True, crew=crew
+                )
+                await engine.run(crew.take_up, runtime.server, runtime.shares())
             crew.release()
             try:
                 async with _linked(seat, runtime, stop), _controlled(seat, runtime, work):
@@ -93,6 +98,25 @@ async def _serve(seat: Seat, work: Work) -> None:
         engine.close()
         state.close()
         hold.close()
+
+
+@contextlib.contextmanager
+def _ending_with(link: int, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """End at once where the supervisor does inside, while nobody reads what it says: who is asked may never answer."""
+    supervisor = select.poll()
+    supervisor.register(link, 0)
+
+    def look() -> None:
+        nonlocal timer
+        if supervisor.poll(0):
+            os._exit(1)
+        timer = loop.call_later(_LOOK_SECONDS, look)
+
+    timer: asyncio.Handle = loop.call_soon(look)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _crew(seat: Seat, state: SharedState, engine: Engine) -> Crew:

@@ -104,6 +104,9 @@ def main() -> None:
                 machine.check(writer)
             machine.stop()
             assert machine.records() == 0
+        except BaseException:
+            log.info("the server says:\n%s", (machine.folder / "lamina.log").read_text())
+            raise
         finally:
             machine.stop()
 

@@ -34,7 +34,7 @@ MAX_VALUE: Final = 1 << 24
 
 _DIGEST: Final = 16
 _CREW: Final = "-crew"
-_SECONDS_TO_GO: Final = 10.0
+_SECONDS_TO_GO: Final = 30.0
 """How long the processes of a server that was killed may take to end after it."""
 _PAUSE: Final = 0.02
 
