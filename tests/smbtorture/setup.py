@@ -116,7 +116,7 @@ CHAINS = {
 """The same of other shares that have one of their own."""
 
 
-ONE_PROCESS = frozenset({"local_programs", "fruit"})
+ONE_PROCESS = frozenset({"local_programs"})
 """Shares that no server of several workers can have."""
 
 
