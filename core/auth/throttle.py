@@ -41,6 +41,16 @@ class Throttle:
         self._clock = clock
         self._addresses: OrderedDict[str, _Failures] = OrderedDict()
         self._accounts: OrderedDict[str, _Failures] = OrderedDict()
+        self.tell: Callable[[str, str, bool], None] = lambda _address, _account, _succeeded: None
+        """Told of attempts, for the throttles of other workers to `hear` of them."""
+
+    def hear(self, address: str, account: str, succeeded: bool) -> None:
+        """Count an attempt that was made elsewhere."""
+        if succeeded:
+            self._forget(address, account)
+        else:
+            self._add(self._addresses, address_key(address))
+            self._add(self._accounts, account.lower())
 
     def refuses(self, address: str, account: str) -> bool:
         """Whether an attempt must be refused unseen. Refused ones do not count, so the refusal ends by itself."""
@@ -58,12 +68,18 @@ class Throttle:
         if not settings.enabled:
             return 0.0
         count = max(self._add(self._addresses, address_key(address)), self._add(self._accounts, account.lower()))
+        self.tell(address, account, False)
         return min(settings.longest_delay, settings.first_delay * 2.0 ** min(count - 1, 32))
 
     def succeeded(self, address: str, account: str) -> None:
         """Forget the failures of both."""
-        self._addresses.pop(address_key(address), None)
-        self._accounts.pop(account.lower(), None)
+        if self._forget(address, account):
+            self.tell(address, account, True)
+
+    def _forget(self, address: str, account: str) -> bool:
+        of_address = self._addresses.pop(address_key(address), None)
+        of_account = self._accounts.pop(account.lower(), None)
+        return of_address is not None or of_account is not None
 
     def _count(self, table: OrderedDict[str, _Failures], key: str) -> int:
         entry = table.get(key)

@@ -4,6 +4,7 @@ Who asks is a request that waits for the answers.
 """
 
 import logging
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,7 @@ _END_SESSION: Final = "end session"
 _CLOSE_INSTANCE: Final = "close instance"
 _SESSION: Final = "session"
 _LIST: Final = "list"
+_LOGON: Final = "logon"
 
 _LONGEST_LIST: Final = 20_000
 """Of what another worker has no more is asked for at a time: it goes through the memory that all share."""
@@ -48,6 +50,8 @@ class Elsewhere:
         self._peers.handle(_CLOSE_INSTANCE, self._close_instance)
         self._peers.handle(_SESSION, self._session)
         self._peers.handle(_LIST, self._list)
+        self._peers.handle(_LOGON, self._logon)
+        server.authenticator.throttle.tell = partial(self._peers.tell, _LOGON)
         self.handover = Handover(server, self._peers, crew.state)
 
     def expect_clients(self) -> None:
@@ -84,6 +88,9 @@ class Elsewhere:
 
     def _list(self, what: str) -> list[tuple[Any, ...]]:
         return [tuple(fields) for fields in islice(LiveView(self._server).here(what), _LONGEST_LIST)]
+
+    def _logon(self, address: str, account: str, succeeded: bool) -> None:
+        self._server.authenticator.throttle.hear(address, account, succeeded)
 
     def end_session(self, session_id: int, user_sid: str) -> None:
         """End a session of another worker, if it is that user's (MS-SMB2 3.3.5.5.3)."""

@@ -18,6 +18,7 @@ Where somebody watches on another worker, that one is told of all this, and does
 While nobody watches, the chain's functions are its own and none of this costs anything.
 """
 
+import asyncio
 import errno
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -110,6 +111,7 @@ class LocalChanges:
         self._windows: dict[str, list[Window]] = {}
         self._handles: HandlePaths | None = None
         self._gathered: dict[Source, list[Change]] = {}
+        self._offers_soon = False
         # What clients here have written to without telling of it yet, as far as other workers know.
         self._announced_writes: set[str] = set()
         self.written_elsewhere: dict[str, set[int]] = {}
@@ -152,7 +154,7 @@ class LocalChanges:
 
     def _begin_source(self, token: "ImpersonationToken", open_: "NtOpen", source: Source) -> None:
         tree = source.watchers[0].watch_tree
-        query = ChangeQuery(tree, source.contents, lambda: self._collect(source))
+        query = ChangeQuery(tree, source.contents, lambda: self._woken(source))
         watch = self._volume.chain.watch_changes(token, open_.handle, query)
         if not source.watchers:
             watch.close()  # whoever wanted it has gone meanwhile
@@ -201,6 +203,22 @@ class LocalChanges:
             peers = self._volume.peers
             if peers is None or peers.read_changes():
                 self.offer_gathered()
+
+    def _woken(self, source: Source) -> None:
+        if self._volume.peers is None:
+            self._collect(source)
+        elif source.watch is not None:
+            # It may be in the midst of telling all its watches, which the letters of others must not be read before.
+            self._gather(source, source.watch)
+            if not self._offers_soon:
+                self._offers_soon = True
+                asyncio.get_running_loop().call_soon(self._offer_woken)
+
+    def _offer_woken(self) -> None:
+        self._offers_soon = False
+        peers = self._volume.peers
+        if peers is None or peers.read_changes():
+            self.offer_gathered()
 
     def _gather(self, source: Source, watch: ChangeWatch) -> None:
         self._gathered.setdefault(source, []).extend(watch.poll())
@@ -275,7 +293,7 @@ class LocalChanges:
             holder = holder or other
             if holder is not None:
                 self._names.extend(holder, path, target)
-        if change.is_directory:
+        if change.is_directory and (holder is None or self._volume.peers is None):
             for beneath in self._names.beneath(path):
                 # It is done in a directory that has another name by now.
                 beneath.doubt(source)

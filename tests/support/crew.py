@@ -33,7 +33,8 @@ class Crew:
         """A client that has connected the share."""
         self._guids += 1
         guid = guid or os.urandom(16)
-        client = self._clients.enter_context(WireClient("127.0.0.1", self.server.port, SECONDS, guid))
+        kind = options.pop("kind", WireClient)
+        client: WireClient = self._clients.enter_context(kind("127.0.0.1", self.server.port, SECONDS, guid))
         if options.pop("by_smb1", False):
             client.negotiate_smb1()
         client.negotiate(ALL_DIALECTS, contexts=options.pop("contexts", None))
@@ -46,6 +47,8 @@ class Crew:
     def in_each(self, **options: Any) -> tuple[WireClient, WireClient]:
         """Two clients in different workers."""
         one = other = self.client(**options)
+        if self.server.layout.workers == 1:
+            return one, self.client(**options)
         # Each goes where the fewest connections are, and those of the last test may not all have gone.
         for _ in range(20):
             if worker(one) != worker(other):
