@@ -13,7 +13,7 @@ from lamina.vfs_modules import syscalls
 from lamina.vfs_modules.known_attributes import SETTLED_NS
 from lamina.vfs_modules.operations import DirectoryEntry, DosAttributes
 
-HALF: Final = 16_384
+HALF: Final = 12_288
 """Entries after which a new generation begins. Two are kept, some eight megabytes; to give one up costs nothing."""
 
 _new = tuple.__new__
@@ -60,4 +60,4 @@ class KnownEntries:
             if len(younger) >= HALF:
                 self._older, self._younger = younger, {}
                 younger = self._younger
-            younger[stat[:2]] = (stat.ctime_ns, dos, may_have_xattrs)
+            younger[device, stat.ino] = (stat.ctime_ns, dos, may_have_xattrs)
