@@ -128,6 +128,8 @@ class TestShells:
     PROCESSES = frozenset({"subprocess", "pty", "commands", "multiprocessing"})
     OWN_PROGRAMS: ClassVar = {
         "crash_checks.py": "the conformance suite kills a process of its own; no server imports it",
+        "crew.py": "the conformance suite's processes, which are Python with its own work; no server imports it",
+        "process_work.py": "what these do; it starts none itself",
         "supervisor.py": "its workers are Lamina itself, without a word of a client",
     }
 
