@@ -135,7 +135,8 @@ def test_no_message_is_handed_over_before_the_kernel_has_the_file(run: Callable[
         loop = asyncio.get_running_loop()
         line.transport.send_file(line.descriptor, 0, SIZE)
         await loop.sock_sendall(line.theirs, struct.pack(">I", 5) + b"hello")
-        await asyncio.sleep(0.01)
+        for _ in range(100):
+            await asyncio.sleep(0)
         assert not line.sink.messages
         await line.read(SIZE)
         while not line.sink.messages:
