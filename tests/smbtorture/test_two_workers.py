@@ -1,4 +1,4 @@
-"""What smbtorture says of a server of two processes: the families in which clients meet at one file.
+"""What smbtorture says of a server of two processes: the families in which clients meet, at one file or one session.
 
 smbtorture gives each connection a client guid of its own unless a test wants it otherwise, so that two connections of
 a test are in two workers. `python -m tests.smbtorture --workers 2` runs all there is.
@@ -25,6 +25,8 @@ FAMILIES = (
     "smb2.rename",
     "smb2.delete-on-close-perms",
     "smb2.durable-v2-open",
+    "smb2.notify",
+    "smb2.session",
 )
 
 
