@@ -5,9 +5,8 @@ unusual. Whatever is - a pipe, a handle that is to outlive its connection, a pay
 go the long way, before anything was done for it. A test sends the same requests both ways.
 """
 
-from collections.abc import Mapping
 from struct import error as struct_error
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from lamina.core.commands.close import POSTQUERY_ATTRIB
 from lamina.core.commands.create import open_file
@@ -18,7 +17,7 @@ from lamina.core.outgoing import FRAME, LONGEST_IN_PAGE
 from lamina.core.request import ERROR_BODY, HEADER, HEADROOM, Exchange, Reply, Request
 from lamina.core.session import SmbOpen
 from lamina.core.settings import Dialect
-from lamina.core.short_way import Handler, ShortWay
+from lamina.core.short_way import ShortWay
 from lamina.core.wire.buffer_response import encode_buffer_response
 from lamina.core.wire.close import encode_close_response
 from lamina.core.wire.constants import Command
@@ -59,6 +58,10 @@ class ShortFiles(ShortWay):
 
     def __init__(self, connection: "Connection") -> None:
         super().__init__(connection)
+        self.handlers[int(Command.CREATE)] = self._create
+        self.handlers[int(Command.CLOSE)] = self._close
+        self.handlers[int(Command.QUERY_INFO)] = self._query_info
+        self.handlers[int(Command.SET_INFO)] = self._set_info
         self._tree = cast("SmbTree", None)
 
     def _create(self, message: memoryview, asked: "Fields", session: "SmbSession") -> bool:
@@ -183,11 +186,3 @@ class ShortFiles(ShortWay):
             super()._resolve(request)
         else:
             request.tree = self._tree
-
-    handlers: ClassVar[Mapping[int, Handler]] = {
-        **ShortWay.handlers,
-        int(Command.CREATE): _create,
-        int(Command.CLOSE): _close,
-        int(Command.QUERY_INFO): _query_info,
-        int(Command.SET_INFO): _set_info,
-    }

@@ -9,9 +9,9 @@ wait it becomes an ordinary `Exchange`, which ends as all of those do; the messa
 greenlet. Replies are written into the page of `Outgoing`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from lamina.core.commands.write import WRITE_THROUGH
 from lamina.core.crypto.sealing import SPARE, NonceExhaustedError
@@ -78,7 +78,10 @@ _Now = tuple[memoryview, "Channel", "SmbSession | None", "Signer | None", Fields
 """A request: its message and channel, the session whose key it came with, what its reply is to be signed with, and its
 header."""
 
-_NOTHING: Final = cast("_Now", None)
+_NOTHING: Final[_Now] = (memoryview(b""), cast("Channel", None), None, None, ())
+
+Handler = Callable[[memoryview, Fields, "SmbSession"], bool]
+"""(a message, its header, its session): answers it; False if it must go the long way, and nothing has been done."""
 
 _WARY: Final = 32
 """How many reads in a row must not have waited until they share a page again: one that waits keeps it, all 128 KiB."""
@@ -94,12 +97,13 @@ def lone_request(message: memoryview) -> Fields | None:
 
 
 class ShortWay:
-    """The short way of one connection."""
+    """The short way of one connection. `handlers`: what takes the requests of a command."""
 
     __slots__ = ("_batch", "_channels", "_connection", "_drained", "_now", "_open", "_out", "_rest", "_task", "_wary",
-                 "_window")  # fmt: skip
+                 "_window", "handlers")  # fmt: skip
 
     def __init__(self, connection: "Connection") -> None:
+        self.handlers: dict[int, Handler] = {_ECHO: self._echo, _READ: self._read, _WRITE: self._write}
         self._connection = connection
         self._channels = connection.channels
         self._window = connection.window
@@ -189,7 +193,7 @@ class ShortWay:
         if not safe:
             return False
         self._now = message, channel, sealed, signer, asked
-        return handle(self, message, asked, session)
+        return handle(message, asked, session)
 
     def _begin(self, session: "SmbSession", persistent: int, volatile: int, asked: Fields, size: int) -> bool:
         """Take the open that is meant and the credits for `size` bytes; False if something about them is unusual.
@@ -313,7 +317,8 @@ class ShortWay:
             self._wary -= self._wary > 0
             end = start + count
             pack_read(buffer, HEADROOM, asked, connection.window.grant(asked[5]), self._flags(), count)
-            connection.out.add(view[self._protect(view, HEADROOM, end) : end], buffer)
+            begin = self._protect(view, HEADROOM, end)
+            connection.out.add(view[begin:end], buffer)
 
     def _write(self, message: memoryview, asked: Fields, session: "SmbSession") -> bool:
         try:
@@ -413,13 +418,6 @@ class ShortWay:
     def _resolve(self, request: Request) -> None:
         """Tell the current request what its ids were found to mean."""
         request.open, request.tree, request.file_id = self._open, self._open.tree, self._open.file_id
-
-    handlers: ClassVar[Mapping[int, "Handler"]] = {_ECHO: _echo, _READ: _read, _WRITE: _write}
-    """What takes a request, by its command; False if it must go the long way, and nothing has been done for it."""
-
-
-Handler = Callable[[Any, memoryview, Fields, "SmbSession"], bool]
-"""(the short way, the message, its header, its session)."""
 
 
 def _exchange_of(task: Task) -> Exchange:

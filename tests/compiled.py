@@ -19,6 +19,13 @@ from tests.support.processes import REPOSITORY
 
 SELECTION = (
     "tests/core/wire",
+    "tests/core/crypto",
+    "tests/core/server/test_encryption.py",
+    "tests/core/server/test_reply_buffers.py",
+    "tests/core/server/test_short_files.py",
+    "tests/core/server/test_short_way.py",
+    "tests/core/server/test_short_way_rules.py",
+    "tests/core/server/test_signing.py",
     "tests/core/test_credit_window.py",
     "tests/ntfsa/fscc",
     "tests/ntfsa/locks",
@@ -59,12 +66,13 @@ def library() -> Path:
 def _fingerprint() -> str:
     """A name for what is compiled: the compiler, the Python, the sources."""
     summed = hashlib.sha256(sys.version.encode())
-    for path in sorted([REPOSITORY / "setup.py", *_compiled_sources()]):
+    for path in sorted([REPOSITORY / "setup.py", *compiled_sources()]):
         summed.update(path.read_bytes())
     return f"build-{summed.hexdigest()[:16]}"
 
 
-def _compiled_sources() -> list[Path]:
+def compiled_sources() -> list[Path]:
+    """The files that are compiled (setup.py)."""
     code = "import setuptools; setuptools.setup = lambda **_: None; import setup; print(*setup.sources(), sep='\\n')"
     environment = {**os.environ, "LAMINA_COMPILE": ""}
     done = subprocess.run(

@@ -23,7 +23,7 @@ def test_without_a_compiled_library_all_is_python_and_with_one_it_is_what_is_tri
 
 
 def test_the_formats_and_rules_are_among_what_is_compiled():
-    expected = {"core.wire.header", "ntfsa.fscc.directory_information", "ntfsa.security.access_check"}
+    expected = {"core.wire.header", "core.short_way", "ntfsa.fscc.directory_information", "ntfsa.security.access_check"}
     assert expected & set(compiled_modules()) == (expected if LIBRARY else set())
 
 

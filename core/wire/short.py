@@ -41,7 +41,7 @@ READ_REPLY: Final = HEADER_SIZE + 16
 WRITE_REPLY: Final = HEADER_SIZE + 16
 ECHO_REPLY: Final = HEADER_SIZE + 4
 
-Fields = tuple[int, int, int, int, int, int, int, int, int, int, int]
+Fields = tuple[int, ...]
 """What `unpack_header` gives."""
 
 

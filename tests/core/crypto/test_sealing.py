@@ -98,10 +98,12 @@ def test_every_message_has_another_nonce() -> None:
     assert len(nonces) == 1000
 
 
-@pytest.mark.parametrize("limit", ["MAX_SEALED_MESSAGES", "MAX_SEALED_BLOCKS"])
-def test_sealing_stops_for_good_at_the_limit(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, limit, 4)
+@pytest.mark.parametrize(
+    ("count", "limit"), [("_sealed", sealing.MAX_SEALED_MESSAGES), ("_blocks", sealing.MAX_SEALED_BLOCKS)]
+)
+def test_sealing_stops_for_good_at_the_limit(count: str, limit: int) -> None:
     cipher = make_cipher(AES_128_GCM, bytes(16))
+    setattr(cipher, count, limit - 4)
 
     def seal() -> bytearray:
         buffer = bytearray(52 + 1 + SPARE)
