@@ -67,9 +67,14 @@ class Recovery:
     def _distribute(self, server: "SmbServer", share: "Share") -> None:
         for open_ in server.durables.waiting():
             assert open_.durable is not None
+            if open_.tree.share.name != share.name:
+                continue
             home = home_of(open_.durable.client_guid, self._count)
-            if open_.tree.share.name == share.name and home != self._state.number:
+            if home != self._state.number:
                 self._give(server, open_, home)
+            elif server.durables.kept is not None:
+                # It was entered before it had its rights to cache again.
+                server.durables.kept.enter(open_)
 
     def _give(self, server: "SmbServer", open_: "SmbOpen", home: int) -> None:
         nt = open_.nt

@@ -44,6 +44,8 @@ from lamina.vfs_modules.processes import join
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 0.2
+_SECONDS_WITHOUT: Final = 5.0
+"""How long a worker may take to end whose supervisor was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,12 @@ async def _linked(seat: Seat, runtime: Runtime, stop: asyncio.Event) -> AsyncIte
             adopting.add(adopted)
             adopted.add_done_callback(adopting.discard)
 
-    link = Link(loop, socket.socket(fileno=seat.link), heard, stop.set)
+    def left_alone() -> None:
+        # Others may have ended before it, and nobody would tell of that: who is asked may never answer.
+        loop.call_later(_SECONDS_WITHOUT, os._exit, 1)
+        stop.set()
+
+    link = Link(loop, socket.socket(fileno=seat.link), heard, left_alone)
     mover.link = link
     elsewhere.expect_clients()
     link.send({"what": "ready"})

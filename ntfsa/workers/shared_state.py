@@ -74,6 +74,8 @@ class SharedState:
             meminit=False,
             mode=0o600,
         )
+        # Who was killed while it read would keep the room of all that has changed since.
+        self._env.reader_check()
         self.records = self._env.open_db(b"records")
         self.doomed = self._env.open_db(b"doomed")
         self.kept = self._env.open_db(b"kept")

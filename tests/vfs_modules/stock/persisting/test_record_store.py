@@ -8,10 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from lamina.vfs_modules.stock.persisting import record_store
 from lamina.vfs_modules.stock.persisting.record_store import MAX_VALUE, Change, RecordStore, StoreError
 
 
@@ -59,6 +61,35 @@ def test_one_server_at_a_time_has_the_store(path: Path) -> None:
         RecordStore(str(path))
     store.close()
     RecordStore(str(path)).close()
+
+
+def test_the_processes_of_one_server_share_it(path: Path) -> None:
+    one, other = RecordStore(str(path), "ours"), RecordStore(str(path), "ours")
+    one.apply([Change(b"1", b"one")])
+    other.apply([Change(b"2", b"two")])
+    assert one.load() == other.load() == {b"1": b"one", b"2": b"two"}
+    one.close()
+    other.apply([Change(b"1", None)])
+    other.close()
+    store = RecordStore(str(path))
+    assert store.load() == {b"2": b"two"}
+    store.close()
+
+
+@pytest.mark.parametrize("crew", ["theirs", ""])
+def test_no_other_server_has_it_before_the_last_of_them_has_ended(
+    path: Path, crew: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = RecordStore(str(path), "ours"), RecordStore(str(path), "ours")
+    one.close()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(record_store, "_SECONDS_TO_GO", 0.0)
+        with pytest.raises(StoreError, match="another process"):
+            RecordStore(str(path), crew)
+    ending = threading.Thread(target=other.close)
+    ending.start()
+    RecordStore(str(path), crew).close()
+    ending.join()
 
 
 def test_only_the_server_reads_it(path: Path) -> None:
@@ -119,6 +150,7 @@ def test_a_store_that_was_cut_off_is_refused(path: Path, share: float) -> None:
 
 CHILD = """
 import sys
+from lamina.vfs_modules.stock.persisting import record_store
 from lamina.vfs_modules.stock.persisting.record_store import Change, RecordStore
 store = RecordStore(sys.argv[1])
 for number in range(100000):
