@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina.ntfsa.fscc.notify_information import FILE_ACTION_MODIFIED, WRITTEN
-from lamina.ntfsa.notify.local_changes import Window
 from lamina.ntfsa.notify.name_changes import NameChange
+from lamina.ntfsa.notify.observed_chain import Window
 from lamina.ntfsa.notify.own_changes import CONTENT, sort_out
 from lamina.vfs_modules.changes import Change, ChangeKind
 

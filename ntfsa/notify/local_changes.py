@@ -21,16 +21,14 @@ While nobody watches, the chain's functions are its own and none of this costs a
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from lamina.ntfsa.fscc import notify_information as n
 from lamina.ntfsa.naming.lookup import join
-from lamina.ntfsa.notify.name_changes import Announced
-from lamina.ntfsa.notify.own_changes import CONTENT, OF_NAMES, OF_ONE_FILE, HandlePaths
+from lamina.ntfsa.notify.observed_chain import ObservedChain, Window
+from lamina.ntfsa.notify.own_changes import CONTENT
 from lamina.vfs_modules.changes import LOST, Change, ChangeKind, ChangeQuery, ChangeWatch
-from lamina.vfs_modules.handle import VfsHandle
-from lamina.vfs_modules.operations import Operation
 
 if TYPE_CHECKING:
     from lamina.ntfsa.notify.watchers import Watcher, Watchers
@@ -43,29 +41,7 @@ log = logging.getLogger(__name__)
 _CONTENTS: Final = ~(n.FILE_NOTIFY_CHANGE_FILE_NAME | n.FILE_NOTIFY_CHANGE_DIR_NAME | n.FILE_NOTIFY_CHANGE_STREAM_NAME)
 _MAX_CACHED: Final = 4096
 
-_Function = Callable[..., Any]
 _Key = tuple[object, ...]
-
-
-class Window:
-    """An operation that changes what files hold, while it is being done; `held`: what was told of them meanwhile.
-
-    `announced`: other workers know of it.
-    """
-
-    __slots__ = ("announced", "held", "local", "paths")
-
-    def __init__(self, local: "LocalChanges", paths: Sequence[str]) -> None:
-        self.local = local
-        self.paths = paths
-        self.held: dict[tuple[Source, Change], None] = {}
-        self.announced: Announced | None = None
-
-    def __enter__(self) -> None:
-        self.local.open_window(self)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.local.close_window(self, kind is None)
 
 
 class Source:
@@ -109,13 +85,11 @@ class LocalChanges:
         self._source_of: dict[Watcher, Source] = {}
         self._names = volume.name_changes
         self._windows: dict[str, list[Window]] = {}
-        self._handles: HandlePaths | None = None
+        self._chain = ObservedChain(volume, self)
         self._gathered: dict[Source, list[Change]] = {}
         self._offers_soon = False
-        # What clients here have written to without telling of it yet, as far as other workers know.
-        self._announced_writes: set[str] = set()
         self.written_elsewhere: dict[str, set[int]] = {}
-        """The same of other workers: which of them have written to a file."""
+        """The files that other workers' clients have written to without telling of it yet, and whose clients."""
         # By directory: the sources that see changes in it, and those of them that see contents.
         self._concerned: dict[str, _Concerned] = {}
 
@@ -136,7 +110,7 @@ class LocalChanges:
             return
         source = self._by_key[key] = Source(key, watcher, self._watchers)
         self._enter(watcher, source)
-        self._observe_chain()
+        self._chain.begin()
         try:
             self._begin_source(token, open_, source)
         except OSError as error:
@@ -176,15 +150,15 @@ class LocalChanges:
         self._leave_chain()
 
     def _leave_chain(self) -> None:
-        if not self._source_of and not self._is_watched_elsewhere and self._handles is not None:
-            self._volume.whole_chain.restore()
-            self._handles = None
+        if not self._source_of and not self.is_watched_elsewhere:
+            self._chain.end()
 
     def watchers_changed(self) -> None:
         """A watcher has come, gone or moved."""
         self._concerned.clear()
 
-    def _concerned_by(self, path: str) -> _Concerned:
+    def concerned_by(self, path: str) -> _Concerned:
+        """The sources that see changes of a file, and those of them that see what it holds."""
         directory = path.rpartition("/")[0]
         known = self._concerned.get(directory)
         if known is None:
@@ -305,7 +279,7 @@ class LocalChanges:
     def look(self, paths: Iterable[str]) -> None:
         """Empty the sources of these names: what has happened until now is told, or held."""
         # A poll of one watch gathers for all of a chain: see `ChangeWatch.poll`.
-        for source in {source: None for path in paths for source in self._concerned_by(path)[0][:1]}:
+        for source in {source: None for path in paths for source in self.concerned_by(path)[0][:1]}:
             self._collect(source)
 
     def settle(self, path: str) -> bool:
@@ -313,26 +287,25 @@ class LocalChanges:
 
         Whether other workers are to know that, too.
         """
-        for source in self._concerned_by(path)[1]:
+        for source in self.concerned_by(path)[1]:
             if path in source.written:
                 self._collect(source)
             source.owed.discard(path)
-        known = path in self._announced_writes
-        self._announced_writes.discard(path)
-        return known
+        return self._chain.settle(path)
 
     # -- other workers ----------------------------------------------------------------------------------------------
 
     @property
-    def _is_watched_elsewhere(self) -> bool:
+    def is_watched_elsewhere(self) -> bool:
+        """Whether somebody watches on another worker."""
         peers = self._volume.peers
         return peers is not None and peers.is_watched
 
     def watched_elsewhere(self) -> None:
         """Somebody has begun to watch on another worker, or nobody does any more."""
-        self._announced_writes.clear()
-        if self._is_watched_elsewhere:
-            self._observe_chain()
+        self._chain.announce_anew()
+        if self.is_watched_elsewhere:
+            self._chain.begin()
         else:
             self._leave_chain()
 
@@ -350,7 +323,7 @@ class LocalChanges:
             writers.discard(worker)
             if not writers:
                 del self.written_elsewhere[path]
-        for source in self._concerned_by(path)[1]:
+        for source in self.concerned_by(path)[1]:
             source.owed.discard(path)
 
     def move_written(self, source: str, target: str) -> None:
@@ -358,108 +331,7 @@ class LocalChanges:
         for path in [path for path in self.written_elsewhere if path == source or path.startswith(source + "/")]:
             self.written_elsewhere[target + path[len(source) :]] = self.written_elsewhere.pop(path)
 
-    def _announce_write(self, path: str) -> None:
-        peers = self._volume.peers
-        if peers is not None and peers.is_watched and path not in self._announced_writes:
-            self._announced_writes.add(path)
-            peers.writes(path)
-
-    def _settle_at_close(self, path: str) -> None:
-        peers = self._volume.peers
-        if path in self._announced_writes and peers is not None:
-            self._announced_writes.discard(path)
-            peers.settled(path)
-
-    def _renamed(self, source: str, target: str) -> None:
-        assert self._handles is not None
-        self._handles.renamed(source, target)
-        moved = {path for path in self._announced_writes if path == source or path.startswith(source + "/")}
-        self._announced_writes -= moved
-        self._announced_writes |= {target + path[len(source) :] for path in moved}
-
-    # -- operations -------------------------------------------------------------------------------------------------
-
-    def _observe_chain(self) -> None:
-        if self._handles is None:
-            opens = [(open_.handle, open_.vfs_path) for open_ in self._volume.all_opens()]
-            self._handles = HandlePaths([(self._volume.root, ""), *opens])
-            self._volume.whole_chain.interpose(self._observed)
-
-    def _observed(self, operation: Operation, call: _Function) -> _Function:
-        handles = self._handles
-        assert handles is not None
-        if operation.name in OF_NAMES:
-            return self._observed_names(handles, operation.name, call)
-        if operation.name == "close":
-            return self._observed_close(handles, call)
-        if operation.name == "open_stream":
-            return self._observed_stream(handles, call)
-        if operation.name == "pwrite":
-            return self._observed_write(handles, call)
-        if operation.name in OF_ONE_FILE:
-            return self._observed_of_file(handles, call)
-        return self._observed_of_files(handles, operation.name, call) if operation.mutates else call
-
-    def _observed_stream(self, handles: HandlePaths, call: _Function) -> _Function:
-        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> VfsHandle:
-            path = handles.path_of(handle)
-            if path is None:
-                return call(token, handle, *arguments, **keywords)  # type: ignore[no-any-return]
-            with Window(self, (path,)):
-                stream: VfsHandle = call(token, handle, *arguments, **keywords)
-            handles.note(stream, path, True)
-            return stream
-
-        return observed
-
-    def _observed_write(self, handles: HandlePaths, call: _Function) -> _Function:
-        """Writes to files are noted only; those to streams may change anything of a file, and nobody tells of that."""
-        of_stream = self._observed_of_file(handles, call)
-
-        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any) -> int:
-            if handle in handles.streams:
-                return of_stream(token, handle, *arguments)  # type: ignore[no-any-return]
-            path = handles.path_of(handle) or ""
-            concerned = self._concerned_by(path)[1] if path else ()
-            for source in concerned:
-                source.written.add(path)
-            self._announce_write(path)
-            try:
-                return call(token, handle, *arguments)  # type: ignore[no-any-return]
-            finally:
-                # If it has waited, the first note may be gone.
-                for source in concerned:
-                    source.written.add(path)
-                self._announce_write(path)
-
-        return observed
-
-    def _observed_of_file(self, handles: HandlePaths, call: _Function) -> _Function:
-        """What changes a file's content or attributes, and is nobody's business who watches names alone."""
-
-        def observed(token: "ImpersonationToken", handle: VfsHandle, *arguments: Any, **keywords: Any) -> Any:
-            path = handles.path_of(handle)
-            if not path or self._is_nobodys(path) or self._is_made(path):
-                return call(token, handle, *arguments, **keywords)
-            with Window(self, (path,)):
-                return call(token, handle, *arguments, **keywords)
-
-        return observed
-
-    def _is_nobodys(self, path: str) -> bool:
-        return not self._concerned_by(path)[1] and not self._is_watched_elsewhere
-
-    def _is_made(self, path: str) -> bool:
-        # Whoever makes the file will tell of it, and of what it holds with it.
-        names = self._names.at(path)
-        return names is not None and names.makes(path)
-
-    def _observed_of_files(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
-        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-            with Window(self, handles.touched(name, arguments)):
-                return call(token, *arguments, **keywords)
-
-        return observed
+    # -- windows ----------------------------------------------------------------------------------------------------
 
     def open_window(self, window: Window) -> None:
         """An operation on what files hold begins."""
@@ -491,27 +363,6 @@ class LocalChanges:
         if not succeeded:
             for source, change in window.held:
                 self._offer(source, change)
-
-    def _observed_names(self, handles: HandlePaths, name: str, call: _Function) -> _Function:
-        def observed(token: "ImpersonationToken", *arguments: Any, **keywords: Any) -> Any:
-            result = call(token, *arguments, **keywords)
-            paths = handles.touched(name, arguments)
-            if name == "open" and paths:
-                handles.note(result, paths[0])
-            elif len(paths) == 2:
-                self._renamed(*paths)
-            return result
-
-        return observed if name in {"open", "rename"} else call
-
-    def _observed_close(self, handles: HandlePaths, call: _Function) -> _Function:
-        def close(token: "ImpersonationToken", handle: VfsHandle) -> None:
-            if self._announced_writes:
-                self._settle_at_close(handles.path_of(handle) or "")
-            handles.forget(handle)
-            call(token, handle)
-
-        return close
 
 
 def _wants_contents(watcher: "Watcher") -> bool:
