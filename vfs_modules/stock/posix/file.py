@@ -1,16 +1,22 @@
 """What every part of `posix` knows: its options, what it keeps for a handle, and what it keeps for its share."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lamina.vfs_modules.module import Backend
+from lamina.vfs_modules.module import Backend, named_by_samba
 from lamina.vfs_modules.stock.posix.outside import OutsideOptions
 from lamina.vfs_modules.syscalls.notify import Notifier
 
 
 class PosixOptions(OutsideOptions):
     """Options of `posix`."""
+
+    samba_names: ClassVar[Mapping[str, str]] = {
+        **OutsideOptions.samba_names,
+        **named_by_samba("", sendfile="use sendfile"),
+    }
 
     offload: Literal["never", "auto", "always"] = Field(
         default="auto",
