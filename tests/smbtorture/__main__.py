@@ -27,8 +27,6 @@ def main() -> int:
     options = _options()
     tests = select(load(), [*options.tests, *options.families.split()])
     wanted = [test for test in tests if test.expect in options.expect.split(",")]
-    if options.workers > 1:
-        wanted = [test for test in wanted if test.share not in setup.ONE_PROCESS]
     print(f"{len(wanted)} tests", file=sys.stderr)
     with _server(options) as (target, clean):
         outcomes = _run_all(wanted, target, clean, options)

@@ -116,10 +116,6 @@ CHAINS = {
 """The same of other shares that have one of their own."""
 
 
-ONE_PROCESS = frozenset({"local_programs"})
-"""Shares that no server of several workers can have."""
-
-
 def layout(folder: Path, shares: int = 1, kind: str | None = None, workers: int = 1) -> Layout:
     """`share`, `share1` … beneath `folder`, and the special ones, all of the first user's.
 
@@ -130,8 +126,6 @@ def layout(folder: Path, shares: int = 1, kind: str | None = None, workers: int 
     if os.path.ismount(folder / "btrfs"):
         names.append("btrfs")
     wanted: dict[str, dict[str, str]] = {name: {} for name in names} | SPECIAL_SHARES
-    if workers > 1:
-        wanted = {name: settings for name, settings in wanted.items() if name not in ONE_PROCESS}
     folders = {
         name: Folder(
             str(owned_folder(folder / FOLDERS.get(name, name), users[0])),

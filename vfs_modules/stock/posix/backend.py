@@ -33,8 +33,6 @@ _NEVER_WRAPPED = WAITS_BY_ITSELF | frozenset(
     | {"set_lease"}
 )
 
-_FOR_OTHERS = "takes other workers for local programs where it has kernel_oplocks"
-
 
 class PosixBackend(PosixNames, PosixDirectories, PosixData, PosixAttributes, PosixRanges, PosixOutside, PosixQuotas):
     """A folder of this machine's file systems, put together from the groups of the contract."""
@@ -56,8 +54,8 @@ class PosixBackend(PosixNames, PosixDirectories, PosixData, PosixAttributes, Pos
         os.close(root)
 
     def one_process(self) -> str:
-        """All that it keeps is in the files, but for the leases it has of the kernel, which know processes."""
-        return _FOR_OTHERS if self.options.kernel_oplocks else ""
+        """All that it keeps is in the files. A lease is broken by any other open, of whichever process."""
+        return ""
 
     def capabilities(self, below: Capability) -> Capability:
         """What the file system of the folder has."""
