@@ -27,6 +27,7 @@ FAMILIES = (
     "smb2.durable-v2-open",
     "smb2.notify",
     "smb2.session",
+    "smb2.kernel-oplocks",
 )
 
 
@@ -38,7 +39,7 @@ def server() -> Iterator[ServerProcess]:
 
 def _parameters() -> list[object]:
     quick = [test for test in select(load(), FAMILIES) if not test.slow and test.expect == "pass"]
-    return [pytest.param(test, id=test.name) for test in quick if test.share in ("", "persistent")]
+    return [pytest.param(test, id=test.name) for test in quick if test.share in ("", "persistent", "local_programs")]
 
 
 @pytest.mark.parametrize("test", _parameters())
