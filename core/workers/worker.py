@@ -107,6 +107,7 @@ def _ending_with(link: int, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """End at once where the supervisor does inside, while nobody reads what it says: who is asked may never answer."""
     supervisor = select.poll()
     supervisor.register(link, 0)
+    timer: asyncio.Handle
 
     def look() -> None:
         nonlocal timer
@@ -114,7 +115,7 @@ def _ending_with(link: int, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             os._exit(1)
         timer = loop.call_later(_LOOK_SECONDS, look)
 
-    timer: asyncio.Handle = loop.call_soon(look)
+    timer = loop.call_soon(look)
     try:
         yield
     finally:

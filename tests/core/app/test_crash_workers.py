@@ -10,7 +10,7 @@ from tests.core.app.crash_workers import WorkersMachine, crash
 
 log = logging.getLogger(__name__)
 
-CRASHES = 6
+CRASHES = 5
 """`python -m tests.core.app.crash_workers` kills more."""
 
 

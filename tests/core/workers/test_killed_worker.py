@@ -65,23 +65,21 @@ def check_stream(client: WireClient, regained: Open, other: WireClient) -> None:
     other.close(other.create("file", access=DELETE))
 
 
-@VERSIONS
-def test_an_open_of_a_stream_is_given_back(crew: Crew, asked: Asking, back: Back) -> None:
+def test_an_open_of_a_stream_is_given_back(crew: Crew) -> None:
     first, other = crew.in_each()
-    file = in_a_stream(first, asked())
+    file = in_a_stream(first, asked_v2())
     crew.kill(worker(first))
     again = crew.client(first.client_guid)
-    regained = again.create("file:stream", access=GENERIC_ALL, oplock_level=9, contexts=back(file))
+    regained = again.create("file:stream", access=GENERIC_ALL, oplock_level=9, contexts=back_v2(file))
     assert regained.file_id == file.file_id
     check_stream(again, regained, other)
 
 
-@VERSIONS
-def test_an_open_of_a_stream_goes_to_another_worker(crew: Crew, asked: Asking, back: Back) -> None:
+def test_an_open_of_a_stream_goes_to_another_worker(crew: Crew) -> None:
     first, other = crew.in_each()
-    file = in_a_stream(first, asked())
+    file = in_a_stream(first, asked_v2())
     first.disconnect()
-    regained = other.create("file:stream", access=GENERIC_ALL, oplock_level=9, contexts=back(file))
+    regained = other.create("file:stream", access=GENERIC_ALL, oplock_level=9, contexts=back_v2(file))
     assert regained.file_id == file.file_id
     check_stream(other, regained, crew.client(first.client_guid))
 
