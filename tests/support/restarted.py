@@ -1,5 +1,6 @@
 """A server that is started again after it was killed or stopped: on its port, with its shares and store of opens."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Collection
@@ -30,7 +31,9 @@ class Machine:
         assert self._process is not None
         pids = {int(number): pid for number, pid in self._process.ask("workers").items()}
         for number in numbers or pids:
-            os.kill(pids[number], signal.SIGKILL)
+            # One that has just ended may still be among them.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[number], signal.SIGKILL)
         if not numbers:
             self.crash()
 

@@ -73,13 +73,12 @@ def _kill(machine: WorkersMachine, chance: random.Random) -> None:
     fate = chance.random()
     if fate > _WHOLE:
         log.info("a worker is killed")
-        with contextlib.suppress(KeyError, ProcessLookupError):
+        with contextlib.suppress(KeyError):
             # One that is being started again has no number yet.
             machine.crash_workers([chance.randint(1, WORKERS)])
     elif fate > _WHOLE / 2:
         log.info("all processes are killed")
-        with contextlib.suppress(ProcessLookupError):
-            machine.crash_workers()
+        machine.crash_workers()
         machine.start()
     else:
         log.info("the supervisor is killed")
