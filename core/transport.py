@@ -275,10 +275,17 @@ class TcpTransport(asyncio.BufferedProtocol):
         """
         if self._transport is None or self._transport.is_closing():
             return
+        if self._file is not None:
+            self._read_on(self._file[2])
         self.bytes_sent += count
         left = self._push(descriptor, offset, count)
         if left:
-            self._file = os.dup(descriptor), offset + count - left, left
+            try:
+                own = os.dup(descriptor)
+            except OSError as error:
+                self._cannot_go_on(error)
+                return
+            self._file = own, offset + count - left, left
             # So the event loop says at once when it has to wait, and when it need not any more.
             self._transport.set_write_buffer_limits(0)
             self._go_on()
@@ -318,10 +325,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         try:
             data = _read_exactly(descriptor, offset, size)
         except OSError as error:
-            self._end_file()
-            if self._sink is not None:
-                self._sink.malformed(f"a file can be read no more whose bytes it has been told of: {error}")
-            self.abort()
+            self._cannot_go_on(error)
             return
         self._file = descriptor, offset + size, left - size
         if left == size:
@@ -329,11 +333,18 @@ class TcpTransport(asyncio.BufferedProtocol):
         if size:
             transport.write(data)
 
+    def _cannot_go_on(self, error: OSError) -> None:
+        """The client waits for bytes of a file that are not to be had."""
+        self._end_file()
+        if self._sink is not None:
+            self._sink.malformed(f"it has been told of bytes of a file that cannot be sent: {error}")
+        self.abort()
+
     def _end_file(self) -> None:
         if self._file is not None:
             os.close(self._file[0])
             self._file = None
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.set_write_buffer_limits(_HIGH_WATER)
 
     def unsent(self) -> int:

@@ -179,14 +179,24 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing(run: Callable[[Any
     assert run(send)
 
 
+def test_two_files_follow_each_other(run: Callable[[Any], Any]) -> None:
+    async def send(line: Line) -> bytes:
+        line.transport.send_file(line.descriptor, 0, SIZE)
+        line.transport.send_file(line.descriptor, 7, SIZE - 7)
+        return await line.read(SIZE + SIZE - 7)
+
+    assert run(send) == CONTENT + CONTENT[7:]
+
+
+@pytest.mark.parametrize("call", ["pread", "dup"])
 def test_where_the_file_cannot_be_read_the_connection_ends(
-    run: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+    run: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(5, "broken")
 
     async def send(line: Line) -> list[str]:
-        monkeypatch.setattr(os, "pread", fail)
+        monkeypatch.setattr(os, call, fail)
         line.transport.send_file(line.descriptor, 0, SIZE)
         while line.transport._transport is not None:
             await asyncio.sleep(0)
