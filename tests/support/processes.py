@@ -27,6 +27,9 @@ START_SECONDS = 30.0
 WORKERS = os.environ.get("LAMINA_TEST_WORKERS", "")
 """How many processes Lamina is where a layout says nothing else."""
 
+ONE_PROCESS = {"memory", "fsspec", "count", "faults", "record"}
+"""Modules that several workers cannot serve (see docs/workers.md): who tries them has one process all the same."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -224,10 +227,14 @@ def compiled_library() -> list[str]:
     return [library] if library else []
 
 
+def _modules(layout: Layout) -> set[str]:
+    return {module for folder in layout.shares.values() for module, _ in folder.chain}
+
+
 def start_lamina(layout: Layout, state: Path, port: int = 0) -> ServerProcess:
     """Start Lamina in a process of its own; returns when it accepts connections."""
     log = state / "lamina.log"
-    if layout.workers == 1 and WORKERS:
+    if layout.workers == 1 and WORKERS and not ONE_PROCESS & _modules(layout):
         layout = replace(layout, workers=int(WORKERS))
     port = port or free_port()
     python_path = os.pathsep.join([*compiled_library(), str(REPOSITORY), *layout.python_path])
