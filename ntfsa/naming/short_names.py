@@ -8,6 +8,7 @@ A file that goes is remembered for a while: who then makes one by its short name
 it (MS-FSA 2.1.1.1 Per Volume, TunnelCacheList). Programs that know short names alone save their files so.
 """
 
+from collections import OrderedDict
 from typing import Final
 
 from lamina.ntfsa.naming.names import fold, present, utf16_length
@@ -38,7 +39,7 @@ class ShortNameIndex:
         self._by_number: dict[str, str] | None = None
         self._by_name: dict[str, str] = {}
         # The names that had these short ones, the last one last, and when they went.
-        self._gone: dict[str, tuple[str, float]] = {}
+        self._gone: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def add(self, name: str) -> None:
         """A name has come."""
@@ -69,7 +70,7 @@ class ShortNameIndex:
             self._gone.pop(short, None)
             self._gone[short] = name, now
             if len(self._gone) > _MOST_REMEMBERED:
-                del self._gone[next(iter(self._gone))]
+                self._gone.popitem(last=False)
 
     def find_gone(self, short: str, now: float) -> str | None:
         """The name of the file that a short name (folded) stood for until a while ago, or None."""

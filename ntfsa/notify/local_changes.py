@@ -21,6 +21,7 @@ While nobody watches, the chain's functions are its own and none of this costs a
 import asyncio
 import errno
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -86,7 +87,7 @@ class LocalChanges:
         self._names = volume.name_changes
         self._windows: dict[str, list[Window]] = {}
         self._chain = ObservedChain(volume, self)
-        self._gathered: dict[Source, list[Change]] = {}
+        self._gathered: OrderedDict[Source, list[Change]] = OrderedDict()
         self._offers_soon = False
         self.written_elsewhere: dict[str, set[int]] = {}
         """The files that other workers' clients have written to without telling of it yet, and whose clients."""
@@ -206,8 +207,7 @@ class LocalChanges:
     def offer_gathered(self) -> None:
         """Tell or hold what the sources have said."""
         while self._gathered:
-            source, changes = next(iter(self._gathered.items()))
-            del self._gathered[source]
+            source, changes = self._gathered.popitem(last=False)
             for change in changes:
                 self._offer(source, change)
                 if change.kind is ChangeKind.RENAMED and (source.written or source.owed):
