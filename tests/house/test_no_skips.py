@@ -29,6 +29,7 @@ def run(folder, ci, *arguments):
     shutil.copy(REPOSITORY / "tests/conftest.py", folder)
     (folder / "test_suite.py").write_text(SUITE)
     environment = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
+    environment["PYTHONPATH"] = str(REPOSITORY)  # what conftest imports
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:lamina", "-p", "no:cacheprovider", *arguments]
     result = subprocess.run(
         command, cwd=folder, env=environment | ({"CI": ci} if ci else {}), capture_output=True, text=True, check=False
