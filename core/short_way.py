@@ -83,6 +83,10 @@ _NOTHING: Final[_Now] = (memoryview(b""), cast("Channel", None), None, None, ())
 Handler = Callable[[memoryview, Fields, "SmbSession"], bool]
 """(a message, its header, its session): answers it; False if it must go the long way, and nothing has been done."""
 
+_FIRST: Final = 4
+"""Replies of a batch that are sent before the others are there, so that the client has something to do meanwhile; after
+them twice as many each time."""
+
 _WARY: Final = 32
 """How many reads in a row must not have waited until they share a page again: one that waits keeps it, all 128 KiB."""
 
@@ -99,8 +103,8 @@ def lone_request(message: memoryview) -> Fields | None:
 class ShortWay:
     """The short way of one connection. `handlers`: what takes the requests of a command."""
 
-    __slots__ = ("_batch", "_channels", "_connection", "_drained", "_now", "_open", "_out", "_rest", "_task", "_wary",
-                 "_window", "handlers")  # fmt: skip
+    __slots__ = ("_batch", "_channels", "_connection", "_drained", "_due", "_now", "_open", "_out", "_rest", "_task",
+                 "_together", "_wary", "_window", "handlers")  # fmt: skip
 
     def __init__(self, connection: "Connection") -> None:
         self.handlers: dict[int, Handler] = {_ECHO: self._echo, _READ: self._read, _WRITE: self._write}
@@ -111,6 +115,7 @@ class ShortWay:
         self._task = Task(self.on_park)
         self._rest: Rest | None = None
         self._drained = False
+        self._due = self._together = _FIRST
         self._batch = 0
         self._wary = 0
         self._forget()
@@ -127,6 +132,7 @@ class ShortWay:
         are no more. To be called outside of requests.
         """
         self._drained = False
+        self._due = self._together = _FIRST
         self._connection.server.engine.spawn(self._task, self._run, message, asked, sealed)
         # Who has waited finds that others have gone on.
         self._batch += 1
@@ -365,6 +371,10 @@ class ShortWay:
         else:
             pack_length(view, at - FRAME, end - at)
         out.used = end
+        self._due -= 1
+        if not self._due:
+            self._due = self._together = self._together * 2
+            out.flush()
 
     def _protect(self, view: memoryview, at: int, end: int) -> int:
         """Sign or seal the reply from `at` to `end`, and put its length before it; where the frame begins."""
