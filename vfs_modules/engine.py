@@ -209,6 +209,10 @@ class Engine:
                 result = function(*args, **kwargs)
             except RequestCancelled:
                 outcome.cancel()
+            except greenlet.GreenletExit:
+                # The engine is closed: nobody is told of it as of a failure.
+                outcome.cancel()
+                raise
             except BaseException as error:
                 if not outcome.cancelled():
                     outcome.set_exception(error)

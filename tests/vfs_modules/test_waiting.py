@@ -276,6 +276,18 @@ def test_what_still_waits_ends_with_the_engine() -> None:
     assert seen == ["ended", "did not wait again"]
 
 
+def test_who_awaits_a_request_that_ends_with_the_engine_is_told_that_it_was_cancelled() -> None:
+    async def main() -> bool:
+        engine = Engine(asyncio.get_running_loop())
+        waiting = asyncio.ensure_future(engine.run(lambda: wait(asyncio.get_running_loop().create_future())))
+        await settle()
+        engine.close()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    assert asyncio.run(main())
+
+
 def test_one_greenlet_may_go_on_as_another_request() -> None:
     seen: list[object] = []
 
