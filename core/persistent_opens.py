@@ -16,7 +16,7 @@ from lamina.ntfsa.status import NtStatusError
 from lamina.vfs_modules.engine import RequestCancelled
 
 if TYPE_CHECKING:
-    from lamina.core.durable_opens import DurableState
+    from lamina.core.durable_state import DurableState
     from lamina.core.session import SmbOpen
     from lamina.ntfsa.open_state import NtOpen
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.durable_opens import DurableState
+from lamina.core.durable_state import DurableState
 from lamina.core.session import Absent, SmbOpen, SmbSession, SmbTree
 from lamina.core.wire.durable_contexts import AppInstanceVersion
 from lamina.ntfsa.durability import keeping

@@ -20,7 +20,7 @@ from lamina.vfs_modules.token import SERVER_TOKEN, ImpersonationToken
 
 if TYPE_CHECKING:
     from lamina.core.connection import Connection
-    from lamina.core.durable_opens import DurableState
+    from lamina.core.durable_state import DurableState
     from lamina.core.rpc.pipes import RpcPipe
 
 

@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.durable_opens import DurableOpens, DurableState, kept_as
+from lamina.core.durable_opens import DurableOpens
+from lamina.core.durable_state import DurableState, kept_as
 from lamina.core.persistent_opens import save
 from lamina.core.request import Request
 from lamina.core.wire.constants import DIALECT_300, DIALECT_311, FLAGS_REPLAY_OPERATION

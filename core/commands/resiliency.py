@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lamina.core.durable_opens import DurableState
+from lamina.core.durable_state import DurableState
 from lamina.core.open_lookup import open_of
 from lamina.core.request import Request
 from lamina.core.settings import Dialect

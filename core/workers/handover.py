@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from lamina.core.durable_opens import kept_as as rules_of
+from lamina.core.durable_state import kept_as as rules_of
 from lamina.core.persistent_opens import record_of
 from lamina.core.workers.kept import begin_waiting, kept_as, put_in_place
 from lamina.ntfsa.durability.keeping import let_go
