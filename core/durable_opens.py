@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -348,19 +348,17 @@ class DurableOpens:
 
     def take_out(self, open_: "SmbOpen") -> bool:
         """Know nothing more of a waiting open, whose end is the caller's business; False if it does not wait here."""
-        if open_.nt is None or self._waiting.get(open_.nt.owner) is not open_:
-            return False
-        self._stop_waiting(open_)
-        self.forget(open_)
-        open_.closing = True
-        return True
+        return self._take_out(open_, self.forget)
 
     def hand_out(self, open_: "SmbOpen") -> bool:
         """The same where the open is to be another worker's: what is kept of it stays."""
+        return self._take_out(open_, self._leave)
+
+    def _take_out(self, open_: "SmbOpen", leave: "Callable[[SmbOpen], None]") -> bool:
         if open_.nt is None or self._waiting.get(open_.nt.owner) is not open_:
             return False
         self._stop_waiting(open_)
-        self._leave(open_)
+        leave(open_)
         open_.closing = True
         return True
 
