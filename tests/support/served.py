@@ -9,6 +9,7 @@ from typing import Any, Self
 import pytest
 
 import lamina
+from lamina.core.connection import Connection
 from lamina.core.server_core import SmbServer
 from tests.support.wire_client import ALL_DIALECTS, Open, WireClient
 
@@ -69,6 +70,11 @@ class Served:
         client.session_setup(user, password, bind=first.session)
         client.tree_id = first.tree_id
         return client
+
+    def connection_of(self, client: WireClient) -> Connection:
+        """The server's side of a client's connection."""
+        port = client.socket.getsockname()[1]
+        return next(one for one in self.core.connections if one.transport.peer[1] == port)
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a function on the server's event loop."""

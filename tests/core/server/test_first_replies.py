@@ -4,7 +4,6 @@ import functools
 import struct
 from collections.abc import Callable
 
-from lamina.core.connection import Connection
 from lamina.core.transport import TcpTransport
 from lamina.core.wire.constants import Command
 from lamina.core.wire.empty import encode_empty
@@ -26,15 +25,13 @@ def _pieces(served: Served, count: int) -> list[int]:
     """In how many pieces the replies to so many requests are sent, and how many bytes each has."""
     client = served.connected()
     client.transact(Command.ECHO, encode_empty(), credits=64)
-    port = client.socket.getsockname()[1]
-    connection: Connection = next(one for one in served.core.connections if one.transport.peer[1] == port)
     sent: list[int] = []
 
     def send(self: TcpTransport, frames: list[memoryview]) -> bool:
         sent.append(sum(map(len, frames)))
         return TcpTransport.send(self, frames)
 
-    transport = connection.transport
+    transport = served.connection_of(client).transport
     served.call(lambda: setattr(transport, "send", functools.partial(send, transport)))
     data, ids = _echoes(client, count)
     client.send_bytes(data)

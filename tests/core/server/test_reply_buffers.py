@@ -20,11 +20,6 @@ NAMES = 0x3
 DIRECTORY_FILE = 0x1
 
 
-def _connection_of(served: Served, client: WireClient) -> Connection:
-    port = client.socket.getsockname()[1]
-    return next(one for one in served.core.connections if one.transport.peer[1] == port)
-
-
 def _send_read(client: WireClient, file: Open, length: int) -> int:
     body = encode_read_request(ReadRequest(*file.file_id, 0, length))
     return client.send(Command.READ, body, payload=length, credits=64)
@@ -36,7 +31,7 @@ def _free(served: Served) -> list[bytearray]:
 
 def _fill_the_line(served: Served, client: WireClient, file: Open) -> list[int]:
     """Ask for more than the kernel takes of what the client does not read; the ids of the requests."""
-    connection = _connection_of(served, client)
+    connection = served.connection_of(client)
     sent: list[int] = []
     while not served.call(connection.transport.unsent):
         before = served.call(lambda: connection.requests)
@@ -57,7 +52,7 @@ def test_what_a_client_that_says_no_more_has_not_read_yet_is_not_overwritten(ser
     watch = slow.send_change_notify(slow.create("", options=DIRECTORY_FILE), NAMES)
     slow.wait_interim(watch)
     asked = _fill_the_line(served, slow, mine)
-    transport = _connection_of(served, slow).transport
+    transport = served.connection_of(slow).transport
     slow.socket.shutdown(socket.SHUT_WR)
     served.until(lambda: transport._transport is None or transport._transport.is_closing())
     # What waited ends, and its answer goes nowhere any more.
@@ -95,7 +90,7 @@ def test_a_page_that_somebody_still_writes_into_is_not_used_again(serve: Callabl
     (served.folder / "file").write_bytes(b"A" * _LARGE)
     client = served.connected()
     file = new_file(client)
-    connections.append(_connection_of(served, client))
+    connections.append(served.connection_of(client))
     reading = _send_read(client, file, 512)
     served.until(lambda: late.targets)
     for _ in range(20):

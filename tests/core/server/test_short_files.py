@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import lamina
 from lamina.core import dispatch
-from lamina.core.connection import Connection
 from lamina.core.wire import constants as smb
 from lamina.core.wire.close import CloseRequest, encode_close_request
 from lamina.core.wire.constants import Command
@@ -221,11 +220,6 @@ _SETS = st.builds(
 )
 
 
-def _connection_of(served: Served, client: WireClient) -> Connection:
-    port = client.socket.getsockname()[1]
-    return next(one for one in served.core.connections if one.transport.peer[1] == port)
-
-
 def _message(client: WireClient, sent: Sent, opened: Sequence[tuple[int, int]], encrypted: bool) -> bytes:
     assert client.session is not None
     odd = sent.odd
@@ -287,7 +281,7 @@ def _answers(served: Served, first: Sequence[Sent], then: Sequence[Sent], encryp
     """What is answered to opens, and to what is done with them."""
     client = served.connected()
     if long:
-        connection = _connection_of(served, client)
+        connection = served.connection_of(client)
         served.call(lambda: setattr(connection, "execute", functools.partial(dispatch.execute)))
     while client.credits < 100:
         client.transact(Command.ECHO, encode_empty(), credits=100)
@@ -481,7 +475,7 @@ def test_nothing_is_left_of_requests(serve: Callable[..., Served]) -> None:
     assert statuses == [S.OBJECT_NAME_NOT_FOUND, S.SUCCESS, S.INVALID_INFO_CLASS, S.FILE_CLOSED]
     (open_,) = next(iter(served.core.sessions.values())).opens.values()
     assert (open_.busy, open_.sequence.outstanding, open_.sequence.earlier) == (0, 0, 0)
-    assert not _connection_of(served, client).running
+    assert not served.connection_of(client).running
 
 
 def test_a_query_tells_what_others_have_changed_since_the_open(serve: Callable[..., Served]) -> None:

@@ -132,11 +132,6 @@ def _message(client: WireClient, sent: Sent, file: Open, encrypted: bool) -> byt
     return bytes(message)
 
 
-def _connection_of(served: Served, client: WireClient) -> Connection:
-    port = client.socket.getsockname()[1]
-    return next(one for one in served.core.connections if one.transport.peer[1] == port)
-
-
 class Outcome(NamedTuple):
     """What a client gets for its requests, whether the server hung up on it, and what is in the file then."""
 
@@ -149,7 +144,7 @@ def _answers(served: Served, requests: Sequence[Sent], encrypted: bool, name: st
     """Send all these in one go."""
     client = served.connected()
     if long:
-        connection = _connection_of(served, client)
+        connection = served.connection_of(client)
         served.call(lambda: setattr(connection, "execute", functools.partial(dispatch.execute)))
     while client.credits < 300:
         client.transact(Command.ECHO, b"\4\0\0\0", credits=300)
@@ -244,7 +239,7 @@ class Slow:
 
     @property
     def connection(self) -> Connection:
-        return _connection_of(self.served, self.client)
+        return self.served.connection_of(self.client)
 
 
 @pytest.fixture
@@ -341,7 +336,7 @@ def test_what_is_sent_while_a_request_is_worked_on_does_not_disturb_its_reply(
     (served.folder / "file").write_bytes(_CONTENT)
     client = served.connected()
     file = new_file(client)
-    connections.append(_connection_of(served, client))
+    connections.append(served.connection_of(client))
     reads = _in_one_go(client, file, [ECHO, Sent(Command.READ, 512, 512), ECHO, READ])
     found = [client.recv() for _ in range(len(reads) + 4)]
     bodies = {one.header.message_id: bytes(one.message[80:]) for one in found}
@@ -414,7 +409,7 @@ def test_what_was_about_to_wait_but_needs_not_leaves_nothing_to_those_behind_it(
     found = {response.header.message_id: response for response in (client.recv() for _ in ids)}
     for number, offset in zip(ids, offsets, strict=True):
         assert bytes(found[number].check().message[80:]) == content[offset : offset + length]
-    connection = _connection_of(served, client)
+    connection = served.connection_of(client)
     served.until(lambda: not connection.running)
 
 

@@ -25,11 +25,6 @@ from tests.support.wire_client import Open, WireClient
 EXCLUSIVE = 0x2
 
 
-def _connection_of(served: Served, client: WireClient) -> Connection:
-    port = client.socket.getsockname()[1]
-    return next(one for one in served.core.connections if one.transport.peer[1] == port)
-
-
 @dataclass
 class Tried:
     """A client with a file that it may read and write, on a connection that uses the short way, or does not."""
@@ -72,7 +67,7 @@ def tried(request: pytest.FixtureRequest, serve: Callable[..., Served]) -> Tried
     (served.folder / "file").write_bytes(b"kept")
     client = served.connected()
     client.transact(Command.ECHO, encode_empty(), credits=64)
-    connection = _connection_of(served, client)
+    connection = served.connection_of(client)
     if request.param == "long":
         served.call(lambda: setattr(connection, "execute", functools.partial(dispatch.execute)))
     return Tried(served, client, new_file(client), connection)
