@@ -14,15 +14,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lamina.core.plan import DEFAULT_CHAIN
 from lamina.core.workers.recovering import home_of
-from tests.support.persistent_writer import PersistentWriter, check_locks, connecting, slots_of, writing
-from tests.support.processes import Folder, Layout, User
-from tests.support.restarted import Machine
+from tests.core.app.folder_machine import USER, FolderMachine
+from tests.support.persistent_writer import PersistentWriter, connecting, writing
 
 log = logging.getLogger(__name__)
 
-USER: Final = User("ada", "engine")
 WORKERS: Final = 2
 GUIDS: Final = (b"persistent guid ", b"persistent guid2")
 """Clients that come to different workers after a restart."""
@@ -31,25 +28,7 @@ _WHOLE: Final = 0.3
 """How often it is the whole server that is killed."""
 
 
-class WorkersMachine(Machine):
-    """A server of several workers and one folder, whose opens are kept."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "data").mkdir()
-        store = folder / "opens.db"
-        chain = [("persistent_store", {"path": str(store)}), ("durable", {})]
-        chain += [(str(name), {}) for name in DEFAULT_CHAIN]
-        share = Folder(str(folder / "data"), chain=chain)
-        layout = Layout({"data": share}, [USER], machine_sid="S-1-5-21-1-2-3", workers=WORKERS)
-        super().__init__(layout, folder, store)
-
-    def check(self, writer: PersistentWriter) -> None:
-        """All that was acknowledged is there, and nothing else; no lock was left."""
-        assert slots_of((self.folder / "data" / writer.name).read_bytes()) == writer.expected_slots()
-        check_locks(connecting(USER, lambda: self.port, 20.0), writer)
-
-
-def crash(machine: WorkersMachine, crashes: int, seed: int) -> list[PersistentWriter]:
+def crash(machine: FolderMachine, crashes: int, seed: int) -> list[PersistentWriter]:
     """Kill something so many times while a client of each worker writes; what they have written."""
     assert {home_of(guid, WORKERS) for guid in GUIDS} == {1, 2}
     chance = random.Random(seed)
@@ -69,7 +48,7 @@ def crash(machine: WorkersMachine, crashes: int, seed: int) -> list[PersistentWr
     return writers
 
 
-def _kill(machine: WorkersMachine, chance: random.Random) -> None:
+def _kill(machine: FolderMachine, chance: random.Random) -> None:
     fate = chance.random()
     if fate > _WHOLE:
         log.info("a worker is killed")
@@ -96,7 +75,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     log.info("seed %d", options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        machine = WorkersMachine(Path(folder))
+        machine = FolderMachine(Path(folder), WORKERS)
         machine.start()
         try:
             for writer in crash(machine, options.crashes, options.seed):

@@ -9,33 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lamina.core.plan import DEFAULT_CHAIN
-from tests.support.persistent_writer import SLOTS, PersistentWriter, check_locks, connecting, slots_of, writing
-from tests.support.processes import Folder, Layout, User
+from tests.core.app.folder_machine import USER, FolderMachine
+from tests.support.persistent_writer import SLOTS, connecting, writing
 from tests.support.proxy import Fate, Link, Proxy, Way
-from tests.support.restarted import Machine
 
 log = logging.getLogger(__name__)
 
-USER = User("ada", "engine")
 CRASHES = 50
-
-
-class FolderMachine(Machine):
-    """A server of one folder, whose opens are kept."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "data").mkdir()
-        store = folder / "opens.db"
-        chain = [("persistent_store", {"path": str(store)}), ("durable", {})]
-        chain += [(str(name), {}) for name in DEFAULT_CHAIN]
-        share = Folder(str(folder / "data"), chain=chain)
-        super().__init__(Layout({"data": share}, [USER], machine_sid="S-1-5-21-1-2-3"), folder, store)
-
-    def check(self, writer: PersistentWriter) -> None:
-        """All that was acknowledged is there, and nothing else; no lock was left."""
-        assert slots_of((self.folder / "data" / "records").read_bytes()) == writer.expected_slots()
-        check_locks(connecting(USER, lambda: self.port, 20.0), writer)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.app.crash_workers import WorkersMachine, crash
+from tests.core.app.crash_workers import WORKERS, crash
+from tests.core.app.folder_machine import FolderMachine
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ CRASHES = 5
 def test_workers_and_servers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
     seed = secrets.randbits(32)
     log.info("seed %d", seed)
-    machine = WorkersMachine(tmp_path)
+    machine = FolderMachine(tmp_path, WORKERS)
     machine.start()
     try:
         writers = crash(machine, CRASHES, seed)
